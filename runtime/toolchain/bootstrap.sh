@@ -1,14 +1,14 @@
 # Sourced by `emp` and `emp-dev`, which set `root` to the repository's folder. POSIX sh.
 #
 # Puts Node 24 on PATH and the locked packages into node_modules, installing what is missing:
-# Node and pnpm from the hash lock beside this file, with npm; the packages from pnpm-lock.yaml.
+# Node and pnpm from the hash lock in pinned/, with npm; the packages from pnpm-lock.yaml.
 # A copy of the lock file, written last, is the mark of a finished install: a killed or outdated
 # one does not have it and is done again. All output goes to stderr, because stdout belongs to
 # the command. docs/toolchain.md tells the reasons.
 
 tools=${EMP_TOOLCHAIN:-$root/.toolchain}
 case $tools in /*) ;; *) tools=$PWD/$tools ;; esac
-tools_lock=$root/runtime/toolchain/package-lock.json
+tools_lock=$root/runtime/toolchain/pinned/package-lock.json
 tools_mark=$tools/installed-lock.json
 packages_lock=$root/pnpm-lock.yaml
 packages_mark=$root/node_modules/.emp-installed-lock.yaml
@@ -73,7 +73,7 @@ install_tools() {
     exit 1
   fi
   rm -f "$tools_mark"
-  cp "$root/runtime/toolchain/package.json" "$tools_lock" "$tools/"
+  cp "$root/runtime/toolchain/pinned/package.json" "$tools_lock" "$tools/"
   quietly npm ci --prefix "$tools" --ignore-scripts --no-audit --no-fund --loglevel=error
   use_tools
   if ! is_major node 24 || ! is_major pnpm 12; then
