@@ -33,9 +33,15 @@ export class VirtualClock implements Clock {
   #fired = 0;
   #advancing = false;
   #firedAtInstant = 0;
+  readonly #afterTurn: (() => Promise<void>) | null;
 
-  constructor(options: { startMs?: number } = {}) {
+  /**
+   * `afterTurn` is awaited in every `settle`, for real I/O (a Redis, a file) that a timer started:
+   * virtual time waits for it. It resolves when nothing is under way any more.
+   */
+  constructor(options: { startMs?: number; afterTurn?: () => Promise<void> } = {}) {
     this.#startMs = options.startMs ?? virtualStartMs;
+    this.#afterTurn = options.afterTurn ?? null;
   }
 
   now(): number {
@@ -135,7 +141,8 @@ export class VirtualClock implements Clock {
   /** Resolves when all microtasks that were queued, and those that they queued, have run. */
   settle(): Promise<void> {
     // biome-ignore lint/style/noRestrictedGlobals: one real turn of the event loop drains microtasks; virtual time stands still meanwhile.
-    return new Promise((resolve) => setImmediate(resolve));
+    const turn = new Promise<void>((resolve) => setImmediate(resolve));
+    return this.#afterTurn === null ? turn : turn.then(this.#afterTurn);
   }
 
   #moveTo(toMs: number): void {
