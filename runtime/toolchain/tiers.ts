@@ -1,0 +1,50 @@
+/** A group of tests that runs together, chosen by the ends of its files' names. */
+export interface Tier {
+  name: string;
+  /** The files end in this; unit tests are those that no other tier takes. */
+  suffix: string;
+  /** One file after the other: its tests own processes, ports or a server. */
+  serial: boolean;
+  /** Limit of one test, ms, for one repetition of a fault test. */
+  testTimeoutMs: number;
+  /** Limit of the whole tier, ms: past it the tier is killed and has failed. */
+  budgetMs: { local: number; ci: number };
+}
+
+const minute = 60_000;
+
+export const tiers: Tier[] = [
+  {
+    name: 'unit',
+    suffix: '.test.ts',
+    serial: false,
+    testTimeoutMs: 10_000,
+    budgetMs: { local: 2.5 * minute, ci: 8 * minute },
+  },
+  {
+    name: 'process',
+    suffix: '.process.test.ts',
+    serial: true,
+    testTimeoutMs: minute,
+    budgetMs: { local: 5 * minute, ci: 40 * minute },
+  },
+];
+
+/** Path patterns of a tier's files; `folders` are those of the repository that hold source. */
+export function tierFiles(tier: Tier): { include: string[]; exclude: string[] } {
+  const others = tiers.filter((other) => other !== tier && other.suffix.endsWith(tier.suffix));
+  const pattern = (suffix: string) => `{${sourceFolders.join(',')}}/**/*${suffix}`;
+  return {
+    include: [pattern(tier.suffix)],
+    exclude: ['**/node_modules/**', ...others.map((o) => pattern(o.suffix))],
+  };
+}
+
+/** The six folders of the root, in the order in which they may import each other. */
+export const sourceFolders = ['protocol', 'machines', 'actors', 'runtime', 'simulations', 'docker'];
+
+/** How often a fault test repeats its faults: `EMP_REPEAT`, at least 1. */
+export function repeats(env: NodeJS.ProcessEnv): number {
+  const wanted = Number(env.EMP_REPEAT ?? 1);
+  return Number.isInteger(wanted) && wanted >= 1 ? wanted : 1;
+}
