@@ -1,0 +1,38 @@
+import { isTerminal, type JobState } from '#protocol/job.ts';
+import { type Checker, Violation } from './observation.ts';
+
+const name = 'terminal stays terminal';
+
+/** An ended job leaves its state only by an operator's requeue, and a succeeded one never. */
+export function terminalStays(): Checker {
+  const ends = new Map<string, JobState>();
+  const end = (jobId: string, state: JobState) => {
+    const known = ends.get(jobId);
+    if (known !== undefined && known !== state)
+      throw new Violation(name, { jobId, detail: `${jobId} ended as ${known} and is ${state} now` });
+    if (isTerminal(state)) ends.set(jobId, state);
+  };
+  return {
+    name,
+    observe(seen) {
+      if (seen.kind !== 'records') return;
+      if (seen.method === 'completeJob' && seen.answer.kind === 'committed')
+        end(seen.args[0].jobId, 'succeeded');
+      if (seen.method === 'completeJob' && seen.answer.kind === 'terminal')
+        end(seen.args[0].jobId, seen.answer.state);
+      if (seen.method === 'exitJob' && seen.answer.kind === 'ok') end(seen.args[0].jobId, seen.answer.state);
+      if (seen.method === 'finishCancel' && seen.answer.kind === 'cancelled')
+        end(seen.args[0].jobId, 'cancelled');
+      if (seen.method === 'getJob' && seen.answer !== null) end(seen.answer.id, seen.answer.state);
+      if (seen.method === 'requeueJob' && seen.answer.kind === 'requeued') {
+        const jobId = seen.args[0].jobId;
+        if (ends.get(jobId) === 'succeeded')
+          throw new Violation(name, { jobId, detail: `${jobId} had succeeded and was requeued` });
+        ends.delete(jobId);
+      }
+    },
+    audit(view) {
+      for (const job of view.jobs) end(job.id, job.state);
+    },
+  };
+}

@@ -1,0 +1,111 @@
+import type { Broker, BrokerView } from '#protocol/broker.ts';
+import type { Job } from '#protocol/job.ts';
+import type { Records } from '#protocol/records.ts';
+import { attemptsCounted } from './check-attempts.ts';
+import { drainingClaimsNothing } from './check-draining.ts';
+import { noJobNowhere } from './check-nowhere.ts';
+import { oneHolder } from './check-one-holder.ts';
+import { noStaleWrite } from './check-stale-writes.ts';
+import { terminalStays } from './check-terminal.ts';
+import { tokensRise } from './check-tokens.ts';
+import { type AuditView, type Checker, type Observation, Violation } from './observation.ts';
+
+const pageLimit = 1_000;
+
+/** Every invariant of the queue, in the order in which a breach is easiest to understand. */
+export function allCheckers(): Checker[] {
+  return [
+    tokensRise(),
+    oneHolder(),
+    noStaleWrite(),
+    terminalStays(),
+    attemptsCounted(),
+    noJobNowhere(),
+    drainingClaimsNothing(),
+  ];
+}
+
+async function allJobs(records: Records): Promise<Job[]> {
+  const jobs: Job[] = [];
+  let cursor: string | null = null;
+  do {
+    const page: { items: Job[]; nextCursor: string | null } = await records.listJobs({
+      filter: {},
+      limit: pageLimit,
+      cursor,
+    });
+    jobs.push(...page.items);
+    cursor = page.nextCursor;
+  } while (cursor !== null);
+  return jobs;
+}
+
+async function allEntries(broker: Broker): Promise<Map<string, BrokerView>> {
+  const entries = new Map<string, BrokerView>();
+  for (let after: string | null = null; ; ) {
+    const page: { jobId: string }[] = await broker.list({ after, limit: pageLimit });
+    for (const { jobId } of page) {
+      const view = await broker.inspect(jobId);
+      if (view) entries.set(jobId, view);
+    }
+    const last = page.at(-1);
+    if (!last || page.length < pageLimit) return entries;
+    after = last.jobId;
+  }
+}
+
+/**
+ * The checkers of one world. `observe` is called for every step in the order of execution; `audit`
+ * reads both stores past all faults and must be called while no port call is under way.
+ */
+export class CheckerSet {
+  readonly #checkers: Checker[];
+  #observations = 0;
+  #audits = 0;
+  #failure: Violation | null = null;
+
+  constructor(checkers: Checker[] = allCheckers()) {
+    this.#checkers = checkers;
+  }
+
+  get observations(): number {
+    return this.#observations;
+  }
+
+  get audits(): number {
+    return this.#audits;
+  }
+
+  /**
+   * Keeps the first breach for `throwIfBroken` instead of throwing: it is called inside a port call, and
+   * the code under test would take the error for one of the store.
+   */
+  observe(observation: Observation): void {
+    this.#observations++;
+    for (const checker of this.#checkers) {
+      try {
+        checker.observe?.(observation);
+      } catch (error) {
+        if (!(error instanceof Violation)) throw error;
+        this.#failure ??= error;
+      }
+    }
+  }
+
+  /** Called by the driver after every step. */
+  throwIfBroken(): void {
+    if (this.#failure) throw this.#failure;
+  }
+
+  async audit(stores: { records: Records; broker: Broker; atRest: boolean }): Promise<AuditView> {
+    const [jobs, broker, identity] = [
+      await allJobs(stores.records),
+      await allEntries(stores.broker),
+      await stores.broker.identity(),
+    ];
+    const view: AuditView = { jobs, broker, brokerOpen: identity.open, atRest: stores.atRest };
+    this.#audits++;
+    for (const checker of this.#checkers) checker.audit?.(view);
+    return view;
+  }
+}

@@ -1,0 +1,62 @@
+import type { Broker, BrokerView } from '#protocol/broker.ts';
+import type { Job } from '#protocol/job.ts';
+import type { Records } from '#protocol/records.ts';
+import type { PortLayer } from './port-layer.ts';
+
+/** A call that the store has done, with its arguments and its answer, in the order of execution. */
+type DoneCall<P> = {
+  [K in keyof P]: P[K] extends (...args: infer A) => Promise<infer R>
+    ? { method: K; args: A; answer: R }
+    : never;
+}[keyof P];
+
+/** Something that happened in a virtual world and that a checker may judge. */
+export type Observation =
+  | ({ kind: 'broker'; process: string } & DoneCall<Broker>)
+  | ({ kind: 'records'; process: string } & DoneCall<Records>)
+  /** A client was told that its job is accepted. */
+  | { kind: 'accepted'; jobId: string }
+  /** The Broker lost writes, or all: what it said about leases before is no longer binding. */
+  | { kind: 'brokerLost' }
+  /** A frame left a process on its link. */
+  | { kind: 'frame'; machine: string; direction: 'up' | 'down'; text: string };
+
+/** The stores as they stand, read past all faults. `atRest`: nothing is under way, they must agree. */
+export interface AuditView {
+  jobs: Job[];
+  broker: Map<string, BrokerView>;
+  brokerOpen: boolean;
+  atRest: boolean;
+}
+
+/** One invariant, watched step by step and audited as a whole now and then. Throws `Violation`. */
+export interface Checker {
+  readonly name: string;
+  observe?(observation: Observation): void;
+  audit?(view: AuditView): void;
+}
+
+/** An invariant does not hold: a bug in what is simulated, never an expected refusal. */
+export class Violation extends Error {
+  readonly checker: string;
+  readonly jobId: string | null;
+
+  constructor(checker: string, options: { detail: string; jobId?: string }) {
+    super(`${checker}: ${options.detail}`);
+    this.name = 'Violation';
+    this.checker = checker;
+    this.jobId = options.jobId ?? null;
+  }
+}
+
+/** A layer right above a store that reports each call once it is done; failed calls did nothing. */
+export function observing(observe: (observation: Observation) => void): PortLayer {
+  return async (call, next) => {
+    const answer = await next();
+    if (call.port === 'broker' || call.port === 'records') {
+      const { port: kind, process, method, args } = call;
+      observe({ kind, process, method, args, answer } as unknown as Observation);
+    }
+    return answer;
+  };
+}
