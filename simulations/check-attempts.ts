@@ -2,7 +2,7 @@ import { type Checker, Violation } from './observation.ts';
 
 const name = 'attempts are counted by fail and expire only';
 
-/** A reclaimed, released or cancelled run uses up no attempt; one exit of a run counts at most once. */
+/** A reclaimed, released or cancelled run uses up no attempt, nor does an error that ends the job; one exit counts at most once. */
 export function attemptsCounted(): Checker {
   const counted = new Map<string, number>();
   return {
@@ -13,7 +13,8 @@ export function attemptsCounted(): Checker {
       if (seen.method !== 'exitJob' || seen.answer.kind !== 'ok') return;
       const { jobId, cause, token } = seen.args[0];
       const before = counted.get(jobId) ?? 0;
-      const counts = seen.answer.applied && (cause.kind === 'fail' || cause.kind === 'expire');
+      const again = cause.kind === 'expire' || (cause.kind === 'fail' && cause.error.retryable);
+      const counts = seen.answer.applied && again;
       const expected = before + (counts ? 1 : 0);
       // An attempt that a requested cancel overtook may stay uncounted: the job has ended.
       const overtaken = seen.answer.state === 'cancelled' && seen.answer.attempts === before;

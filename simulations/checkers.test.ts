@@ -24,13 +24,20 @@ const claim = (token: string, machineId = 'm1') =>
 
 const exit = (
   token: string,
-  options: { cause: string; fenceFloor: string; attempts: number; state?: JobState; applied?: boolean },
+  options: {
+    cause: string;
+    fenceFloor: string;
+    attempts: number;
+    state?: JobState;
+    applied?: boolean;
+    retryable?: boolean;
+  },
 ) =>
   ({
     kind: 'records',
     process: 'hub-1',
     method: 'exitJob',
-    args: [{ jobId, token, cause: { kind: options.cause } }],
+    args: [{ jobId, token, cause: { kind: options.cause, error: { retryable: options.retryable ?? true } } }],
     answer: {
       kind: 'ok',
       applied: options.applied ?? true,
@@ -199,6 +206,11 @@ describe('attempts', () => {
     expect(
       judge(attemptsCounted(), [exit('5', { cause: 'expire', fenceFloor: '6', attempts: 0 })]),
     ).toContain('expected 1');
+  });
+  test('an error that ends the job counts no attempt', () => {
+    const failed = { cause: 'fail', fenceFloor: '6', state: 'failed', retryable: false } as const;
+    expect(judge(attemptsCounted(), [exit('5', { ...failed, attempts: 0 })])).toBeNull();
+    expect(judge(attemptsCounted(), [exit('5', { ...failed, attempts: 1 })])).toContain('expected 0');
   });
   test('a row that disagrees with its exits is a breach', () => {
     expect(judge(attemptsCounted(), [release], view([job('waiting', { attempts: 1 })]))).toContain(
