@@ -36,19 +36,29 @@ test('a link inside code is an example, not a link', () => {
   expect(linkProblems(tree.root)).toEqual([]);
 });
 
-test('an error code that the page forgets, and one that nobody raises, are named', () => {
+const notFound = { status: 404, retryable: false };
+const timeout = { status: 504, retryable: true };
+
+test('a page that lists exactly the codes passes, whatever else it speaks of', () => {
   using tree = plantTree({
     'docs/errors.md':
-      '| code | meaning |\n|---|---|\n| `NOT_FOUND` | gone |\n\n### `OLD_CODE`\n\nSet `REDIS_URL`.\n',
+      '| code | HTTP | retry | meaning |\n|---|---|---|---|\n| `NOT_FOUND` | 404 | no | gone |\n\nSet `REDIS_URL`.\n',
   });
-  expect(errorCodeProblems(tree.root, ['NOT_FOUND', 'CONFLICT'])).toEqual([
-    'docs/errors.md does not list CONFLICT',
-    'docs/errors.md lists OLD_CODE, which no code raises',
+  expect(errorCodeProblems(tree.root, { NOT_FOUND: notFound })).toEqual([]);
+});
+
+test('a code that the page forgets, one that does not exist and one with other facts are named', () => {
+  using tree = plantTree({
+    'docs/errors.md': '| `NOT_FOUND` | 410 | no | gone |\n| `OLD_CODE` | 400 | no | old |\n',
+  });
+  expect(errorCodeProblems(tree.root, { NOT_FOUND: notFound, TIMEOUT: timeout })).toEqual([
+    'docs/errors.md says "410, no" of NOT_FOUND, which has "404, no"',
+    'docs/errors.md does not list TIMEOUT (504, yes)',
+    'docs/errors.md lists OLD_CODE, which does not exist',
   ]);
-  expect(errorCodeProblems(tree.root, ['NOT_FOUND', 'OLD_CODE'])).toEqual([]);
 });
 
 test('a repository without the page of error codes is told so', () => {
   using tree = plantTree({});
-  expect(errorCodeProblems(tree.root, [])).toEqual(['docs/errors.md is missing: it lists every error code']);
+  expect(errorCodeProblems(tree.root, {})).toEqual(['docs/errors.md is missing: it lists every error code']);
 });

@@ -54,20 +54,28 @@ function headingAnchors(text: string): Set<string> {
 
 const errorsPage = 'docs/errors.md';
 
+interface ErrorFacts {
+  status: number;
+  retryable: boolean;
+}
+
 /**
- * docs/errors.md and `ERROR_CODES` name the same codes. In the page a code counts where it opens a
- * table row or a heading, in backticks; elsewhere the text may speak of anything.
+ * docs/errors.md and `ERROR_CODES` tell the same: a table row `| CODE | status | yes or no | …`, the
+ * code in backticks, for each code and for no other. Elsewhere the page may speak of anything.
  */
-export function errorCodeProblems(root: string, codes: string[] = Object.keys(ERROR_CODES)): string[] {
+export function errorCodeProblems(root: string, codes: Record<string, ErrorFacts> = ERROR_CODES): string[] {
   if (!existsSync(join(root, errorsPage))) return [`${errorsPage} is missing: it lists every error code`];
   const text = readText(root, errorsPage) ?? '';
-  const listed = new Set(
-    [...text.matchAll(/^(?:\||#{1,6})\s*`([A-Z][A-Z0-9_]*)`/gm)].flatMap((match) => match[1] ?? []),
+  const rows = text.matchAll(/^\|\s*`([A-Z][A-Z0-9_]*)`\s*\|([^|\n]*)\|([^|\n]*)\|/gm);
+  const listed = new Map(
+    [...rows].map(([, code = '', status = '', retry = '']) => [code, `${status.trim()}, ${retry.trim()}`]),
   );
-  return [
-    ...codes.filter((code) => !listed.has(code)).map((code) => `${errorsPage} does not list ${code}`),
-    ...[...listed]
-      .filter((code) => !codes.includes(code))
-      .map((code) => `${errorsPage} lists ${code}, which no code raises`),
-  ];
+  const wrong = Object.entries(codes).flatMap(([code, { status, retryable }]) => {
+    const facts = `${status}, ${retryable ? 'yes' : 'no'}`;
+    const told = listed.get(code);
+    if (told === undefined) return [`${errorsPage} does not list ${code} (${facts})`];
+    return told === facts ? [] : [`${errorsPage} says "${told}" of ${code}, which has "${facts}"`];
+  });
+  const unknown = [...listed.keys()].filter((code) => codes[code] === undefined);
+  return [...wrong, ...unknown.map((code) => `${errorsPage} lists ${code}, which does not exist`)];
 }

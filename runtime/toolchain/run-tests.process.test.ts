@@ -12,8 +12,8 @@ const passing = "import { expect, test } from 'vitest';\n\ntest('adds', () => ex
 function plantRepository(files: Record<string, string>) {
   const tree = plantTree({
     'README.md': '# A repository\n',
-    'docs/errors.md': '| code |\n|---|\n| `NOT_FOUND` |\n',
-    'protocol/errors.ts': 'export const ERROR_CODES = { NOT_FOUND: 404 };\n',
+    'docs/errors.md': '| `NOT_FOUND` | 404 | no | gone |\n',
+    'protocol/errors.ts': 'export const ERROR_CODES = { NOT_FOUND: { status: 404, retryable: false } };\n',
     'protocol/sum.test.ts': passing,
     'runtime/sum.process.test.ts': passing,
     ...files,
@@ -57,7 +57,7 @@ test('failing tests, files that do not load and bad checks are counted and named
     'protocol/wrong.test.ts': passing.replace('toBe(2)', 'toBe(3)').replace('adds', 'adds wrongly'),
     'protocol/broken.test.ts': "import './not-there.ts';\n",
     'stray.txt': '',
-    'docs/errors.md': '| code |\n|---|\n| `GONE` |\n',
+    'docs/errors.md': '| `GONE` | 410 | no | gone |\n',
   });
   const { status, stdout, output, lastLine } = runTests(tree.root);
   // Failed: 2 tests and 4 steps: types (the missing import), root layout, error codes, unit tests.
