@@ -86,8 +86,9 @@ if (inCi) await step('system packages', systemPackages);
 else total.skips.push({ name: 'system packages', reason: 'installed only with CI=true' });
 for (const check of checks) await step(check.name, check.problems);
 const folder = mkdtempSync(join(tmpdir(), 'emp-tests-'));
+// Also when we are told to stop half-way.
+process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 for (const tier of tiers) await step(`${tier.name} tests`, () => runTier(tier, folder));
-rmSync(folder, { recursive: true, force: true });
 
 if (total.skips.length > 0) console.log('\nSkipped:');
 for (const skip of total.skips) console.log(`   ${skip.name}: ${skip.reason || 'no reason given'}`);
