@@ -16,8 +16,24 @@ import type { FencingToken } from './token.ts';
 /** A new row. Derived fields (group, affinity, pool) were decided by the submit verb. */
 export type NewJob = Pick<
   Job,
-  | 'id' | 'service' | 'pool' | 'group' | 'affinity' | 'models' | 'priority' | 'customer' | 'expectedMs' | 'maxRunMs'
-  | 'maxAttempts' | 'payload' | 'inputs' | 'requirements' | 'labels' | 'traceparent' | 'notBeforeMs' | 'expiresAtMs'
+  | 'id'
+  | 'service'
+  | 'pool'
+  | 'group'
+  | 'affinity'
+  | 'models'
+  | 'priority'
+  | 'customer'
+  | 'expectedMs'
+  | 'maxRunMs'
+  | 'maxAttempts'
+  | 'payload'
+  | 'inputs'
+  | 'requirements'
+  | 'labels'
+  | 'traceparent'
+  | 'notBeforeMs'
+  | 'expiresAtMs'
 > & {
   state: 'waiting' | 'scheduled' | 'held';
   /** SHA-256 of the canonical submission: equal id and equal fingerprint is a repeat, else a conflict. */
@@ -32,14 +48,23 @@ export type SubmitRowAnswer =
 export type CompleteAnswer =
   | { kind: 'committed'; fenceFloor: FencingToken }
   /** Already ended: answers the state; end it in the Broker too. */
-  | { kind: 'terminal'; state: JobState; fenceFloor: FencingToken; /** This very token committed before: a repeat. */ same: boolean }
+  | {
+      kind: 'terminal';
+      state: JobState;
+      fenceFloor: FencingToken /** This very token committed before: a repeat. */;
+      same: boolean;
+    }
   /** The token is below the fence floor. */
   | { kind: 'staleLease'; fenceFloor: FencingToken }
   | { kind: 'unknown' };
 
 /** Why a lease ended other than by completion. */
 export type ExitCause =
-  | { kind: 'fail'; error: JobError; /** Earliest next try, ms since 1970; null = at once. */ notBeforeMs: number | null }
+  | {
+      kind: 'fail';
+      error: JobError /** Earliest next try, ms since 1970; null = at once. */;
+      notBeforeMs: number | null;
+    }
   | { kind: 'release'; reason: string }
   | { kind: 'expire'; reason: string }
   | { kind: 'cancel'; reason: string };
@@ -56,15 +81,28 @@ export interface ExitRowRequest {
 
 export type ExitRowAnswer =
   /** `counted` false with `applied` false: the token was below the floor; do the Broker step all the same. */
-  | { kind: 'ok'; applied: boolean; state: JobState; fenceFloor: FencingToken; attempts: number; runs: number; notBeforeMs: number | null }
+  | {
+      kind: 'ok';
+      applied: boolean;
+      state: JobState;
+      fenceFloor: FencingToken;
+      attempts: number;
+      runs: number;
+      notBeforeMs: number | null;
+    }
   | { kind: 'unknown' };
 
 export type CancelRowAnswer =
-  | { kind: 'requested'; fenceFloor: FencingToken; holder: { machineId: MachineId; incarnation: Incarnation } | null }
+  | {
+      kind: 'requested';
+      fenceFloor: FencingToken;
+      holder: { machineId: MachineId; incarnation: Incarnation } | null;
+    }
   | { kind: 'already' }
   | { kind: 'tooLate'; state: JobState }
   | { kind: 'unknown' };
 
+/** Conditions that all hold; lists answer newest submissions first. */
 export interface JobFilter {
   state?: JobState[];
   service?: string;
@@ -121,15 +159,25 @@ export type Fenced<T> = { kind: 'ok'; value: T } | { kind: 'staleSingleton' };
 
 export interface Records {
   submitJobs(jobs: NewJob[], nowMs: number): Promise<SubmitRowAnswer[]>;
-  /** Jobs that a refusal must not set never get here: called only after `added` or `exists`. */
-  markBrokered(jobIds: JobId[], nowMs: number): Promise<void>;
+  /**
+   * Jobs that a refusal must not set never get here: called only after `added` or `exists`. With the
+   * floor under which it was submitted, a job that was requeued since is not marked: its new life
+   * has not reached the Broker yet.
+   */
+  markBrokered(jobs: (JobId | { jobId: JobId; fenceFloor: FencingToken })[], nowMs: number): Promise<void>;
   getJob(jobId: JobId): Promise<Job | null>;
   listJobs(options: { filter: JobFilter; limit: number; cursor: string | null }): Promise<Page<Job>>;
   countJobs(filter: JobFilter): Promise<Record<JobState, number>>;
   timeline(jobId: JobId): Promise<{ transitions: JobTransition[]; runs: JobRun[] }>;
 
   /** Commits only where the state is not terminal and `token ≥ fenceFloor`. */
-  completeJob(options: { jobId: JobId; token: FencingToken; holder: { machineId: MachineId; incarnation: Incarnation }; result: JobResult; nowMs: number }): Promise<CompleteAnswer>;
+  completeJob(options: {
+    jobId: JobId;
+    token: FencingToken;
+    holder: { machineId: MachineId; incarnation: Incarnation };
+    result: JobResult;
+    nowMs: number;
+  }): Promise<CompleteAnswer>;
   /**
    * Commits an exit with `fenceFloor = token + 1` where the row is not terminal and the token not
    * below the floor. `fail` (retryable) and `expire` count an attempt; attempts or runs used up end
@@ -138,38 +186,102 @@ export interface Records {
   exitJob(request: ExitRowRequest): Promise<ExitRowAnswer>;
   requestCancel(options: { jobId: JobId; actor: string; nowMs: number }): Promise<CancelRowAnswer>;
   /** Commits `cancelled` where a cancel was requested and the row is not terminal. */
-  finishCancel(options: { jobId: JobId; actor: string; nowMs: number }): Promise<{ kind: 'cancelled' | 'tooLate' | 'unknown' }>;
+  finishCancel(options: {
+    jobId: JobId;
+    actor: string;
+    nowMs: number;
+  }): Promise<{ kind: 'cancelled' | 'tooLate' | 'unknown' }>;
   /** Raises `fenceFloor` by one, clears cancel and brokered marks, resets attempts. */
-  requeueJob(options: { jobId: JobId; actor: string; nowMs: number }): Promise<{ kind: 'requeued'; job: Job } | { kind: 'notTerminal'; state: JobState } | { kind: 'succeeded' } | { kind: 'unknown' }>;
+  requeueJob(options: {
+    jobId: JobId;
+    actor: string;
+    nowMs: number;
+  }): Promise<
+    | { kind: 'requeued'; job: Job }
+    | { kind: 'notTerminal'; state: JobState }
+    | { kind: 'succeeded' }
+    | { kind: 'unknown' }
+  >;
+  /**
+   * Opens the admission window of a customer in a pool for at most `limit` held jobs, highest
+   * priority first, then oldest: `waiting`, or `scheduled` where their time has not come.
+   */
+  admitJobs(options: {
+    customer: string;
+    pool: string;
+    limit: number;
+    actor: string;
+    nowMs: number;
+  }): Promise<Job[]>;
   /** `ttl` of jobs never claimed: dead, at most `limit`. Only rows without a token. */
-  expireTtl(options: { nowMs: number; limit: number; lease: SingletonLease }): Promise<Fenced<{ jobId: JobId; fenceFloor: FencingToken }[]>>;
+  expireTtl(options: {
+    nowMs: number;
+    limit: number;
+    lease: SingletonLease;
+  }): Promise<Fenced<{ jobId: JobId; fenceFloor: FencingToken }[]>>;
   /** Runs longer than `maxRunMs`, to be ended by the sweeper, at most `limit`. */
-  overdueRuns(options: { nowMs: number; limit: number }): Promise<{ jobId: JobId; token: FencingToken; machineId: MachineId; incarnation: Incarnation }[]>;
+  overdueRuns(options: {
+    nowMs: number;
+    limit: number;
+  }): Promise<{ jobId: JobId; token: FencingToken; machineId: MachineId; incarnation: Incarnation }[]>;
 
   /** Copies Broker events, at least once, unique by (job, token, kind), with the cursor in the same commit. */
-  recordBrokerEvents(options: { identity: string; events: BrokerEvent[]; lease: SingletonLease }): Promise<Fenced<{ cursor: number }>>;
+  recordBrokerEvents(options: {
+    identity: string;
+    events: BrokerEvent[];
+    lease: SingletonLease;
+  }): Promise<Fenced<{ cursor: number }>>;
   recorderCursor(identity: string): Promise<number>;
   /** Gives `seq` to committed events that have none, in commit order; answers the highest. */
-  assignSeq(options: { limit: number; lease: SingletonLease }): Promise<Fenced<{ highestSeq: number; assigned: number }>>;
+  assignSeq(options: {
+    limit: number;
+    lease: SingletonLease;
+  }): Promise<Fenced<{ highestSeq: number; assigned: number }>>;
   appendEvent(event: Omit<RecordedEvent, 'seq'>): Promise<void>;
-  listEvents(options: { after: number; limit: number; jobId?: JobId; types?: string[] }): Promise<RecordedEvent[]>;
+  listEvents(options: {
+    after: number;
+    limit: number;
+    jobId?: JobId;
+    types?: string[];
+  }): Promise<RecordedEvent[]>;
   highestSeq(): Promise<number>;
 
   /** Non-terminal rows in id order, a page after `after`; for rebuild and reconcile. */
   openJobs(options: { after: JobId | null; limit: number }): Promise<Job[]>;
-  /** Non-terminal rows that never reached the Broker. */
+  /** Non-terminal rows that never reached the Broker and should: not held, no cancel requested. Submitted before `olderThanMs` (ms since 1970). */
   unbrokeredJobs(options: { olderThanMs: number; limit: number }): Promise<Job[]>;
-  /** Rows with a requested cancel and no end. */
+  /** Rows with a cancel requested before `olderThanMs` (ms since 1970) and no end. */
   unfinishedCancels(options: { olderThanMs: number; limit: number }): Promise<Job[]>;
   /** Which of these ids are terminal or unknown, with their floors. */
   endedAmong(jobIds: JobId[]): Promise<{ jobId: JobId; fenceFloor: FencingToken; known: boolean }[]>;
 
   /** Next incarnation of a machine, and its row. Numbers only rise per machine. */
-  enrolMachine(options: { machineId: MachineId; classId: string; machineClass: MachineClass; hubId: string; nowMs: number }): Promise<MachineRow>;
+  enrolMachine(options: {
+    machineId: MachineId;
+    classId: string;
+    machineClass: MachineClass;
+    hubId: string;
+    nowMs: number;
+  }): Promise<MachineRow>;
   /** A known incarnation is back on a hub. */
-  resumeMachine(options: { machineId: MachineId; incarnation: Incarnation; hubId: string; nowMs: number }): Promise<MachineRow | null>;
-  reportMachine(options: { machineId: MachineId; incarnation: Incarnation; state: MachineRow['state']; report: JsonObject; nowMs: number }): Promise<void>;
-  setMachineFlags(options: { machineId: MachineId; cordoned?: boolean; draining?: boolean }): Promise<MachineRow | null>;
+  resumeMachine(options: {
+    machineId: MachineId;
+    incarnation: Incarnation;
+    hubId: string;
+    nowMs: number;
+  }): Promise<MachineRow | null>;
+  reportMachine(options: {
+    machineId: MachineId;
+    incarnation: Incarnation;
+    state: MachineRow['state'];
+    report: JsonObject;
+    nowMs: number;
+  }): Promise<void>;
+  setMachineFlags(options: {
+    machineId: MachineId;
+    cordoned?: boolean;
+    draining?: boolean;
+  }): Promise<MachineRow | null>;
   listMachines(options: { seenAfterMs: number | null }): Promise<MachineRow[]>;
   getMachine(machineId: MachineId): Promise<MachineRow | null>;
   /** Configured classes and those seen since `seenAfterMs`. */
@@ -184,11 +296,22 @@ export interface Records {
   listModels(): Promise<ModelManifest[]>;
 
   /** Last preview of a job's newest run, at most 64 KiB; kept when the run fails. */
-  putPreview(options: { jobId: JobId; token: FencingToken; mime: string; bytes: Uint8Array; nowMs: number }): Promise<void>;
+  putPreview(options: {
+    jobId: JobId;
+    token: FencingToken;
+    mime: string;
+    bytes: Uint8Array;
+    nowMs: number;
+  }): Promise<void>;
   getPreview(jobId: JobId): Promise<{ mime: string; bytes: Uint8Array; token: FencingToken } | null>;
 
   /** Takes, renews or is refused a singleton, by the store's own clock. `current` = renew this one. */
-  holdSingleton(options: { name: string; holder: string; ttlMs: number; current: SingletonLease | null }): Promise<SingletonLease | null>;
+  holdSingleton(options: {
+    name: string;
+    holder: string;
+    ttlMs: number;
+    current: SingletonLease | null;
+  }): Promise<SingletonLease | null>;
   dropSingleton(lease: SingletonLease): Promise<void>;
 
   /** A secret made once per store (random 32 bytes, base64url), e.g. the key that signs URLs and tokens. */

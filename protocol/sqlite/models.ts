@@ -1,0 +1,61 @@
+import { canonicalJson } from '#protocol/json.ts';
+import type { ModelManifest } from '#protocol/model.ts';
+import type { Records } from '#protocol/records.ts';
+import type { Group } from '#protocol/requirements.ts';
+import type { Database } from './database.ts';
+import { recordFact } from './ledger.ts';
+
+/** What is registered once and read often: groups of requirements and models. */
+
+function putModel(db: Database, manifest: ModelManifest, atMs: number): void {
+  const text = canonicalJson(manifest);
+  const known = db.get('SELECT manifest FROM models WHERE model_id = ?', manifest.id);
+  if (known?.manifest === text) return;
+  db.run(
+    'INSERT INTO models (model_id, manifest) VALUES (?, ?) ON CONFLICT (model_id) DO UPDATE SET manifest = excluded.manifest',
+    manifest.id,
+    text,
+  );
+  recordFact(db, {
+    type: 'model.registered',
+    jobId: null,
+    machineId: null,
+    data: { modelId: manifest.id, replaced: known !== undefined },
+    atMs,
+  });
+}
+
+export function modelMethods(
+  db: Database,
+  nowMs: () => number,
+): Pick<Records, 'internGroup' | 'listGroups' | 'putModel' | 'getModel' | 'listModels'> {
+  return {
+    internGroup: (groupId, group) =>
+      db.write(() => {
+        db.run(
+          'INSERT INTO requirement_groups (group_id, document) VALUES (?, ?) ON CONFLICT (group_id) DO NOTHING',
+          groupId,
+          JSON.stringify(group),
+        );
+      }),
+    listGroups: () =>
+      db.read(() =>
+        db.all('SELECT group_id, document FROM requirement_groups ORDER BY group_id').map((row) => ({
+          groupId: String(row.group_id),
+          group: JSON.parse(String(row.document)) as Group,
+        })),
+      ),
+    putModel: (manifest) => db.write(() => putModel(db, manifest, nowMs())),
+    getModel: (modelId) =>
+      db.read(() => {
+        const row = db.get('SELECT manifest FROM models WHERE model_id = ?', modelId);
+        return row ? (JSON.parse(String(row.manifest)) as ModelManifest) : null;
+      }),
+    listModels: () =>
+      db.read(() =>
+        db
+          .all('SELECT manifest FROM models ORDER BY model_id')
+          .map((row) => JSON.parse(String(row.manifest)) as ModelManifest),
+      ),
+  };
+}
