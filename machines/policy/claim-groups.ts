@@ -1,0 +1,73 @@
+import { type ClaimRequest, claimGroupsLimit, claimLanesLimit, type GroupId } from '#protocol/broker.ts';
+import type { Group } from '#protocol/requirements.ts';
+
+/** A group that this machine may serve: its class meets it, and a pin, if any, names it. */
+export interface ServableGroup {
+  groupId: GroupId;
+  group: Group;
+  /** Entries known to wait; 0 may be out of date. */
+  waiting: number;
+}
+
+export interface ResidentCopy {
+  modelId: string;
+  service: string;
+  bytes: number;
+}
+
+export interface ClaimPolicy {
+  /** How much more urgent a job of another pool must be, ms. */
+  spillPenaltyMs: number;
+  /** Assumed rate of a model's way to a machine and into memory, bytes per ms. */
+  fetchBytesPerMs: number;
+  /** Bound of the preference for a resident model, ms: an unbounded one starves cold jobs. */
+  warmBonusLimitMs: number;
+}
+
+export interface ClaimTargets {
+  groups: ClaimRequest['groups'];
+  warmLanes: ClaimRequest['warmLanes'];
+}
+
+/**
+ * What a claim asks for. Groups of services with a free slot only; at most 32: those with waiting
+ * work first, then the machine's own pool, then the fullest, then by id so that equal inputs give
+ * equal requests. Lanes: each resident model in each of those groups that has its service, at most
+ * 16, in the order of `resident` (most valuable first).
+ */
+export function claimTargets(options: {
+  servable: readonly ServableGroup[];
+  freeServices: ReadonlySet<string>;
+  pool: string;
+  resident: readonly ResidentCopy[];
+  policy: ClaimPolicy;
+}): ClaimTargets {
+  const { servable, freeServices, pool, resident, policy } = options;
+  const foreign = (each: ServableGroup) => (each.group.pool === pool ? 0 : 1);
+  const empty = (each: ServableGroup) => (each.waiting > 0 ? 0 : 1);
+  const chosen = servable
+    .filter((each) => freeServices.has(each.group.service))
+    .sort(
+      (a, b) =>
+        empty(a) - empty(b) ||
+        foreign(a) - foreign(b) ||
+        b.waiting - a.waiting ||
+        (a.groupId < b.groupId ? -1 : 1),
+    )
+    .slice(0, claimGroupsLimit);
+  const groups = chosen.map((each) => ({
+    group: each.groupId,
+    penaltyMs: foreign(each) * policy.spillPenaltyMs,
+  }));
+  const warmLanes: ClaimTargets['warmLanes'] = [];
+  for (const copy of resident) {
+    const bonusMs = Math.min(policy.warmBonusLimitMs, Math.ceil(copy.bytes / policy.fetchBytesPerMs));
+    for (const each of chosen) {
+      if (warmLanes.length === claimLanesLimit) return { groups, warmLanes };
+      if (each.group.service === copy.service) {
+        warmLanes.push({ group: each.groupId, affinity: copy.modelId, bonusMs });
+      }
+    }
+  }
+  return { groups, warmLanes };
+}

@@ -1,0 +1,174 @@
+import type { ServiceSpec } from '#protocol/connector.ts';
+import type { Env } from '#protocol/env.ts';
+import { toEmpError } from '#protocol/errors.ts';
+import type { JsonObject } from '#protocol/json.ts';
+import type { PeerLink } from '#protocol/peer.ts';
+import { BackgroundWork } from './hub/background-work.ts';
+import { Backlog } from './hub/backlog.ts';
+import { BrokerIdentity } from './hub/broker-identity.ts';
+import { ClassDirectory } from './hub/class-directory.ts';
+import { EventsHub } from './hub/events-hub.ts';
+import { type LinkOptions, LinkSession, linkCloseCodes } from './hub/gateway.ts';
+import { GroupDirectory } from './hub/group-directory.ts';
+import type { Hub, HubCounters, HubPorts } from './hub/hub.ts';
+import { LinkDirectory } from './hub/links.ts';
+import { ModelDirectory } from './hub/model-directory.ts';
+import { StandingWork } from './hub/standing-work.ts';
+import { Tokens } from './hub/tokens.ts';
+import { deliverWake } from './hub/wake.ts';
+import type { HubConfig } from './hub-config.ts';
+import { hubVersion } from './hub-version.ts';
+
+/** A hub without sockets: verbs on `hub`, links through `connect`. Simulations run it on a virtual clock. */
+export interface HubCore {
+  readonly hub: Hub;
+  /** Begins the standing work. Rejects where Records do not answer; a Broker that does not is waited for. */
+  start(): Promise<void>;
+  /** Takes a link that a machine opened. The caller feeds frames and the close to the session. */
+  connect(link: PeerLink, options: LinkOptions): LinkSession;
+  /** What keeps this hub from serving; empty = ready. */
+  unready(): Promise<string[]>;
+  /** Tells machines, gives roles back, waits for what is under way. The ports stay open: their maker closes them. */
+  stop(): Promise<void>;
+}
+
+/** Puts one hub together from its ports. Nothing here or below touches a global or a socket. */
+export async function composeHub(options: {
+  config: HubConfig;
+  env: Env;
+  ports: HubPorts;
+  services: readonly ServiceSpec[];
+}): Promise<HubCore> {
+  const { config, env, ports } = options;
+  const background = new BackgroundWork(env);
+  const groups = new GroupDirectory({ records: ports.records, env });
+  const parts = {
+    identity: new BrokerIdentity(ports.broker),
+    groups,
+    backlog: new Backlog({ broker: ports.broker, env, groups }),
+    classes: new ClassDirectory({ records: ports.records, env }),
+    models: new ModelDirectory({ records: ports.records, env }),
+    links: new LinkDirectory(),
+    events: new EventsHub({ records: ports.records, env }),
+    tokens: new Tokens(await ports.records.secret('tokens')),
+  };
+  const standing: { work: StandingWork | null } = { work: null };
+  const hub: Hub = {
+    hubId: config.hubId ?? env.newId('hub'),
+    env,
+    config,
+    ...ports,
+    ...parts,
+    services: new Map(options.services.map((spec) => [spec.service, spec])),
+    counters: newCounters(),
+    poke: {
+      recorder: (delayMs) => standing.work?.recorder.poke(delayMs ?? recorderBatchMs),
+      reconciler: () => standing.work?.reconciler.poke(),
+      sweeper: (atMs) =>
+        atMs === undefined ? standing.work?.sweeper.poke() : standing.work?.sweeper.pokeAt(atMs),
+      promoter: (atMs) => standing.work?.promoter.pokeAt(atMs),
+    },
+    startedAtMonotonicMs: env.clock.monotonic(),
+    startedAtMs: env.clock.now(),
+    stopping: false,
+    wake(machine, wakeGroups) {
+      if (machine !== null) background.add('wake', deliverWake(hub, machine, wakeGroups));
+    },
+    background: (name, work) => background.add(name, work),
+  };
+  const work = new StandingWork(hub);
+  standing.work = work;
+  return core({ hub, work, background });
+}
+
+/** What commits together within this time is copied and numbered together, ms. */
+const recorderBatchMs = 2;
+
+function core(parts: { hub: Hub; work: StandingWork; background: BackgroundWork }): HubCore {
+  const { hub, work, background } = parts;
+  const sessions = new Set<LinkSession>();
+  return {
+    hub,
+    async start() {
+      await hub.records.ping();
+      await hub.groups.refresh();
+      await hub.models.refreshIfOld();
+      await hub.events.start();
+      work.start();
+      await note(hub, { type: 'hub.started', data: { hubId: hub.hubId, version: hubVersion } });
+    },
+    connect(link, options) {
+      const session: LinkSession = new LinkSession(hub, link, {
+        ...options,
+        ended: () => sessions.delete(session),
+      });
+      if (hub.stopping) session.close(linkCloseCodes.closing, 'the hub is stopping');
+      else if (sessions.size >= hub.config.linksLimit)
+        session.close(linkCloseCodes.tooSlow, 'this hub holds as many links as it may');
+      else {
+        sessions.add(session);
+        session.begin();
+      }
+      return session;
+    },
+    async unready() {
+      return [...(await storeFaults(hub)), ...work.faults()];
+    },
+    async stop() {
+      if (hub.stopping) return;
+      hub.stopping = true;
+      for (const link of hub.links.all()) link.notify('closing', {});
+      for (const session of sessions) session.close(linkCloseCodes.closing, 'the hub is stopping');
+      await note(hub, { type: 'hub.stopped', data: { hubId: hub.hubId } });
+      await background.settle(hub.config.stopLimitMs);
+      await work.stop();
+      await background.settle(hub.config.stopLimitMs);
+    },
+  };
+}
+
+async function storeFaults(hub: Hub): Promise<string[]> {
+  if (hub.stopping) return ['the hub is stopping'];
+  const faults: string[] = [];
+  try {
+    await hub.records.ping();
+  } catch (error) {
+    faults.push(`records: ${toEmpError(error, 'RECORDS_UNAVAILABLE').message}`);
+  }
+  try {
+    const { open } = await hub.broker.identity();
+    if (!open) faults.push('broker: closed until it is reconciled with the records');
+  } catch (error) {
+    faults.push(`broker: ${toEmpError(error, 'BROKER_UNAVAILABLE').message}`);
+  }
+  return faults;
+}
+
+/** A fact about this hub. Where it cannot be kept the hub goes on: it is for people. */
+async function note(
+  hub: Hub,
+  event: { type: 'hub.started' | 'hub.stopped'; data: JsonObject },
+): Promise<void> {
+  try {
+    await hub.records.appendEvent({ ...event, jobId: null, machineId: null, atMs: hub.env.clock.now() });
+    hub.poke.recorder();
+  } catch (error) {
+    hub.env.log.warn('event.lost', { type: event.type, detail: toEmpError(error).message });
+  }
+}
+
+function newCounters(): HubCounters {
+  return {
+    framesIn: 0,
+    framesMalformed: 0,
+    framesUnknown: 0,
+    linksClosedByLimit: 0,
+    jobsSubmitted: 0,
+    claims: 0,
+    completions: 0,
+    completionsRefused: 0,
+    wakesSent: 0,
+    wakesPassedOn: 0,
+    incidents: 0,
+  };
+}

@@ -1,0 +1,47 @@
+import type { Broker } from '#protocol/broker.ts';
+import type { Env } from '#protocol/env.ts';
+import { toEmpError } from '#protocol/errors.ts';
+import type { GroupDirectory } from './group-directory.ts';
+
+/** Age at which the count is read again, ms. */
+const refreshMs = 1_000;
+
+/**
+ * How many jobs wait, for limits and expectations: read from the Broker at most once a second, and
+ * only when somebody asks.
+ */
+export class Backlog {
+  readonly #broker: Broker;
+  readonly #env: Env;
+  readonly #groups: GroupDirectory;
+  #waiting = 0;
+  #readMs = Number.NEGATIVE_INFINITY;
+  #reading: Promise<void> | null = null;
+
+  constructor(options: { broker: Broker; env: Env; groups: GroupDirectory }) {
+    this.#broker = options.broker;
+    this.#env = options.env;
+    this.#groups = options.groups;
+  }
+
+  /** Waiting and delayed jobs; the last known count while the Broker does not answer. */
+  async waiting(): Promise<number> {
+    if (this.#env.clock.monotonic() - this.#readMs >= refreshMs) {
+      this.#reading ??= this.#read();
+      await this.#reading;
+    }
+    return this.#waiting;
+  }
+
+  async #read(): Promise<void> {
+    try {
+      const stats = await this.#broker.stats();
+      this.#waiting = stats.waiting + stats.delayed;
+      this.#groups.noteWaiting(stats.groups);
+    } catch (error) {
+      this.#env.log.warn('backlog.unknown', { detail: toEmpError(error, 'BROKER_UNAVAILABLE').message });
+    }
+    this.#readMs = this.#env.clock.monotonic();
+    this.#reading = null;
+  }
+}

@@ -1,0 +1,50 @@
+import { z } from 'zod';
+import type { BrokerEntry } from '#protocol/broker.ts';
+import { brokerBodyLimitBytes, InputRef, isTerminal, type Job } from '#protocol/job.ts';
+import { JsonObject } from '#protocol/json.ts';
+import { ModelId, ServiceName } from '#protocol/names.ts';
+
+/** What an entry carries so that a claim needs no read of Records: an assignment without its lease. */
+export const AssignmentBody = z.strictObject({
+  service: ServiceName,
+  payload: JsonObject,
+  inputs: z.array(InputRef),
+  models: z.array(ModelId),
+  expectedMs: z.int(),
+  maxRunMs: z.int(),
+  traceparent: z.string(),
+});
+export type AssignmentBody = z.infer<typeof AssignmentBody>;
+
+export function assignmentBody(job: Job): AssignmentBody {
+  const { service, payload, inputs, models, expectedMs, maxRunMs, traceparent } = job;
+  return { service, payload, inputs, models, expectedMs, maxRunMs, traceparent };
+}
+
+/** True where the Broker should hold the row: not ended, not held back, no cancel requested. */
+export function belongsInBroker(job: Job): boolean {
+  return !isTerminal(job.state) && job.state !== 'held' && job.cancelRequestedAtMs === null;
+}
+
+/** The row as the Broker keeps it. `lease` is what Records know of a run under way, for a rebuild. */
+export function brokerEntry(job: Job): BrokerEntry {
+  const body = assignmentBody(job);
+  const fits = Buffer.byteLength(JSON.stringify(body)) <= brokerBodyLimitBytes;
+  const { token, machineId, incarnation } = job;
+  const leased = job.state === 'leased' && token !== null && machineId !== null && incarnation !== null;
+  return {
+    jobId: job.id,
+    group: job.group,
+    affinity: job.affinity,
+    pool: job.pool,
+    customer: job.customer,
+    priority: job.priority,
+    costMs: job.expectedMs,
+    attempts: job.attempts,
+    runs: job.runs,
+    fenceFloor: job.fenceFloor,
+    notBeforeMs: job.state === 'scheduled' ? job.notBeforeMs : null,
+    body: fits ? (body as unknown as JsonObject) : null,
+    lease: leased ? { token, machineId, incarnation } : null,
+  };
+}

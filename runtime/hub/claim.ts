@@ -1,0 +1,132 @@
+import type { ResidentCopy } from '#machines/policy/claim-groups.ts';
+import type { ClaimAnswer, LeaseGrant } from '#protocol/broker.ts';
+import { isTerminal, type Job } from '#protocol/job.ts';
+import type { Assignment, ClaimOffer, ClaimResult } from '#protocol/link.ts';
+import { compareTokens, tokenAfter } from '#protocol/token.ts';
+import { AssignmentBody, assignmentBody } from './broker-entry.ts';
+import { endInBroker, exitLease } from './exit.ts';
+import type { Hub } from './hub.ts';
+import type { MachineLink } from './links.ts';
+
+/** How many entries that turn out to have ended one claim may clear away before it answers `empty`. */
+const clearLimit = 8;
+
+/**
+ * Claims one job for a machine: free services and resident models become groups and warm lanes, the
+ * Broker picks. A grant from a rebuild, or without a body, is read in Records before it is handed
+ * out; one whose job has ended is cleared away and the claim goes on.
+ */
+export async function claimJob(hub: Hub, machine: MachineLink, offer: ClaimOffer): Promise<ClaimResult> {
+  if (machine.cordoned || machine.draining) return { kind: 'cordoned' };
+  const free = new Set(offer.free.filter((each) => each.slots > 0).map((each) => each.service));
+  machine.free = free;
+  if (free.size === 0) return { kind: 'empty' };
+  const { groups, warmLanes } = await claimTargetsOf(hub, machine, { free, resident: offer.resident });
+  machine.groups = new Set(groups.map((each) => each.group));
+  const { machineId, incarnation, classId } = machine;
+  for (let tries = 0; tries < clearLimit; tries++) {
+    hub.counters.claims++;
+    const answer = await hub.broker.claim({
+      machineId,
+      incarnation,
+      classId,
+      requestId: offer.requestId,
+      groups,
+      warmLanes,
+    });
+    if (answer.kind !== 'leased') return refusal(hub, machine, answer);
+    machine.idle = false;
+    hub.wake(
+      answer.wake,
+      groups.map((each) => each.group),
+    );
+    hub.poke.recorder();
+    const assignment = await assign(hub, machine, answer.lease);
+    if (assignment === null) continue;
+    const { jobId, token, group, attempts } = answer.lease;
+    machine.granted.set(jobId, { token, group, attempts });
+    return { kind: 'leased', assignment, more: answer.more };
+  }
+  return { kind: 'empty' };
+}
+
+/** Groups and lanes of a machine with these free services, for claims and beats. */
+export async function claimTargetsOf(
+  hub: Hub,
+  machine: MachineLink,
+  offer: { free: ReadonlySet<string>; resident: readonly string[] },
+) {
+  await hub.groups.refreshIfOld();
+  await hub.models.refreshIfOld();
+  if (hub.groups.needsCounts(machine)) await hub.backlog.waiting();
+  const resident = offer.resident.flatMap((modelId): ResidentCopy[] => {
+    const model = hub.models.peek(modelId);
+    return model === null ? [] : [{ modelId, service: model.service, bytes: hub.models.bytesOf(modelId) }];
+  });
+  const { spillPenaltyMs, fetchBytesPerMs, warmBonusLimitMs } = hub.config;
+  const policy = { spillPenaltyMs, fetchBytesPerMs, warmBonusLimitMs };
+  return hub.groups.targets(machine, { freeServices: offer.free, resident, policy });
+}
+
+function refusal(
+  hub: Hub,
+  machine: MachineLink,
+  answer: Exclude<ClaimAnswer, { kind: 'leased' }>,
+): ClaimResult {
+  switch (answer.kind) {
+    case 'empty':
+      machine.idle = true;
+      return { kind: 'empty' };
+    case 'lapsed':
+      hub.poke.sweeper();
+      return { kind: 'lapsed' };
+    case 'superseded':
+      machine.supersede();
+      return { kind: 'superseded' };
+    case 'closed':
+      hub.poke.reconciler();
+      return { kind: 'closed' };
+  }
+}
+
+/** The job as the machine gets it; null where Records say that this lease must not run. */
+async function assign(hub: Hub, machine: MachineLink, lease: LeaseGrant): Promise<Assignment | null> {
+  const carried = lease.rebuilt || lease.body === null ? null : AssignmentBody.safeParse(lease.body);
+  if (carried?.success) return assignment(lease, carried.data);
+  const row = await hub.records.getJob(lease.jobId);
+  if (row !== null && mayRun(row, lease)) return assignment(lease, assignmentBody(row));
+  await clearAway(hub, machine, { lease, row });
+  return null;
+}
+
+function assignment(lease: LeaseGrant, body: AssignmentBody): Assignment {
+  const { jobId, token, run, attempts } = lease;
+  return { jobId, token, run, attempts, ...body };
+}
+
+function mayRun(row: Job, lease: LeaseGrant): boolean {
+  return (
+    !isTerminal(row.state) &&
+    row.cancelRequestedAtMs === null &&
+    compareTokens(lease.token, row.fenceFloor) >= 0
+  );
+}
+
+/** An entry that outlived its job, or a lease older than the row: put right by the ordinary steps. */
+async function clearAway(
+  hub: Hub,
+  machine: MachineLink,
+  options: { lease: LeaseGrant; row: Job | null },
+): Promise<void> {
+  const { lease, row } = options;
+  const { jobId, token } = lease;
+  if (row === null || isTerminal(row.state)) {
+    await endInBroker(hub, { jobId, token, fenceFloor: row?.fenceFloor ?? tokenAfter(token) });
+    return;
+  }
+  const cancelled = row.cancelRequestedAtMs !== null;
+  const cause = cancelled
+    ? ({ kind: 'cancel', reason: 'cancelled before it started' } as const)
+    : ({ kind: 'release', reason: 'the lease was older than the record of the job' } as const);
+  await exitLease(hub, { jobId, token, cause, holder: machine, actor: 'reconciler' });
+}

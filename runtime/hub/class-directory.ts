@@ -1,0 +1,51 @@
+import { type ClassSearch, findClasses, type KnownClass } from '#machines/policy/matching.ts';
+import type { Env } from '#protocol/env.ts';
+import type { Records } from '#protocol/records.ts';
+import type { Group, MachineClass } from '#protocol/requirements.ts';
+
+/** How long a class counts after its last machine was seen, ms: it may be rented again tomorrow. */
+const rememberedMs = 30 * 86_400_000;
+/** Age at which the classes are read again, and the least time between two reads after a refusal. */
+const refreshMs = 10_000;
+const refusalRefreshMs = 1_000;
+
+/** The machine classes that submits are judged by; Records keep them. */
+export class ClassDirectory {
+  readonly #records: Records;
+  readonly #env: Env;
+  #classes: KnownClass[] = [];
+  #readMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: { records: Records; env: Env }) {
+    this.#records = options.records;
+    this.#env = options.env;
+  }
+
+  /** A machine of this class has just joined here. */
+  note(classId: string, machineClass: MachineClass): void {
+    if (this.#classes.every((known) => known.classId !== classId))
+      this.#classes.push({ classId, machineClass });
+  }
+
+  get(classId: string): MachineClass | null {
+    return this.#classes.find((known) => known.classId === classId)?.machineClass ?? null;
+  }
+
+  /** Classes that may run the group. Before a refusal the classes are read again: one may have joined elsewhere. */
+  async find(group: Group): Promise<ClassSearch> {
+    if (this.#ageMs() >= refreshMs) await this.#read();
+    const found = findClasses(this.#classes, group);
+    if (found.kind === 'met' || this.#ageMs() < refusalRefreshMs) return found;
+    await this.#read();
+    return findClasses(this.#classes, group);
+  }
+
+  #ageMs(): number {
+    return this.#env.clock.monotonic() - this.#readMs;
+  }
+
+  async #read(): Promise<void> {
+    this.#classes = await this.#records.listClasses({ seenAfterMs: this.#env.clock.now() - rememberedMs });
+    this.#readMs = this.#env.clock.monotonic();
+  }
+}

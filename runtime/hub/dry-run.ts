@@ -1,0 +1,57 @@
+import { machineMeets } from '#machines/policy/matching.ts';
+import type { Hub } from './hub.ts';
+import { type PreparedJob, prepareJob } from './prepare-job.ts';
+
+/** What a submission would get, without one. */
+export interface DryRun {
+  pool: string;
+  group: string;
+  /** Machine classes that may run it. */
+  classes: string[];
+  /** Linked machines that may run it, busy ones included. */
+  machinesNow: number;
+  /** Until it starts, by what waits and runs now; null = nobody can tell: no machine that may run it is linked. */
+  expectedStartMs: number | null;
+  expectedMs: number;
+  warnings: string[];
+}
+
+/** Judges a submission like submit, stores nothing. */
+export async function dryRunJob(hub: Hub, document: unknown): Promise<DryRun> {
+  const prepared = await prepareJob(hub, document, { prefix: '', traceparent: null });
+  const fit = hub.links
+    .all()
+    .filter((link) => !link.cordoned && !link.draining && machineMeets(link, prepared.group));
+  const { row, groupId, classIds, warnings } = prepared;
+  return {
+    pool: row.pool,
+    group: groupId,
+    classes: classIds,
+    machinesNow: fit.length,
+    expectedStartMs: await expectedStart(hub, prepared, fit),
+    expectedMs: row.expectedMs,
+    warnings: fit.length === 0 ? [...warnings, 'no machine that may run this job is linked now'] : warnings,
+  };
+}
+
+/**
+ * A rough figure: the jobs that wait, at this job's own duration, shared by the slots that fit. Jobs
+ * of other groups that the same machines serve are counted as if they were like this one.
+ */
+async function expectedStart(
+  hub: Hub,
+  prepared: PreparedJob,
+  fit: readonly { idle: boolean; machineClass: { services: { service: string; slots: number }[] } }[],
+): Promise<number | null> {
+  const { row } = prepared;
+  const slots = fit.reduce(
+    (sum, link) =>
+      sum + (link.machineClass.services.find((each) => each.service === row.service)?.slots ?? 0),
+    0,
+  );
+  if (slots === 0) return null;
+  const dueMs = row.notBeforeMs === null ? 0 : Math.max(0, row.notBeforeMs - hub.env.clock.now());
+  const waiting = await hub.backlog.waiting();
+  if (waiting === 0 && fit.some((link) => link.idle)) return dueMs;
+  return Math.max(dueMs, Math.round(((waiting + 1) / slots) * row.expectedMs));
+}

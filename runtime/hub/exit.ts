@@ -1,0 +1,113 @@
+import { backoffMs } from '#machines/policy/backoff.ts';
+import { toEmpError } from '#protocol/errors.ts';
+import type { JobState } from '#protocol/job.ts';
+import type { LinkBody } from '#protocol/link.ts';
+import { type JobId, type MachineRef, machineKey } from '#protocol/names.ts';
+import type { ExitCause } from '#protocol/records.ts';
+import { type FencingToken, tokenAfter } from '#protocol/token.ts';
+import { holdsLease } from './holder.ts';
+import type { Hub } from './hub.ts';
+import type { MachineLink } from './links.ts';
+
+export interface LeaseExit {
+  jobId: JobId;
+  token: FencingToken;
+  cause: ExitCause;
+  holder: MachineRef;
+  /** `sweeper`, `reconciler` or `machine/incarnation`, for the timeline. */
+  actor: string;
+}
+
+export type LeaseExitAnswer =
+  | { kind: 'ok'; state: JobState /** The Broker's entry moved or is gone. */; moved: boolean }
+  | { kind: 'unknown' };
+
+/**
+ * Ends a lease in any way but completion: first the row with its raised floor, then the Broker with
+ * the row's present state. A token below the floor is no error: the Broker step is done all the same,
+ * because the hub that committed that exit may have died before its own. Rejects with
+ * RECORDS_UNAVAILABLE, and then nothing has happened; a Broker that fails after the commit is left to
+ * the sweeper, which meets the same lease again.
+ */
+export async function exitLease(hub: Hub, exit: LeaseExit): Promise<LeaseExitAnswer> {
+  const { jobId, token, cause, holder, actor } = exit;
+  const { machineId, incarnation } = holder;
+  const nowMs = hub.env.clock.now();
+  hub.links.find(holder)?.granted.delete(jobId);
+  const row = await hub.records.exitJob({
+    jobId,
+    token,
+    cause,
+    holder: { machineId, incarnation },
+    actor,
+    nowMs,
+  });
+  hub.poke.recorder();
+  if (row.kind === 'unknown') {
+    await endInBroker(hub, { jobId, token, fenceFloor: tokenAfter(token) });
+    return row;
+  }
+  const { state, fenceFloor, attempts, runs, notBeforeMs } = row;
+  try {
+    const answer = await hub.broker.exit({ jobId, token, fenceFloor, state, attempts, runs, notBeforeMs });
+    if (answer.kind === 'requeued') {
+      hub.wake(answer.wake, hub.groups.busiest());
+      if (state === 'scheduled') hub.poke.promoter(notBeforeMs);
+    }
+    if (answer.kind === 'cancelled')
+      await hub.records.finishCancel({ jobId, actor, nowMs: hub.env.clock.now() });
+    return { kind: 'ok', state, moved: answer.kind !== 'unchanged' };
+  } catch (error) {
+    const failure = toEmpError(error, 'BROKER_UNAVAILABLE');
+    hub.env.log.warn('broker.exit.failed', { jobId, code: failure.code, detail: failure.message });
+    hub.poke.reconciler();
+    return { kind: 'ok', state, moved: false };
+  }
+}
+
+/** Removes an ended id from the Broker, whatever it says of it. A Broker that fails is reconciled later. */
+export async function endInBroker(
+  hub: Hub,
+  end: { jobId: JobId; token: FencingToken; fenceFloor: FencingToken },
+): Promise<void> {
+  try {
+    await hub.broker.complete(end);
+  } catch (error) {
+    const failure = toEmpError(error, 'BROKER_UNAVAILABLE');
+    hub.env.log.warn('broker.end.failed', { jobId: end.jobId, code: failure.code, detail: failure.message });
+    hub.poke.reconciler();
+  }
+}
+
+/** A machine gives a job back: failed, released or cancelled. */
+export async function exitForMachine(
+  hub: Hub,
+  machine: MachineLink,
+  body: LinkBody<'exit'>,
+): Promise<{ kind: 'ok' | 'unknown' }> {
+  const held = await holdsLease(hub, machine, body);
+  if (held.kind === 'foreign') return { kind: 'unknown' };
+  const cause = exitCause(hub, body.cause, held.attempts);
+  const actor = machineKey(machine);
+  const answer = await exitLease(hub, {
+    jobId: body.jobId,
+    token: body.token,
+    cause,
+    holder: machine,
+    actor,
+  });
+  return { kind: answer.kind };
+}
+
+/** A failure backs off by the tries used up, this one included; a permanent one is not tried again. */
+function exitCause(hub: Hub, cause: LinkBody<'exit'>['cause'], attempts: number): ExitCause {
+  if (cause.kind !== 'fail') return cause;
+  if (!cause.error.retryable) return { kind: 'fail', error: cause.error, notBeforeMs: null };
+  const { retryBaseMs: baseMs, retryLimitMs: limitMs } = hub.config;
+  const delayMs = backoffMs(attempts + 1, { baseMs, limitMs }, hub.env.rng);
+  return {
+    kind: 'fail',
+    error: cause.error,
+    notBeforeMs: delayMs === 0 ? null : hub.env.clock.now() + delayMs,
+  };
+}

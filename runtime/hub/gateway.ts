@@ -1,0 +1,382 @@
+import { EmpError, type ErrorCode, toEmpError } from '#protocol/errors.ts';
+import type { JsonObject } from '#protocol/json.ts';
+import {
+  decodeFrame,
+  type Envelope,
+  frameLimitBytes,
+  type HubNotice,
+  type HubNoticeType,
+  LINK_REQUESTS,
+  type LinkBody,
+  type LinkRequestType,
+  linkVersion,
+  MACHINE_NOTICES,
+  type MachineNoticeType,
+} from '#protocol/link.ts';
+import { machineKey } from '#protocol/names.ts';
+import type { PeerLink } from '#protocol/peer.ts';
+import { beatMsOf, closeRestMsOf } from '#runtime/hub-config.ts';
+import { beat, releaseAll, storeReport } from './beat.ts';
+import { claimJob } from './claim.ts';
+import { completeJob } from './complete.ts';
+import { exitForMachine } from './exit.ts';
+import type { Hub } from './hub.ts';
+import { joinMachine } from './join.ts';
+import { RateLimit } from './link-limits.ts';
+import type { MachineLink } from './links.ts';
+import { takeNotice } from './notices.ts';
+import { fieldErrors, summary } from './problem.ts';
+import { signFor } from './sign.ts';
+import type { Bearer } from './tokens.ts';
+
+/** Close codes of the link. 44xx: the machine must change something before it comes back. */
+export const linkCloseCodes = {
+  limit: 1_008,
+  closing: 1_001,
+  tooSlow: 1_013,
+  unauthorized: 4_401,
+  forbidden: 4_403,
+  superseded: 4_409,
+} as const;
+
+export interface LinkOptions {
+  /** The bearer token of the upgrade, null if it had none. */
+  token: string | null;
+  /** How the machine reached this hub, e.g. `http://127.0.0.1:7077`. */
+  baseUrl: string;
+  /** Called once when the link is gone, by whichever side. */
+  ended?: () => void;
+}
+
+/**
+ * One link of a machine: frames in, answers out. It checks everything, knows who speaks, keeps the
+ * limits, and leaves the deciding to the verbs. Requests run side by side; each gets one answer.
+ */
+export class LinkSession {
+  readonly #hub: Hub;
+  readonly #link: PeerLink;
+  readonly #baseUrl: string;
+  readonly #ended: () => void;
+  readonly #frames: RateLimit;
+  readonly #malformed: RateLimit;
+  readonly #incidents: RateLimit;
+  readonly #token: string | null;
+  #bearer: Bearer | null = null;
+  #machine: MachineLink | null = null;
+  #joining = false;
+  #requests = 0;
+  #superseded = false;
+  #left = false;
+  #over = false;
+
+  constructor(hub: Hub, link: PeerLink, options: LinkOptions) {
+    const { clock } = hub.env;
+    const { linkFramesPerSecond, linkMalformedLimit } = hub.config;
+    this.#hub = hub;
+    this.#link = link;
+    this.#baseUrl = options.baseUrl;
+    this.#ended = options.ended ?? (() => {});
+    this.#frames = new RateLimit({ clock, perSecond: linkFramesPerSecond, burst: 2 * linkFramesPerSecond });
+    this.#malformed = new RateLimit({ clock, perSecond: linkMalformedLimit / 60, burst: linkMalformedLimit });
+    this.#incidents = new RateLimit({ clock, perSecond: 1, burst: 60 });
+    this.#token = options.token;
+  }
+
+  get machine(): MachineLink | null {
+    return this.#machine;
+  }
+
+  /** True once the link is gone. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Checks the token; closes the link if it is not good. Call once, before the first frame. */
+  begin(): void {
+    const token = this.#token;
+    try {
+      if (token === null)
+        throw new EmpError('UNAUTHORIZED', { detail: 'Send a join token as Authorization: Bearer' });
+      this.#bearer = this.#hub.tokens.check(token, this.#hub.env.clock.now());
+    } catch (error) {
+      this.close(linkCloseCodes.unauthorized, toEmpError(error).message);
+    }
+  }
+
+  /** One frame as text. Never throws. */
+  message(text: string): void {
+    if (this.#over) return;
+    this.#hub.counters.framesIn++;
+    if (!this.#frames.take()) return this.#closeByLimit('more frames per second than allowed');
+    const decoded = decodeFrame(text);
+    if (decoded.kind === 'invalid') return this.#countMalformed(decoded.detail);
+    const { frame } = decoded;
+    if ('re' in frame) return this.#countMalformed('an answer to a request that the hub never made');
+    if ('id' in frame) return this.#request(frame);
+    this.#notice(frame.type, frame.body);
+  }
+
+  #request(frame: { id: number; type: string; body: JsonObject }): void {
+    if (!Object.hasOwn(LINK_REQUESTS, frame.type)) {
+      this.#hub.counters.framesUnknown++;
+      return this.#refuse(
+        frame.id,
+        'FRAME_INVALID',
+        `requests of type ${frame.type} are not known to version ${linkVersion}`,
+      );
+    }
+    const type = frame.type as LinkRequestType;
+    const parsed = LINK_REQUESTS[type].body.safeParse(frame.body);
+    if (!parsed.success) {
+      const detail = summary(`The request ${type}`, fieldErrors(parsed.error));
+      this.#refuse(frame.id, 'FRAME_INVALID', detail);
+      return this.#countMalformed(detail);
+    }
+    if (this.#requests >= this.#hub.config.linkRequestsLimit) {
+      return this.#refuse(frame.id, 'INBOX_FULL', `${this.#requests} requests of this link wait already`);
+    }
+    this.#requests++;
+    const answering = this.#answer(type, parsed.data)
+      .then((body) => this.#send({ v: linkVersion, re: frame.id, body }))
+      .catch((error: unknown) => this.#answerError(frame.id, type, error))
+      .finally(() => {
+        this.#requests--;
+        if (this.#left) this.close(1_000, 'left');
+      });
+    this.#hub.background('link.request', answering);
+  }
+
+  async #answer(type: LinkRequestType, body: unknown): Promise<JsonObject> {
+    if (type === 'hello') return await this.#hello(body as LinkBody<'hello'>);
+    const machine = this.#machine;
+    if (this.#superseded) return this.#supersededAnswer(type);
+    if (machine === null) throw new EmpError('UNAUTHORIZED', { detail: `Say hello before ${type}` });
+    switch (type) {
+      case 'claim':
+        return await claimJob(this.#hub, machine, body as LinkBody<'claim'>);
+      case 'beat':
+        return await beat(this.#hub, machine, body as LinkBody<'beat'>);
+      case 'complete':
+        return await completeJob(this.#hub, machine, body as LinkBody<'complete'>);
+      case 'exit':
+        return await exitForMachine(this.#hub, machine, body as LinkBody<'exit'>);
+      case 'sign':
+        return await signFor(this.#hub, machine, body as LinkBody<'sign'>);
+      case 'leave':
+        return await this.#leave(machine, body as LinkBody<'leave'>);
+    }
+  }
+
+  /** An older incarnation is told what it is; nothing that it says is done. */
+  #supersededAnswer(type: LinkRequestType): JsonObject {
+    if (type === 'claim' || type === 'beat') return { kind: 'superseded' };
+    throw new EmpError('LEASE_LOST', {
+      detail: 'A newer incarnation speaks for this machine',
+      retryable: false,
+    });
+  }
+
+  async #hello(hello: LinkBody<'hello'>): Promise<JsonObject> {
+    const hub = this.#hub;
+    if (this.#bearer === null) throw new EmpError('UNAUTHORIZED');
+    if (this.#machine !== null || this.#joining)
+      throw new EmpError('CONFLICT', { detail: 'This link has said hello before' });
+    this.#joining = true;
+    try {
+      const joined = await joinMachine(hub, this.#bearer, hello);
+      if (joined.kind === 'superseded') {
+        this.#superseded = true;
+        return { kind: 'superseded' };
+      }
+      const { row } = joined;
+      const machine = this.#makeMachine(row);
+      if (!this.#over) this.#adopt(machine);
+      hub.env.log.info('machine.joined', {
+        machine: machineKey(row),
+        pool: row.machineClass.pool,
+        resumed: joined.resumed,
+      });
+      hub.poke.recorder();
+      return {
+        kind: 'welcome',
+        incarnation: row.incarnation,
+        machineToken: hub.tokens.machine(row, hub.env.clock.now()),
+        leaseTtlMs: hub.config.leaseTtlMs,
+        beatMs: beatMsOf(hub.config),
+        cordoned: row.cordoned || row.draining,
+        hubId: hub.hubId,
+      };
+    } catch (error) {
+      const failure = toEmpError(error);
+      if (failure.code === 'FORBIDDEN')
+        hub.background('link.forbid', this.#closeAfterAnswer(linkCloseCodes.forbidden, failure.message));
+      throw failure;
+    } finally {
+      this.#joining = false;
+    }
+  }
+
+  /** After the microtasks that send the answer. */
+  async #closeAfterAnswer(code: number, reason: string): Promise<void> {
+    await new Promise<void>((resolve) => this.#hub.env.clock.setTimeout(resolve, 0));
+    this.close(code, reason);
+  }
+
+  #makeMachine(
+    row: Pick<
+      MachineLink,
+      'machineId' | 'incarnation' | 'classId' | 'machineClass' | 'cordoned' | 'draining'
+    >,
+  ): MachineLink {
+    const { machineId, incarnation, classId, machineClass, cordoned, draining } = row;
+    return {
+      machineId,
+      incarnation,
+      classId,
+      machineClass,
+      baseUrl: this.#baseUrl,
+      cordoned,
+      draining,
+      residency: new Map(),
+      granted: new Map(),
+      running: [],
+      free: new Set(),
+      groups: new Set(),
+      idle: false,
+      report: null,
+      reportedAtMonotonicMs: Number.NEGATIVE_INFINITY,
+      notify: (type, body) => this.#notify(type, body),
+      supersede: () => this.#supersede(),
+      close: (code, reason) => this.close(code, reason),
+    };
+  }
+
+  #adopt(machine: MachineLink): void {
+    this.#machine = machine;
+    const older = this.#hub.links.put(machine);
+    if (older === null) return;
+    if (older.incarnation < machine.incarnation) older.supersede();
+    else older.close(linkCloseCodes.superseded, 'this incarnation has another link');
+  }
+
+  async #leave(machine: MachineLink, body: LinkBody<'leave'>): Promise<JsonObject> {
+    const hub = this.#hub;
+    const { machineId, incarnation } = machine;
+    const { leases } = await hub.broker.leave({ machineId, incarnation });
+    this.#left = true;
+    hub.links.remove(machine);
+    await releaseAll(hub, machine, leases, `machine left: ${body.reason}`);
+    await storeReport(hub, machine, 'left');
+    hub.poke.recorder();
+    return { kind: 'ok' };
+  }
+
+  #notice(type: string, body: JsonObject): void {
+    if (!Object.hasOwn(MACHINE_NOTICES, type)) {
+      this.#hub.counters.framesUnknown++;
+      return;
+    }
+    const parsed = MACHINE_NOTICES[type as MachineNoticeType].safeParse(body);
+    if (!parsed.success)
+      return this.#countMalformed(summary(`The notice ${type}`, fieldErrors(parsed.error)));
+    const machine = this.#machine;
+    if (machine === null || this.#superseded) return;
+    if (type === 'incident' && !this.#incidents.take()) return;
+    this.#hub.background(
+      `notice.${type}`,
+      takeNotice(this.#hub, machine, type as MachineNoticeType, parsed.data),
+    );
+  }
+
+  #notify<T extends HubNoticeType>(type: T, body: HubNotice<T>): boolean {
+    return this.#send({ v: linkVersion, type, body });
+  }
+
+  #send(frame: Envelope): boolean {
+    if (this.#over) return false;
+    if (this.#link.bufferedBytes() > this.#hub.config.sendBufferLimitBytes) {
+      this.#hub.counters.linksClosedByLimit++;
+      this.close(linkCloseCodes.tooSlow, 'the machine does not read fast enough');
+      return false;
+    }
+    const text = JSON.stringify(frame);
+    if (text.length > frameLimitBytes)
+      throw new EmpError('INTERNAL', { detail: `a frame of ${text.length} characters was made` });
+    return this.#link.send(text);
+  }
+
+  #refuse(id: number, code: ErrorCode, message: string, retryable = false): void {
+    this.#send({ v: linkVersion, re: id, error: { code, message: message.slice(0, 2_000), retryable } });
+  }
+
+  #answerError(id: number, type: LinkRequestType, error: unknown): void {
+    const failure = toEmpError(error);
+    const machine = this.#machine === null ? null : machineKey(this.#machine);
+    if (failure.code === 'INTERNAL')
+      this.#hub.env.log.error('link.request.failed', {
+        type,
+        machine,
+        detail: failure.message,
+        stack: failure.stack ?? null,
+      });
+    else this.#hub.env.log.info('link.request.refused', { type, machine, code: failure.code });
+    this.#refuse(id, failure.code, failure.message, failure.retryable);
+  }
+
+  #countMalformed(detail: string): void {
+    this.#hub.counters.framesMalformed++;
+    const machine = this.#machine === null ? null : machineKey(this.#machine);
+    this.#hub.env.log.info('frame.malformed', { machine, detail: detail.slice(0, 300) });
+    if (!this.#malformed.take()) this.#closeByLimit('too many malformed frames');
+  }
+
+  #closeByLimit(reason: string): void {
+    this.#hub.counters.linksClosedByLimit++;
+    this.close(linkCloseCodes.limit, reason);
+  }
+
+  #supersede(): void {
+    if (this.#superseded) return;
+    this.#superseded = true;
+    this.#notify('superseded', {});
+    if (this.#machine !== null) this.#hub.links.remove(this.#machine);
+    this.#hub.background(
+      'link.supersede',
+      this.#closeAfterAnswer(linkCloseCodes.superseded, 'a newer incarnation speaks for this machine'),
+    );
+  }
+
+  /** Closes from this side; `reason` reaches the machine. */
+  close(code: number, reason: string): void {
+    if (this.#over) return;
+    this.#link.close(code, reason.slice(0, 120));
+    this.closed();
+  }
+
+  /** The link is gone, by whichever side. Idempotent. */
+  closed(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#ended();
+    const machine = this.#machine;
+    if (machine === null || this.#left || this.#superseded || !this.#hub.links.remove(machine)) return;
+    this.#hub.background('lease.shorten', this.#shorten(machine));
+  }
+
+  /**
+   * A close without LEAVE: time for a reconnect is left, not the whole lease. A hub that stops, or is
+   * so young that its machines are still coming, shortens nothing.
+   */
+  async #shorten(machine: MachineLink): Promise<void> {
+    const hub = this.#hub;
+    const ageMs = hub.env.clock.monotonic() - hub.startedAtMonotonicMs;
+    if (hub.stopping || ageMs < Math.min(30_000, hub.config.leaseTtlMs)) return;
+    const { machineId, incarnation } = machine;
+    const { earliestExpiryMs } = await hub.broker.shorten({
+      machineId,
+      incarnation,
+      restMs: closeRestMsOf(hub.config),
+    });
+    hub.poke.sweeper(earliestExpiryMs);
+  }
+}

@@ -1,0 +1,128 @@
+import {
+  type ClaimPolicy,
+  type ClaimTargets,
+  claimTargets,
+  type ResidentCopy,
+  type ServableGroup,
+} from '#machines/policy/claim-groups.ts';
+import { classMeets } from '#machines/policy/matching.ts';
+import { type BrokerStats, claimGroupsLimit, type GroupId } from '#protocol/broker.ts';
+import type { Env } from '#protocol/env.ts';
+import type { MachineId } from '#protocol/names.ts';
+import type { Records } from '#protocol/records.ts';
+import type { Group, MachineClass } from '#protocol/requirements.ts';
+
+/** Age at which groups interned by other hubs are looked for, ms; asked for by claims and beats only. */
+const refreshMs = 5_000;
+/** Age at which the counts of waiting jobs are read again; needed only by machines that serve more than 32 groups. */
+const countsMs = 1_000;
+
+interface ClassGroups {
+  machineClass: MachineClass;
+  open: ServableGroup[];
+  pinned: Map<MachineId, ServableGroup[]>;
+}
+
+export interface Claimant {
+  machineId: MachineId;
+  classId: string;
+  machineClass: MachineClass;
+}
+
+/** The interned groups, and which of them each class of machine may serve: decided once per pair. */
+export class GroupDirectory {
+  readonly #records: Records;
+  readonly #env: Env;
+  readonly #groups = new Map<GroupId, ServableGroup>();
+  readonly #classes = new Map<string, ClassGroups>();
+  #refreshedMs = Number.NEGATIVE_INFINITY;
+  #countedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: { records: Records; env: Env }) {
+    this.#records = options.records;
+    this.#env = options.env;
+  }
+
+  get(groupId: GroupId): Group | null {
+    return this.#groups.get(groupId)?.group ?? null;
+  }
+
+  /** Ids for a wake that must be passed on, those with waiting work first, at most 32. */
+  busiest(): GroupId[] {
+    const all = [...this.#groups.values()].sort((a, b) => b.waiting - a.waiting);
+    return all.slice(0, claimGroupsLimit).map((each) => each.groupId);
+  }
+
+  /** Makes the group known to every hub before a job names it. */
+  async intern(groupId: GroupId, group: Group): Promise<void> {
+    if (this.#groups.has(groupId)) return;
+    await this.#records.internGroup(groupId, group);
+    this.#add(groupId, group);
+  }
+
+  async refresh(): Promise<void> {
+    for (const { groupId, group } of await this.#records.listGroups()) this.#add(groupId, group);
+    this.#refreshedMs = this.#env.clock.monotonic();
+  }
+
+  async refreshIfOld(): Promise<void> {
+    if (this.#env.clock.monotonic() - this.#refreshedMs >= refreshMs) await this.refresh();
+  }
+
+  noteWaiting(groups: BrokerStats['groups']): void {
+    for (const each of this.#groups.values()) each.waiting = 0;
+    for (const { group, waiting } of groups) {
+      const known = this.#groups.get(group);
+      if (known !== undefined) known.waiting = waiting;
+    }
+    this.#countedMs = this.#env.clock.monotonic();
+  }
+
+  /** Groups that this very machine may serve. */
+  servable(claimant: Claimant): ServableGroup[] {
+    const known = this.#classGroups(claimant.classId, claimant.machineClass);
+    const pinned = known.pinned.get(claimant.machineId);
+    return pinned === undefined ? known.open : [...known.open, ...pinned];
+  }
+
+  /** True where a choice of 32 must be made on counts that are old: the caller then reads the Broker's stats. */
+  needsCounts(claimant: Claimant): boolean {
+    if (this.servable(claimant).length <= claimGroupsLimit) return false;
+    return this.#env.clock.monotonic() - this.#countedMs >= countsMs;
+  }
+
+  targets(
+    claimant: Claimant,
+    options: { freeServices: ReadonlySet<string>; resident: readonly ResidentCopy[]; policy: ClaimPolicy },
+  ): ClaimTargets {
+    return claimTargets({ servable: this.servable(claimant), pool: claimant.machineClass.pool, ...options });
+  }
+
+  #add(groupId: GroupId, group: Group): void {
+    if (this.#groups.has(groupId)) return;
+    const added: ServableGroup = { groupId, group, waiting: 0 };
+    this.#groups.set(groupId, added);
+    for (const known of this.#classes.values()) place(known, added);
+  }
+
+  #classGroups(classId: string, machineClass: MachineClass): ClassGroups {
+    const cached = this.#classes.get(classId);
+    if (cached !== undefined) return cached;
+    const made: ClassGroups = { machineClass, open: [], pinned: new Map() };
+    for (const each of this.#groups.values()) place(made, each);
+    this.#classes.set(classId, made);
+    return made;
+  }
+}
+
+function place(known: ClassGroups, each: ServableGroup): void {
+  if (!classMeets(known.machineClass, each.group)) return;
+  const pin = each.group.requirements.machineId;
+  if (pin === undefined) {
+    known.open.push(each);
+    return;
+  }
+  const list = known.pinned.get(pin);
+  if (list === undefined) known.pinned.set(pin, [each]);
+  else list.push(each);
+}

@@ -1,0 +1,76 @@
+import type { Broker, GroupId, Wake } from '#protocol/broker.ts';
+import type { ServiceSpec } from '#protocol/connector.ts';
+import type { Env } from '#protocol/env.ts';
+import type { Objects } from '#protocol/objects.ts';
+import type { Records } from '#protocol/records.ts';
+import type { HubConfig } from '#runtime/hub-config.ts';
+import type { Backlog } from './backlog.ts';
+import type { BrokerIdentity } from './broker-identity.ts';
+import type { ClassDirectory } from './class-directory.ts';
+import type { EventsHub } from './events-hub.ts';
+import type { GroupDirectory } from './group-directory.ts';
+import type { LinkDirectory } from './links.ts';
+import type { ModelDirectory } from './model-directory.ts';
+import type { Tokens } from './tokens.ts';
+
+export interface HubPorts {
+  records: Records;
+  broker: Broker;
+  objects: Objects;
+}
+
+/** What happened on this hub since it started; only rises. */
+export interface HubCounters {
+  framesIn: number;
+  framesMalformed: number;
+  framesUnknown: number;
+  linksClosedByLimit: number;
+  jobsSubmitted: number;
+  claims: number;
+  completions: number;
+  completionsRefused: number;
+  wakesSent: number;
+  wakesPassedOn: number;
+  incidents: number;
+}
+
+/** Where a verb says that there is work for a standing task. Cheap, never rejects. */
+export interface HubPokes {
+  /** Something was committed: events may wait to be copied and numbered. */
+  recorder(delayMs?: number): void;
+  /** The Broker is closed, changed or may lack a row. */
+  reconciler(): void;
+  /** A lease may have ended; with a time: then. */
+  sweeper(atMs?: number | null): void;
+  /** A delayed entry is due then, by the hub's wall clock. */
+  promoter(atMs: number | null): void;
+}
+
+/** All that the verbs of one hub share. Made by compose-hub.ts; holds no socket and no global. */
+export interface Hub {
+  readonly hubId: string;
+  readonly env: Env;
+  readonly config: HubConfig;
+  readonly records: Records;
+  readonly broker: Broker;
+  readonly objects: Objects;
+  readonly services: ReadonlyMap<string, ServiceSpec>;
+  readonly identity: BrokerIdentity;
+  readonly backlog: Backlog;
+  readonly groups: GroupDirectory;
+  readonly classes: ClassDirectory;
+  readonly models: ModelDirectory;
+  readonly links: LinkDirectory;
+  readonly events: EventsHub;
+  readonly tokens: Tokens;
+  readonly counters: HubCounters;
+  readonly poke: HubPokes;
+  readonly startedAtMonotonicMs: number;
+  readonly startedAtMs: number;
+  /** True from the first word of a stop: nothing new is begun, no lease shortened. */
+  stopping: boolean;
+  /** Tells a machine of work; one that is not linked here passes its wake on. Never rejects. */
+  wake(machine: Wake, groups: readonly GroupId[]): void;
+  /** Work that nobody waits for: logged when it fails, awaited by the stop. */
+  background(name: string, work: Promise<unknown>): void;
+}

@@ -1,0 +1,35 @@
+import type { MachineRef } from '#protocol/names.ts';
+import type { Hub } from './hub.ts';
+import type { RoleLease } from './roles.ts';
+
+/** Reports come once per lease time at least: after this many of them without one a machine is silent. */
+const silentLeases = 3;
+/** Machines that were silent for longer were marked long ago, ms. */
+const lookBackMs = 86_400_000;
+
+/** Marks joined machines that fell silent, for people; leases are judged by the Broker alone. */
+export async function markLost(hub: Hub, role: RoleLease): Promise<void> {
+  if (role.current() === null) return;
+  const nowMs = hub.env.clock.now();
+  const silentBeforeMs = nowMs - silentLeases * hub.config.leaseTtlMs;
+  const rows = await hub.records.listMachines({ seenAfterMs: nowMs - lookBackMs });
+  for (const row of rows) {
+    if (row.state === 'joined' && row.lastSeenAtMs < silentBeforeMs) await reportLost(hub, row);
+  }
+}
+
+/** Keeps the last report: what a machine said before it fell silent is what people look for. */
+export async function reportLost(hub: Hub, ref: MachineRef): Promise<void> {
+  if (hub.links.find(ref) !== null) return;
+  const { machineId, incarnation } = ref;
+  const row = await hub.records.getMachine(machineId);
+  if (row === null || row.incarnation !== incarnation || row.state !== 'joined') return;
+  await hub.records.reportMachine({
+    machineId,
+    incarnation,
+    state: 'lost',
+    report: row.report,
+    nowMs: hub.env.clock.now(),
+  });
+  hub.poke.recorder();
+}

@@ -1,0 +1,227 @@
+import { createHash } from 'node:crypto';
+import type { Unmet } from '#machines/policy/matching.ts';
+import { choosePool } from '#machines/policy/pool-choice.ts';
+import type { ServiceSpec } from '#protocol/connector.ts';
+import { EmpError, type ErrorCode, type FieldError } from '#protocol/errors.ts';
+import { JobSubmission } from '#protocol/job.ts';
+import { canonicalJson, type JsonObject } from '#protocol/json.ts';
+import { frameLimitBytes } from '#protocol/link.ts';
+import type { NewJob } from '#protocol/records.ts';
+import { canonicalGroup, type Group, groupId } from '#protocol/requirements.ts';
+import { newTraceparent } from '#protocol/trace.ts';
+import type { Hub } from './hub.ts';
+import { fieldErrors, parseDocument, summary } from './problem.ts';
+
+/** A submission that was judged: the row to store, its group, and what is worth a word to the submitter. */
+export interface PreparedJob {
+  row: NewJob;
+  groupId: string;
+  group: Group;
+  /** Classes that may run it; empty when no machine has ever joined. */
+  classIds: string[];
+  warnings: string[];
+  /** The client chose the id: the same id again is a repeat. */
+  named: boolean;
+}
+
+/** Folders of the object store that a job may read: uploads of clients and results of other jobs. */
+const inputPrefixes = ['uploads/', 'results/'];
+
+/**
+ * Judges one submission by everything that can be known before it is stored: form, payload, inputs,
+ * models, requirements. Throws the code that docs/errors.md explains, with a pointer for every wrong
+ * field at once; `prefix` is the pointer of the submission in its request.
+ */
+export async function prepareJob(
+  hub: Hub,
+  document: unknown,
+  options: { prefix: string; traceparent: string | null },
+): Promise<PreparedJob> {
+  const { prefix } = options;
+  const submission = parseDocument(JobSubmission, document, { prefix, what: 'The job' });
+  const spec = hub.services.get(submission.service) ?? null;
+  const payload = spec === null ? submission.payload : checkPayload(spec, submission, prefix);
+  checkSize(payload, prefix);
+  if (spec !== null) checkInputCount(spec, submission, prefix);
+  await checkInputs(hub, submission, prefix);
+  const models = spec === null ? [] : await checkModels(hub, { spec, payload, prefix });
+  const expectedMs =
+    submission.expectedMs ?? (spec === null ? hub.config.expectedMsDefault : expectedMsOf(spec, payload));
+  const found = await placeJob(hub, { submission, expectedMs, prefix });
+  const nowMs = hub.env.clock.now();
+  const notBeforeMs = submission.notBefore === undefined ? null : Date.parse(submission.notBefore);
+  const due = notBeforeMs === null || notBeforeMs <= nowMs;
+  const row: NewJob = {
+    id: submission.id ?? hub.env.newId('job'),
+    service: submission.service,
+    pool: found.group.pool,
+    group: found.groupId,
+    affinity: models[0] ?? '-',
+    models,
+    priority: submission.priority,
+    customer: submission.customer,
+    expectedMs,
+    maxRunMs: submission.maxRunMs,
+    maxAttempts: submission.maxAttempts,
+    payload,
+    inputs: submission.inputs,
+    requirements: found.group.requirements,
+    labels: submission.labels,
+    traceparent: submission.traceparent ?? options.traceparent ?? newTraceparent(hub.env.rng),
+    notBeforeMs: due ? null : notBeforeMs,
+    expiresAtMs: submission.ttlMs === undefined ? null : nowMs + submission.ttlMs,
+    state: due ? 'waiting' : 'scheduled',
+    fingerprint: fingerprint(submission),
+  };
+  return { row, named: submission.id !== undefined, ...found };
+}
+
+/** Equal submissions give equal text; the trace is left out, because a retry has another one. */
+function fingerprint(submission: JobSubmission): string {
+  const { traceparent: _, ...rest } = submission;
+  return createHash('sha256')
+    .update(canonicalJson(rest as JsonObject))
+    .digest('hex');
+}
+
+function checkPayload(spec: ServiceSpec, submission: JobSubmission, prefix: string): JsonObject {
+  const parsed = spec.payload.safeParse(submission.payload);
+  if (parsed.success) return parsed.data;
+  const errors = fieldErrors(parsed.error, `${prefix}/payload`);
+  throw new EmpError('PAYLOAD_INVALID', {
+    detail: summary(`The payload for ${spec.service}`, errors),
+    errors,
+  });
+}
+
+/** An assignment travels in one frame of the link, whose limit is below that of a request. */
+const payloadLimitBytes = frameLimitBytes - 32_768;
+
+function checkSize(payload: JsonObject, prefix: string): void {
+  const bytes = Buffer.byteLength(JSON.stringify(payload));
+  if (bytes <= payloadLimitBytes) return;
+  const detail = `the payload is ${bytes} bytes, the limit is ${payloadLimitBytes}: upload large data with POST /v1/uploads and name it in inputs`;
+  refuse('BODY_TOO_LARGE', [{ pointer: `${prefix}/payload`, detail }]);
+}
+
+/** A prior of a connector may be fractional or below 1 ms; rows hold whole ms. */
+function expectedMsOf(spec: ServiceSpec, payload: JsonObject): number {
+  return Math.min(86_400_000, Math.max(1, Math.round(spec.expectedMs(payload))));
+}
+
+function refuse(code: ErrorCode, errors: FieldError[]): never {
+  throw new EmpError(code, { detail: errors.map((error) => error.detail).join('; '), errors });
+}
+
+function checkInputCount(spec: ServiceSpec, submission: JobSubmission, prefix: string): void {
+  const { min, max } = spec.inputs;
+  const given = submission.inputs.length;
+  if (given >= min && given <= max) return;
+  const wanted = min === max ? `${min}` : `${min} to ${max}`;
+  refuse('INPUT_INVALID', [
+    { pointer: `${prefix}/inputs`, detail: `${spec.service} takes ${wanted} input file(s), ${given} given` },
+  ]);
+}
+
+async function checkInputs(hub: Hub, submission: JobSubmission, prefix: string): Promise<void> {
+  const names = new Set<string>();
+  const errors: FieldError[] = [];
+  for (const [index, input] of submission.inputs.entries()) {
+    const at = `${prefix}/inputs/${index}`;
+    if (names.has(input.name))
+      errors.push({ pointer: `${at}/name`, detail: `the name ${input.name} is used twice` });
+    names.add(input.name);
+    if (!inputPrefixes.some((folder) => input.object.startsWith(folder))) {
+      errors.push({
+        pointer: `${at}/object`,
+        detail: 'an input is the `object` that POST /v1/uploads answered, or an output of another job',
+      });
+    } else if ((await hub.objects.head(input.object)) === null) {
+      errors.push({
+        pointer: `${at}/object`,
+        detail: 'nothing is stored under this key yet: PUT the bytes to the URL of POST /v1/uploads first',
+      });
+    }
+  }
+  if (errors.length > 0) refuse('INPUT_INVALID', errors);
+}
+
+async function checkModels(
+  hub: Hub,
+  options: { spec: ServiceSpec; payload: JsonObject; prefix: string },
+): Promise<string[]> {
+  const models = [...new Set(options.spec.models(options.payload))];
+  const missing: string[] = [];
+  for (const modelId of models) if ((await hub.models.get(modelId)) === null) missing.push(modelId);
+  if (missing.length === 0) return models;
+  const known = (await hub.models.list())
+    .filter((model) => model.service === options.spec.service)
+    .map((model) => model.id);
+  const list = known.length > 0 ? known.slice(0, 20).join(', ') : 'none';
+  const pointer = `${options.prefix}/payload`;
+  refuse(
+    'UNKNOWN_MODEL',
+    missing.map((modelId) => ({
+      pointer,
+      detail: `the model ${modelId} is not registered (registered for ${options.spec.service}: ${list}); register it with PUT /v1/models/${modelId}`,
+    })),
+  );
+}
+
+interface Placed {
+  groupId: string;
+  group: Group;
+  classIds: string[];
+  warnings: string[];
+}
+
+/** Group and pool of a submission; refuses what no known class of machine can ever run. */
+async function placeJob(
+  hub: Hub,
+  options: { submission: JobSubmission; expectedMs: number; prefix: string },
+): Promise<Placed> {
+  const { submission, expectedMs, prefix } = options;
+  const { service, requirements } = submission;
+  const anyPool = submission.pool ?? '-none-';
+  const search = await hub.classes.find({ service, pool: anyPool, requirements });
+  const warnings: string[] = [];
+  if (search.kind === 'unknownService') {
+    const detail = `no machine class offers ${service}; offered: ${search.offered.join(', ')}`;
+    refuse('UNKNOWN_SERVICE', [{ pointer: `${prefix}/service`, detail }]);
+  }
+  if (search.kind === 'unmet')
+    refuse(
+      'REQUIREMENT_UNMET',
+      search.unmet.map((unmet) => unmetField(unmet, prefix)),
+    );
+  if (search.kind === 'noneKnown') {
+    warnings.push('no machine has joined yet: whether one can run this job is not known');
+  }
+  const classIds = search.kind === 'met' ? search.classIds : [];
+  const capable = new Set(classIds.flatMap((classId) => hub.classes.get(classId)?.pool ?? []));
+  const pool = choosePool({
+    requested: submission.pool ?? null,
+    expectedMs,
+    ranges: hub.config.pools,
+    capable,
+  });
+  if (submission.pool !== undefined && capable.size > 0 && !capable.has(pool)) {
+    warnings.push(
+      `no machine of pool ${pool} can run this job: others (${[...capable].sort().join(', ')}) take it with a delay`,
+    );
+  }
+  const pin = requirements.machineId;
+  if (pin !== undefined && (await hub.records.getMachine(pin)) === null) {
+    warnings.push(`the machine ${pin} has never joined: the job waits until it does`);
+  }
+  const group = canonicalGroup({ service, pool, requirements });
+  return { groupId: groupId(group), group, classIds, warnings };
+}
+
+function unmetField(unmet: Unmet, prefix: string): FieldError {
+  return {
+    pointer:
+      unmet.requirement === 'service' ? `${prefix}/service` : `${prefix}/requirements/${unmet.requirement}`,
+    detail: `${unmet.requirement}: needed ${unmet.needed}, the best machine class has ${unmet.available}`,
+  };
+}

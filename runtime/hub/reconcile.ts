@@ -1,0 +1,134 @@
+import type { ReconcileTicket } from '#protocol/broker.ts';
+import type { Job } from '#protocol/job.ts';
+import type { JobId } from '#protocol/names.ts';
+import type { FencingToken } from '#protocol/token.ts';
+import { belongsInBroker, brokerEntry } from './broker-entry.ts';
+import { finishCancel } from './cancel.ts';
+import { driveRows } from './drive.ts';
+import type { Hub } from './hub.ts';
+import type { RoleLease } from './roles.ts';
+
+const pageLimit = 1_000;
+/** How often one run starts again because the server changed under it, before it comes back later. */
+const restartLimit = 5;
+
+/**
+ * Brings the Broker in line with Records: in full while it is closed, else only rows that never
+ * reached it and cancels without an end. Stops at once when its role is lost.
+ */
+export async function reconcile(hub: Hub, role: RoleLease): Promise<void> {
+  for (let tries = 0; tries < restartLimit; tries++) {
+    if (role.current() === null) return;
+    const { open } = await hub.identity.refresh();
+    if (open) return await reconcileRest(hub, role);
+    if ((await reconcileFully(hub, role)) === 'open') {
+      hub.poke.recorder();
+      hub.poke.sweeper();
+      return await reconcileRest(hub, role);
+    }
+  }
+}
+
+/** Rows with no mark, and requested cancels, that are older than any hub still works on them. */
+async function reconcileRest(hub: Hub, role: RoleLease): Promise<void> {
+  const olderThanMs = hub.env.clock.now() - hub.config.reconcileGraceMs;
+  const identity = await hub.identity.get();
+  const rows = await hub.records.unbrokeredJobs({ olderThanMs, limit: pageLimit });
+  if (rows.length > 0) {
+    hub.env.log.info('reconcile.unbrokered', { jobs: rows.length });
+    await driveRows(hub, { rows, identity });
+  }
+  const cancels = await hub.records.unfinishedCancels({ olderThanMs, limit: pageLimit });
+  for (const { id: jobId, fenceFloor } of cancels) {
+    if (role.current() === null) return;
+    await finishCancel(hub, { jobId, fenceFloor, actor: 'reconciler' });
+  }
+  // Delayed entries of a hub that died have no timer elsewhere.
+  hub.poke.promoter(hub.env.clock.now());
+}
+
+/**
+ * The full reconcile of docs/protocol.md §4. `changed`: the server is another one by now, or another
+ * reconcile has begun; nothing was opened.
+ */
+async function reconcileFully(hub: Hub, role: RoleLease): Promise<'open' | 'changed' | 'stopped'> {
+  const ticket = await hub.broker.reconcileStart({ nonce: hub.env.newId('reconcile') });
+  hub.identity.set(ticket.identity);
+  hub.env.log.info('reconcile.started', { identity: ticket.identity });
+  await hub.records.appendEvent(hubEvent(hub, 'broker.closed', ticket.identity));
+  const driven = await redriveAll(hub, { ticket, role });
+  if (driven === null) return role.current() === null ? 'stopped' : 'changed';
+  await endTerminal(hub, role);
+  if (role.current() === null) return 'stopped';
+  const finished = await hub.broker.reconcileFinish(ticket);
+  if (finished.kind === 'changed') return 'changed';
+  hub.env.log.info('reconcile.opened', { identity: ticket.identity, jobs: driven });
+  await hub.records.appendEvent(hubEvent(hub, 'broker.opened', ticket.identity));
+  return 'open';
+}
+
+function hubEvent(hub: Hub, type: 'broker.closed' | 'broker.opened', identity: string) {
+  return {
+    type,
+    jobId: null,
+    machineId: null,
+    data: { hubId: hub.hubId, identity },
+    atMs: hub.env.clock.now(),
+  };
+}
+
+/** Every open row, with the lease that Records know of; null when the server changed. Cancels are finished on the way. */
+async function redriveAll(
+  hub: Hub,
+  options: { ticket: ReconcileTicket; role: RoleLease },
+): Promise<number | null> {
+  let driven = 0;
+  for (let after: JobId | null = null; ; ) {
+    if (options.role.current() === null) return null;
+    const rows: Job[] = await hub.records.openJobs({ after, limit: pageLimit });
+    const wanted = rows.filter(belongsInBroker);
+    if (wanted.length > 0) {
+      const answer = await hub.broker.submit({
+        identity: options.ticket.identity,
+        ticket: options.ticket,
+        entries: wanted.map(brokerEntry),
+      });
+      if (answer.kind !== 'ok') return null;
+      const there = wanted.filter((_, index) => {
+        const kind = answer.answers[index]?.kind;
+        return kind === 'added' || kind === 'exists';
+      });
+      driven += there.length;
+      await hub.records.markBrokered(
+        there.map(({ id: jobId, fenceFloor }) => ({ jobId, fenceFloor })),
+        hub.env.clock.now(),
+      );
+    }
+    for (const { id: jobId, fenceFloor, cancelRequestedAtMs } of rows) {
+      if (cancelRequestedAtMs !== null) await finishCancel(hub, { jobId, fenceFloor, actor: 'reconciler' });
+    }
+    const last = rows.at(-1);
+    if (last === undefined || rows.length < pageLimit) return driven;
+    after = last.id;
+  }
+}
+
+/** Ends every id that the Broker holds and whose row is terminal or gone (W6). */
+async function endTerminal(hub: Hub, role: RoleLease): Promise<void> {
+  for (let after: JobId | null = null; ; ) {
+    if (role.current() === null) return;
+    const page = await hub.broker.list({ after, limit: pageLimit });
+    for (const { jobId, fenceFloor } of await hub.records.endedAmong(page.map((each) => each.jobId))) {
+      await end(hub, { jobId, fenceFloor });
+    }
+    const last = page.at(-1);
+    if (last === undefined || page.length < pageLimit) return;
+    after = last.jobId;
+  }
+}
+
+/** A Broker that fails here rejects: a reconcile that missed an id must not open it. */
+async function end(hub: Hub, options: { jobId: JobId; fenceFloor: FencingToken }): Promise<void> {
+  const { jobId, fenceFloor } = options;
+  await hub.broker.complete({ jobId, token: fenceFloor, fenceFloor });
+}

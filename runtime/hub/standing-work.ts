@@ -1,0 +1,85 @@
+import type { Hub } from './hub.ts';
+import { markLost } from './lost.ts';
+import { endOverdue } from './overdue.ts';
+import { PokedTask } from './poked-task.ts';
+import { promoteDue } from './promote.ts';
+import { reconcile } from './reconcile.ts';
+import { Recorder } from './record.ts';
+import { Role } from './roles.ts';
+import { sweepLapsed } from './sweep.ts';
+import { expireWaiting } from './ttl.ts';
+
+/** First wait after a failure of standing work, ms; doubles up to sixteen times that. */
+const retryMs = 250;
+
+/**
+ * What a hub does of its own accord: three roles that one hub of many holds, and the promoter, which
+ * every hub runs because its step is atomic in the Broker.
+ */
+export class StandingWork {
+  readonly recorder: PokedTask;
+  readonly sweeper: PokedTask;
+  readonly reconciler: PokedTask;
+  readonly promoter: PokedTask;
+  /** TTL and overdue runs, by the clock: Records tell no next date. */
+  readonly #keeper: PokedTask;
+  readonly #roles: Role[];
+
+  constructor(hub: Hub) {
+    const { env, config, records, hubId } = hub;
+    const task = (name: string, run: () => Promise<number | null>) =>
+      new PokedTask({ name, env, run, retryMs });
+    const role = (name: string, taken: () => void) =>
+      new Role({ name, ttlMs: config.singletonTtlMs, holder: hubId, records, env, taken });
+    const sweeperRole = role('sweeper', () => {
+      this.sweeper.poke();
+      this.#keeper.poke();
+    });
+    const recorderRole = role('recorder', () => {
+      recorder.forget();
+      this.recorder.poke();
+    });
+    const reconcilerRole = role('reconciler', () => this.reconciler.poke());
+    const recorder = new Recorder(hub, recorderRole);
+    this.#roles = [sweeperRole, recorderRole, reconcilerRole];
+    this.recorder = task('recorder', () => recorder.run());
+    this.promoter = task('promoter', () => promoteDue(hub));
+    this.sweeper = task('sweeper', () => sweepLapsed(hub, sweeperRole));
+    this.#keeper = task('keeper', async () => {
+      await expireWaiting(hub, sweeperRole);
+      await endOverdue(hub, sweeperRole);
+      await markLost(hub, sweeperRole);
+      return sweeperRole.current() === null ? null : config.sweepEveryMs;
+    });
+    this.reconciler = task('reconciler', async () => {
+      await reconcile(hub, reconcilerRole);
+      return reconcilerRole.current() === null ? null : config.reconcileEveryMs;
+    });
+  }
+
+  start(): void {
+    for (const role of this.#roles) role.start();
+    this.promoter.poke();
+  }
+
+  /** Names of tasks whose last run failed, with the code. */
+  faults(): string[] {
+    const tasks = {
+      recorder: this.recorder,
+      promoter: this.promoter,
+      sweeper: this.sweeper,
+      keeper: this.#keeper,
+      reconciler: this.reconciler,
+    };
+    return Object.entries(tasks).flatMap(([name, task]) =>
+      task.lastError === null ? [] : [`${name}: ${task.lastError}`],
+    );
+  }
+
+  /** Ends the tasks, then gives the roles back. */
+  async stop(): Promise<void> {
+    const tasks = [this.recorder, this.promoter, this.sweeper, this.#keeper, this.reconciler];
+    await Promise.all(tasks.map((task) => task.stop()));
+    await Promise.all(this.#roles.map((role) => role.stop()));
+  }
+}
