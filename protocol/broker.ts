@@ -67,9 +67,16 @@ export interface ClaimRequest extends MachineRef {
   /** Rises by one per claim of an incarnation; a repeat is answered as before while that lease stands. */
   requestId: number;
   /** Groups this machine may serve now (a fit slot is free), at most 32, preferred first. */
-  groups: { group: GroupId; /** Added to the score: a job of another pool must be this much more urgent, ms. */ penaltyMs: number }[];
+  groups: {
+    group: GroupId /** Added to the score: a job of another pool must be this much more urgent, ms. */;
+    penaltyMs: number;
+  }[];
   /** Lanes whose model is resident here, at most 16. */
-  warmLanes: { group: GroupId; affinity: string; /** Load time saved, ms: bounds the preference. */ bonusMs: number }[];
+  warmLanes: {
+    group: GroupId;
+    affinity: string /** Load time saved, ms: bounds the preference. */;
+    bonusMs: number;
+  }[];
   /** For the idle index when there is nothing: class and pool of this machine. */
   classId: string;
 }
@@ -90,8 +97,13 @@ export interface LeaseGrant {
 }
 
 export type ClaimAnswer =
-  | { kind: 'leased'; lease: LeaseGrant; /** More claimable work for the same request. */ more: boolean; wake: Wake }
-  | { kind: 'empty'; /** Earliest time at which a delayed entry of these groups may be claimed. */ nextMs: number | null }
+  | {
+      kind: 'leased';
+      lease: LeaseGrant /** More claimable work for the same request. */;
+      more: boolean;
+      wake: Wake;
+    }
+  | { kind: 'empty' }
   | Refusal;
 
 /** Why a machine is not served. */
@@ -152,8 +164,7 @@ export type ExitAnswer =
   /** The entry carried the cancel flag and is gone: commit the cancel. */
   | { kind: 'cancelled' }
   /** Not leased with exactly this token, unknown, or of a higher floor: nothing changed. */
-  | { kind: 'unchanged' }
-  | { kind: 'closed' };
+  | { kind: 'unchanged' };
 
 export type CancelAnswer =
   /** It was waiting and is gone. */
@@ -161,8 +172,7 @@ export type CancelAnswer =
   /** A machine holds it: tell that machine. */
   | { kind: 'requested'; holder: MachineRef; token: FencingToken }
   /** Not known here; a tombstone was left. */
-  | { kind: 'unknown' }
-  | { kind: 'closed' };
+  | { kind: 'unknown' };
 
 export interface LapsedLease extends MachineRef {
   jobId: JobId;
@@ -212,13 +222,17 @@ export interface Broker {
   /** Identity of the server behind this connection; compared with the one it was opened on. */
   identity(): Promise<{ identity: string; open: boolean }>;
   /** Adds entries, at most 1 000, in order; an entry whose id is present, or tombstoned at its floor or above, adds nothing. */
-  submit(options: { identity: string; entries: BrokerEntry[] }): Promise<SubmitBatchAnswer>;
+  submit(options: {
+    identity: string;
+    entries: BrokerEntry[] /** Of the full reconcile under way: admits entries to a closed Broker. */;
+    ticket?: ReconcileTicket;
+  }): Promise<SubmitBatchAnswer>;
   claim(request: ClaimRequest): Promise<ClaimAnswer>;
   beat(request: BeatRequest): Promise<BeatAnswer>;
   /** Share of the work done, if the token still holds the job; keeps only the newest per job. */
   progress(items: { jobId: JobId; token: FencingToken; fraction: number }[]): Promise<void>;
-  /** After the commit of a completion: removes the id whatever its state or token, unless its floor is higher. */
-  complete(request: EndRequest): Promise<{ kind: 'removed' | 'unchanged' | 'closed'; wake: Wake }>;
+  /** After the commit of a completion: removes the id whatever its state or token, unless its floor is higher. Exits and cancels are served by a closed Broker too. */
+  complete(request: EndRequest): Promise<{ kind: 'removed' | 'unchanged' }>;
   /** After the commit of any other exit. */
   exit(request: ExitRequest): Promise<ExitAnswer>;
   /** After `cancelRequestedAt` is committed. */
@@ -237,13 +251,20 @@ export interface Broker {
   /** An idle machine, now busy or gone from this hub, passes its wake on. */
   passWake(options: MachineRef & { groups: GroupId[] }): Promise<{ wake: Wake }>;
   /** Moves due delayed entries to their lanes, at most `limit`; answers machines to wake and the next due time. */
-  promote(options: { limit: number }): Promise<{ promoted: JobId[]; wakes: MachineRef[]; nextMs: number | null }>;
+  promote(options: {
+    limit: number;
+  }): Promise<{ promoted: JobId[]; wakes: MachineRef[]; nextMs: number | null }>;
   events(options: { after: number; limit: number }): Promise<{ identity: string; events: BrokerEvent[] }>;
   /** Forgets events up to and including `upTo`; only the recorder calls it, after its commit. */
   trimEvents(options: { identity: string; upTo: number }): Promise<void>;
   reconcileStart(options: { nonce: string }): Promise<ReconcileTicket>;
   /** Ids present, 1 000 a page, in id order from after `after`. */
-  list(options: { after: JobId | null; limit: number }): Promise<{ jobId: JobId; state: 'waiting' | 'delayed' | 'leased'; token: FencingToken; fenceFloor: FencingToken }[]>;
+  list(options: {
+    after: JobId | null;
+    limit: number;
+  }): Promise<
+    { jobId: JobId; state: 'waiting' | 'delayed' | 'leased'; token: FencingToken; fenceFloor: FencingToken }[]
+  >;
   /** Opens: every lease gets one TTL and every entry present waits one TTL before it is claimable. */
   reconcileFinish(ticket: ReconcileTicket): Promise<{ kind: 'open' } | { kind: 'changed' }>;
   /** One entry, for explain and tests; null if unknown. */

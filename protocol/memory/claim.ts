@@ -1,0 +1,114 @@
+import type { ClaimAnswer, ClaimRequest, Wake } from '#protocol/broker.ts';
+import { machineKey } from '#protocol/names.ts';
+import { claimRank } from '#protocol/score.ts';
+import { claimToken } from '#protocol/token.ts';
+import {
+  addEvent,
+  canServe,
+  grant,
+  isLapsed,
+  isSuperseded,
+  leaseEvent,
+  unplace,
+  wakeFor,
+} from './entries.ts';
+import type { Entry, Step } from './state.ts';
+
+/**
+ * Leases the best job this machine may run: two score lookups a line, one pop, index writes, no scan.
+ * A repeat of a request is answered as before while that lease stands.
+ */
+export function claim(step: Step, request: ClaimRequest): ClaimAnswer {
+  if (!step.isOpen) return { kind: 'closed' };
+  if (isSuperseded(step, request)) return { kind: 'superseded' };
+  if (isLapsed(step, request) || !canServe(step, request)) return { kind: 'lapsed' };
+  const standing = leaseOfRequest(step, request);
+  const entry = standing ?? popBest(step, request);
+  if (entry === null) {
+    step.data.idle.enter(request, request, step.nowMs);
+    return { kind: 'empty' };
+  }
+  if (standing === null) lease(step, entry, request);
+  step.data.idle.leave(request);
+  return { kind: 'leased', lease: grantOf(step, entry, request), ...leftover(step, request) };
+}
+
+/** The lease that this very request was given, if it still stands. */
+function leaseOfRequest(step: Step, request: ClaimRequest): Entry | null {
+  const jobs = step.data.held.get(machineKey(request));
+  for (const { member } of jobs?.slice(null, jobs.size) ?? []) {
+    const entry = step.data.entries.get(member);
+    if (entry?.lease?.requestId === request.requestId) return entry;
+  }
+  return null;
+}
+
+function popBest(step: Step, request: ClaimRequest): Entry | null {
+  const lane = bestLane(step, request);
+  const head = lane && step.data.current.laneHead(lane);
+  const entry = head ? (step.data.entries.get(head.jobId) ?? null) : null;
+  if (entry !== null) unplace(step, entry);
+  return entry;
+}
+
+/** Smallest rank over the groups' heads and the warm lanes; equal ranks by group, then by lane. */
+function bestLane(step: Step, request: ClaimRequest): { group: string; affinity: string } | null {
+  const { current, virtualMs, entries } = step.data;
+  const penaltyOf = new Map(request.groups.map((each) => [each.group, each.penaltyMs]));
+  let best: { group: string; affinity: string; rank: number } | null = null;
+  const consider = (lane: { group: string; affinity: string }, bonusMs: number) => {
+    const head = current.laneHead(lane);
+    const penaltyMs = penaltyOf.get(lane.group);
+    const pool = head ? entries.get(head.jobId)?.pool : undefined;
+    if (head === null || penaltyMs === undefined || pool === undefined) return;
+    const rank = claimRank({
+      headScoreMs: head.score,
+      virtualMs: virtualMs.get(pool) ?? 0,
+      penaltyMs,
+      bonusMs,
+    });
+    if (best === null || rank < best.rank || (rank === best.rank && isBefore(lane, best)))
+      best = { ...lane, rank };
+  };
+  for (const { group } of request.groups) {
+    const head = current.groupHead(group);
+    if (head !== null) consider({ group, affinity: head.affinity }, 0);
+  }
+  for (const lane of request.warmLanes) consider(lane, lane.bonusMs);
+  return best;
+}
+
+function isBefore(a: { group: string; affinity: string }, b: { group: string; affinity: string }): boolean {
+  return a.group < b.group || (a.group === b.group && a.affinity < b.affinity);
+}
+
+function lease(step: Step, entry: Entry, request: ClaimRequest): void {
+  const { data } = step;
+  const token = claimToken({ nowMs: step.nowMs, previous: entry.token, fenceFloor: entry.fenceFloor });
+  data.virtualMs.set(entry.pool, Math.max(data.virtualMs.get(entry.pool) ?? 0, entry.startMs));
+  entry.runs++;
+  entry.notBeforeMs = null;
+  const { machineId, incarnation, requestId } = request;
+  grant(step, entry, { machineId, incarnation, requestId, missedBeats: 0, fraction: 0 }, token);
+  addEvent(step, leaseEvent(entry, 'leased'));
+  data.operations++;
+}
+
+function grantOf(step: Step, entry: Entry, request: ClaimRequest) {
+  const { jobId, token, group, affinity, attempts, fenceFloor, body, rebuilt } = entry;
+  const expiresAtMs = step.data.alive.score(machineKey(request)) ?? step.nowMs;
+  return { jobId, token, group, affinity, run: entry.runs, attempts, fenceFloor, body, rebuilt, expiresAtMs };
+}
+
+/** Whether this machine could claim again, and an idle machine for what it leaves behind. */
+function leftover(step: Step, request: ClaimRequest): { more: boolean; wake: Wake } {
+  let more = false;
+  for (const { group } of request.groups) {
+    const head = step.data.current.groupHead(group);
+    if (head === null) continue;
+    more = true;
+    const wake = wakeFor(step, { group, affinity: head.affinity });
+    if (wake !== null) return { more, wake };
+  }
+  return { more, wake: null };
+}

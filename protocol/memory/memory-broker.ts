@@ -1,0 +1,195 @@
+import type { Broker, BrokerEvent, BrokerSettings, BrokerStats, BrokerView } from '#protocol/broker.ts';
+import type { Clock } from '#protocol/env.ts';
+import { EmpError } from '#protocol/errors.ts';
+import {
+  checkBeat,
+  checkClaim,
+  checkEnd,
+  checkEntries,
+  checkLimit,
+  checkProgress,
+  checkRef,
+} from './arguments.ts';
+import { beat } from './beat.ts';
+import { claim } from './claim.ts';
+import { cancel, complete, exit, progress } from './exits.ts';
+import { enrol, lapsed, leave, passWake, shorten } from './incarnations.ts';
+import { list, promote, reconcileFinish, reconcileStart, stateOf } from './reconcile.ts';
+import { type BrokerData, beginStep, copyData, emptyData, type Step, type StepServer } from './state.ts';
+import { submit } from './submit.ts';
+
+/**
+ * The Broker in memory: the executable specification of the Lua, and the embedded default. A server
+ * holds the data and has an identity; a broker is one connection to it. Nothing here survives the
+ * process: Records rebuild it.
+ */
+export interface MemoryServer {
+  readonly settings: BrokerSettings;
+  readonly identity: string;
+  /** The same data under a new identity: a restart or a failover that lost nothing. */
+  restart(): void;
+  /** A new, empty server. */
+  loseAll(): void;
+  /** A copy of the data, to come back to. */
+  mark(): BrokerMark;
+  /** Back to the mark under a new identity: the writes since are lost. */
+  rollback(mark: BrokerMark): void;
+}
+
+/** Opaque copy of a server's data. */
+export type BrokerMark = { readonly data: BrokerData };
+
+class Server implements MemoryServer, StepServer {
+  data = emptyData();
+  readonly settings: BrokerSettings;
+  readonly clock: Clock;
+  readonly originMs: number;
+  readonly #name: string;
+  #starts = 1;
+
+  constructor(options: { settings: BrokerSettings; clock: Clock; name: string }) {
+    this.settings = options.settings;
+    this.clock = options.clock;
+    this.originMs = options.clock.now() - options.clock.monotonic();
+    this.#name = options.name;
+  }
+
+  get identity(): string {
+    return `${this.#name}.${this.#starts}`;
+  }
+
+  restart(): void {
+    this.#starts++;
+  }
+
+  loseAll(): void {
+    this.data = emptyData();
+    this.#starts++;
+  }
+
+  mark(): BrokerMark {
+    return { data: copyData(this.data) };
+  }
+
+  rollback(mark: BrokerMark): void {
+    this.data = copyData(mark.data);
+    this.#starts++;
+  }
+}
+
+/**
+ * Starts a server. `name` must differ between two starts of a process on the same Records (take it
+ * from `env.newId`): the identity tells a hub that a Broker is not the one it was opened on.
+ */
+export function memoryServer(options: {
+  settings: BrokerSettings;
+  clock: Clock;
+  name: string;
+}): MemoryServer {
+  return new Server(options);
+}
+
+/** Opens one connection. Each method is one atomic step; after `close` every call is refused. */
+export function memoryBroker(server: MemoryServer): Broker {
+  if (!(server instanceof Server)) throw new EmpError('INTERNAL', { detail: 'not a server of memoryServer' });
+  let isClosed = false;
+  /** One method: all its arguments are found in order, then it runs as one step. */
+  const call =
+    <A, T>(check: (argument: A) => void, run: (step: Step, argument: A) => T) =>
+    async (argument: A): Promise<T> => {
+      if (isClosed)
+        throw new EmpError('BROKER_UNAVAILABLE', { detail: 'this connection to the broker is closed' });
+      check(argument);
+      return run(beginStep(server), argument);
+    };
+  return {
+    identity: call(nothing<void>, ({ identity, isOpen }) => ({ identity, open: isOpen })),
+    submit: call(checkEntries, submit),
+    claim: call(checkClaim, claim),
+    beat: call(checkBeat, beat),
+    progress: call(checkProgress, progress),
+    complete: call(checkEnd, complete),
+    exit: call(checkEnd, exit),
+    cancel: call(checkEnd, cancel),
+    lapsed: call(checkLimit, lapsed),
+    enrol: call(checkRef, enrol),
+    shorten: call(checkRef, shorten),
+    leave: call(checkRef, leave),
+    passWake: call(checkRef, passWake),
+    promote: call(checkLimit, promote),
+    events: call(checkLimit, eventsAfter),
+    trimEvents: call(nothing, trimEvents),
+    reconcileStart: call(nothing, reconcileStart),
+    list: call(checkLimit, list),
+    reconcileFinish: call(nothing, reconcileFinish),
+    inspect: call(nothing, inspect),
+    stats: call(nothing<void>, stats),
+    async close() {
+      isClosed = true;
+    },
+  };
+}
+
+/** No argument of this method can be out of order. */
+function nothing<A>(_argument: A): void {}
+
+function eventsAfter(step: Step, options: { after: number; limit: number }) {
+  const found: BrokerEvent[] = [];
+  for (const event of step.data.events.values()) {
+    if (found.length === options.limit) break;
+    if (event.id > options.after) found.push(event);
+  }
+  return { identity: step.identity, events: found };
+}
+
+function trimEvents(step: Step, options: { identity: string; upTo: number }): void {
+  if (options.identity !== step.identity) return;
+  for (const event of step.data.events.values()) {
+    if (event.id > options.upTo) break;
+    step.data.events.delete(event.id);
+    if (step.data.progressEvent.get(event.jobId) === event.id) step.data.progressEvent.delete(event.jobId);
+  }
+}
+
+function inspect(step: Step, jobId: string): BrokerView | null {
+  const entry = step.data.entries.get(jobId);
+  if (entry === undefined) return null;
+  const { token, fenceFloor, score, group, affinity, attempts, runs, cancelRequested, rebuilt, notBeforeMs } =
+    entry;
+  const holder = entry.lease && { machineId: entry.lease.machineId, incarnation: entry.lease.incarnation };
+  const ahead = entry.index?.ahead(entry) ?? 0;
+  return {
+    jobId,
+    state: stateOf(entry),
+    token,
+    fenceFloor,
+    score,
+    group,
+    affinity,
+    attempts,
+    runs,
+    holder,
+    cancelRequested,
+    rebuilt,
+    notBeforeMs,
+    ahead,
+  };
+}
+
+function stats(step: Step): BrokerStats {
+  const { data } = step;
+  const quarantined = data.quarantines.map(({ index }) => index);
+  const delayed = [data.current, ...quarantined].reduce((sum, index) => sum + index.delayed.size, 0);
+  const waiting = [data.current, ...quarantined].reduce((sum, index) => sum + index.waiting, 0);
+  return {
+    identity: step.identity,
+    open: step.isOpen,
+    waiting,
+    delayed,
+    leased: data.entries.size - waiting - delayed,
+    incarnations: data.alive.size,
+    tombstones: data.tombstones.size,
+    groups: data.current.waitingByGroup().slice(0, 1_000),
+    operations: data.operations,
+  };
+}

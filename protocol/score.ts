@@ -1,0 +1,34 @@
+import type { BrokerSettings } from './broker.ts';
+
+/**
+ * The one scalar that orders waiting work, in GPU-ms per pool: start-time fair queueing with a bounded
+ * boost. A customer's next job starts, in virtual time, when its last one finished; nobody's flood
+ * can push another customer's first job back. Integers throughout, so that Lua and TypeScript agree.
+ */
+
+/** GPU-ms by which a priority moves a job ahead: 0 at priority 50, ± `priorityBoostMs` at 100 and 0. */
+export function priorityBoostMs(priority: number, settings: Pick<BrokerSettings, 'priorityBoostMs'>): number {
+  return Math.round(((priority - 50) * settings.priorityBoostMs) / 50);
+}
+
+/** Start and finish tags of a job that enters a pool now: `max(V, F)` and that plus its cost. */
+export function fairTags(options: { virtualMs: number; finishMs: number; costMs: number }): {
+  startMs: number;
+  finishMs: number;
+} {
+  const startMs = Math.max(options.virtualMs, options.finishMs);
+  return { startMs, finishMs: startMs + options.costMs };
+}
+
+/**
+ * What a claim compares between lines: how far ahead of its pool's clock the line's head is, plus the
+ * penalty for another pool, minus the load time that a resident model saves. Smaller goes first.
+ */
+export function claimRank(options: {
+  headScoreMs: number;
+  virtualMs: number;
+  penaltyMs: number;
+  bonusMs: number;
+}): number {
+  return options.headScoreMs - options.virtualMs + options.penaltyMs - options.bonusMs;
+}
