@@ -155,6 +155,8 @@ export function leaseEvent(entry: Entry, kind: 'leased' | 'adopted'): Omit<Broke
 
 /** True if a beat may make this running work a lease here: newer than all that the entry knows. */
 export function isAdoptable(step: Step, entry: Entry, token: FencingToken): boolean {
-  if (step.isOpen && !entry.rebuilt) return false;
+  // What still waits in quarantine was here at the loss, though it is not marked before it leaves.
+  const wasHereAtLoss = entry.rebuilt || (entry.index !== null && entry.index !== step.data.current);
+  if (step.isOpen && !wasHereAtLoss) return false;
   return compareTokens(token, entry.fenceFloor) >= 0 && compareTokens(token, entry.token) > 0;
 }

@@ -10,6 +10,7 @@ import {
   keepAlive,
   leaseEvent,
   place,
+  unplace,
   wakeFor,
 } from './entries.ts';
 import type { LaneIndex } from './lane-index.ts';
@@ -33,7 +34,13 @@ function holdsTicket(step: Step, ticket: ReconcileTicket | undefined): boolean {
 
 function submitOne(step: Step, wanted: BrokerEntry, index: LaneIndex): SubmitAnswer {
   const { data } = step;
-  if (data.entries.has(wanted.jobId)) return { kind: 'exists' };
+  const older = data.entries.get(wanted.jobId);
+  if (older !== undefined) {
+    if (compareTokens(wanted.fenceFloor, older.fenceFloor) <= 0) return { kind: 'exists' };
+    // The row has gone on without its Broker step (a requeue, an exit whose hub stalls): the entry is
+    // of a former life, and whatever still speaks for that life acts under a lower floor.
+    unplace(step, older);
+  }
   const floor = buriedFloor(step, wanted.jobId);
   if (floor !== null && compareTokens(wanted.fenceFloor, floor) <= 0)
     return { kind: 'tombstoned', fenceFloor: floor };
