@@ -96,8 +96,8 @@ function requeue(db: Database, { jobId, actor, nowMs }: ByActor): Awaited<Return
   return { kind: 'requeued', job };
 }
 
-const expiring = `SELECT id FROM jobs WHERE expires_at_ms IS NOT NULL AND token IS NULL AND state IN ('scheduled', 'held', 'waiting')
-  AND expires_at_ms <= ? ORDER BY expires_at_ms LIMIT ?`;
+const expiring = `SELECT id FROM jobs INDEXED BY jobs_expiring WHERE expires_at_ms IS NOT NULL AND token IS NULL AND state IN ('scheduled', 'held', 'waiting')
+  AND expires_at_ms <= ? ORDER BY expires_at_ms, ordinal LIMIT ?`;
 
 type Expired = Awaited<ReturnType<Records['expireTtl']>>;
 

@@ -2,7 +2,7 @@ import { type Job, type JobRun, JobState, type JobTransition } from '#protocol/j
 import { checkLimit, decodeCursor, encodeCursor, type PageCursor } from '#protocol/page-cursor.ts';
 import type { JobFilter, Records } from '#protocol/records.ts';
 import type { Database, Row } from './database.ts';
-import { readJob, selectJobs, toJob } from './job-rows.ts';
+import { readJob, selectJobs, selectJobsBy, toJob } from './job-rows.ts';
 
 /** How jobs are read: one, a page, counts, the timeline, and the lists of rebuild and reconcile. */
 
@@ -139,12 +139,11 @@ function toRun(jobId: string, row: Row): JobRun {
   } as JobRun;
 }
 
-// The conditions repeat those of the partial indexes word for word: that is how SQLite knows them.
-const openJobs = `${selectJobs} WHERE j.state IN ('scheduled', 'held', 'waiting', 'leased') AND j.id > ? ORDER BY j.id LIMIT ?`;
-const unbrokered = `${selectJobs} WHERE j.brokered_at_ms IS NULL AND j.cancel_requested_at_ms IS NULL AND j.state IN ('scheduled', 'waiting', 'leased')
-  AND j.submitted_at_ms < ? ORDER BY j.submitted_at_ms LIMIT ?`;
-const cancelling = `${selectJobs} WHERE j.cancel_requested_at_ms IS NOT NULL AND j.state IN ('scheduled', 'held', 'waiting', 'leased')
-  AND j.cancel_requested_at_ms < ? ORDER BY j.cancel_requested_at_ms LIMIT ?`;
+const openJobs = `${selectJobsBy('jobs_open')} WHERE j.state IN ('scheduled', 'held', 'waiting', 'leased') AND j.id > ? ORDER BY j.id LIMIT ?`;
+const unbrokered = `${selectJobsBy('jobs_unbrokered')} WHERE j.brokered_at_ms IS NULL AND j.cancel_requested_at_ms IS NULL AND j.state IN ('scheduled', 'waiting', 'leased')
+  AND j.submitted_at_ms < ? ORDER BY j.submitted_at_ms, j.ordinal LIMIT ?`;
+const cancelling = `${selectJobsBy('jobs_cancelling')} WHERE j.cancel_requested_at_ms IS NOT NULL AND j.state IN ('scheduled', 'held', 'waiting', 'leased')
+  AND j.cancel_requested_at_ms < ? ORDER BY j.cancel_requested_at_ms, j.ordinal LIMIT ?`;
 
 type ListMethods =
   | 'getJob'

@@ -37,10 +37,18 @@ const columns = [
   'reason',
 ];
 
-/** Whole jobs, to be followed by conditions on `j`. */
-export const selectJobs = `SELECT ${columns.map((name) => `j.${name}`).join(', ')},
+const selectFrom = (jobs: string) => `SELECT ${columns.map((name) => `j.${name}`).join(', ')},
   CAST(j.fence_floor AS TEXT) AS fence_floor, CAST(j.token AS TEXT) AS token, r.document AS request, s.document AS result
-  FROM jobs j JOIN job_requests r ON r.job = j.ordinal LEFT JOIN job_results s ON s.job = j.ordinal`;
+  FROM ${jobs} JOIN job_requests r ON r.job = j.ordinal LEFT JOIN job_results s ON s.job = j.ordinal`;
+
+/** Whole jobs, to be followed by conditions on `j`. */
+export const selectJobs = selectFrom('jobs j');
+
+/**
+ * Whole jobs by one of the partial indexes. The condition that follows repeats that of the index word
+ * for word. Named, because the planner would otherwise walk every job of a state and sort it.
+ */
+export const selectJobsBy = (index: string) => selectFrom(`jobs j INDEXED BY ${index}`);
 
 const parse = (text: Row[string]) => (text === null ? null : JSON.parse(String(text)));
 

@@ -83,8 +83,8 @@ const putPreview = `INSERT INTO previews (job, token, mime, bytes, stored_at_ms)
   ON CONFLICT (job) DO UPDATE SET token = excluded.token, mime = excluded.mime, bytes = excluded.bytes, stored_at_ms = excluded.stored_at_ms
   WHERE excluded.token >= previews.token`;
 
-const overdue = `SELECT id, CAST(token AS TEXT) AS token, machine_id, incarnation FROM jobs
-  WHERE state = 'leased' AND started_at_ms + max_run_ms < ? ORDER BY started_at_ms + max_run_ms LIMIT ?`;
+const overdue = `SELECT id, CAST(token AS TEXT) AS token, machine_id, incarnation FROM jobs INDEXED BY jobs_overdue
+  WHERE state = 'leased' AND started_at_ms + max_run_ms < ? ORDER BY started_at_ms + max_run_ms, ordinal LIMIT ?`;
 
 export function runMethods(db: Database): Pick<Records, 'overdueRuns' | 'putPreview' | 'getPreview'> {
   return {

@@ -2,7 +2,7 @@ import type { Job, JobState } from '#protocol/job.ts';
 import type { NewJob, Records, SubmitRowAnswer } from '#protocol/records.ts';
 import { zeroToken } from '#protocol/token.ts';
 import type { Database } from './database.ts';
-import { readGuard, readJob, requestDocument, selectJobs, toJob } from './job-rows.ts';
+import { readGuard, readJob, requestDocument, selectJobsBy, toJob } from './job-rows.ts';
 import { recordChange, recordFact } from './ledger.ts';
 
 /** How jobs get in: submit, the broker's mark, admission. */
@@ -92,7 +92,7 @@ const markBrokered = `UPDATE jobs SET brokered_at_ms = ? WHERE id = ? AND broker
 /** Above every token. */
 const anyFloor = '9999999999999999';
 
-const heldJobs = `${selectJobs} WHERE j.state = 'held' AND j.customer = ? AND j.pool = ?
+const heldJobs = `${selectJobsBy('jobs_held')} WHERE j.state = 'held' AND j.customer = ? AND j.pool = ?
   ORDER BY j.priority DESC, j.submitted_at_ms, j.ordinal LIMIT ?`;
 
 function admitOne(db: Database, job: Job, actor: string, nowMs: number): Job {
