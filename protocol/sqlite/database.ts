@@ -8,9 +8,9 @@ const commitWeightLimit = 256;
 /** Commits that may wait, e.g. while another process holds the lock. */
 const waitingLimit = 20_000;
 /** How long SQLite itself waits for a lock, ms: this blocks the event loop, so it is short. */
-const blockingWaitMs = 50;
+const blockingWaitMs = 5;
 /** Between two tries for the lock, ms: the event loop runs meanwhile. */
-const lockRetryMs = 25;
+const lockRetryMs = 20;
 
 export type Row = Record<string, SQLInputValue>;
 

@@ -28,6 +28,8 @@ export interface SqliteRecordsOptions {
   nextTurn?: (fn: () => void) => void;
   /** How long a commit waits for the lock of another process before `RECORDS_UNAVAILABLE`, ms. */
   lockWaitMs?: number;
+  /** Largest size of the file, bytes: past it commits are refused as on a full disk. SQLite's own limit by default. */
+  limitBytes?: number;
   /** Tests of upgrades bring their own. */
   migrations?: string;
 }
@@ -36,14 +38,17 @@ export interface SqliteRecordsOptions {
 const checkpointPages = 4_000;
 const cacheKib = 32_768;
 
-const settings = (durable: boolean) => `
+const pageBytes = 4_096;
+
+const settings = (durable: boolean, limitBytes: number | undefined) => `
   ${durable ? 'PRAGMA journal_mode = WAL;' : ''}
   PRAGMA synchronous = FULL;
   PRAGMA foreign_keys = ON;
   PRAGMA wal_autocheckpoint = ${checkpointPages};
   PRAGMA journal_size_limit = 67108864;
   PRAGMA cache_size = -${cacheKib};
-  PRAGMA temp_store = MEMORY;`;
+  PRAGMA temp_store = MEMORY;
+  ${limitBytes === undefined ? '' : `PRAGMA max_page_count = ${Math.max(1, Math.floor(limitBytes / pageBytes))};`}`;
 
 /** Switching a new file to WAL needs it alone for a moment: who opens it together takes turns. */
 async function applySettings(
@@ -76,7 +81,7 @@ export async function openSqliteRecords(options: SqliteRecordsOptions): Promise<
   const db = new Database({ path, clock, nextTurn, lockWaitMs });
   const nowMs = () => clock.now();
   try {
-    await applySettings(db, { sql: settings(durable), clock, lockWaitMs });
+    await applySettings(db, { sql: settings(durable, options.limitBytes), clock, lockWaitMs });
     await db.write(() => migrate(db, { folder: options.migrations ?? migrationsFolder, nowMs: nowMs() }));
   } catch (error) {
     db.close();
