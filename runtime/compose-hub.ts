@@ -119,6 +119,7 @@ function core(parts: { hub: Hub; work: StandingWork; background: BackgroundWork 
       hub.stopping = true;
       for (const link of hub.links.all()) link.notify('closing', {});
       for (const session of sessions) session.close(linkCloseCodes.closing, 'the hub is stopping');
+      hub.events.release();
       await note(hub, { type: 'hub.stopped', data: { hubId: hub.hubId } });
       await background.settle(hub.config.stopLimitMs);
       await work.stop();

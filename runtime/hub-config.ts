@@ -24,7 +24,7 @@ export const HubConfig = z.strictObject({
       'a hub listens on loopback only (127.0.0.1, ::1 or localhost) because it has no API keys yet; put an authenticating proxy on the same machine in front of it',
     ),
   /** TCP port; 0 = a free one, printed at start. */
-  port: count(0, 65_535).default(7_077),
+  port: count(0, 65_535).default(7_700),
   /** Folder for Records (SQLite) and objects. Empty = a temporary folder that is removed at stop: nothing survives. */
   dataDir: z.string().min(1).nullable().default(null),
   /** Name of this hub in Records and logs; made up when absent. */
@@ -83,6 +83,8 @@ export const HubConfig = z.strictObject({
   linkMalformedLimit: count(1, 10_000).default(20),
   /** Bytes that may wait to be sent on a link or to a subscriber. Beyond: it is too slow and is closed. */
   sendBufferLimitBytes: count(65_536, 1_073_741_824).default(4 * megabyte),
+  /** How long a subscriber may take nothing before it is dropped; it resumes by `seq`. */
+  slowReaderMs: ms(100, 3_600_000).default(30_000),
   /** How long a stop waits for requests and background writes under way. */
   stopLimitMs: ms(0, 600_000).default(5_000),
   /** Pools from the shortest jobs to the longest; `upToMs` bounds the expected run time. */

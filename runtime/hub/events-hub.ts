@@ -1,4 +1,4 @@
-import type { Env, TimerId } from '#protocol/env.ts';
+import type { Env } from '#protocol/env.ts';
 import type { JobId } from '#protocol/names.ts';
 import type { RecordedEvent, Records } from '#protocol/records.ts';
 
@@ -28,6 +28,7 @@ export class EventsHub {
   #highest = 0;
   #reading: Promise<void> | null = null;
   readonly #waiters = new Set<() => void>();
+  readonly #jobWaiters = new Map<JobId, Set<() => void>>();
 
   constructor(options: { records: Records; env: Env }) {
     this.#records = options.records;
@@ -64,14 +65,18 @@ export class EventsHub {
       if (this.#ring.length > ringLimit) this.#ring = this.#ring.slice(-ringLimit);
       this.#highest = last.seq;
       this.#wakeAll();
+      for (const event of events) this.#wakeJob(event.jobId);
       if (events.length < pageLimit) return;
     }
   }
 
   #wakeAll(): void {
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const waiter of waiters) waiter();
+    for (const wake of [...this.#waiters]) wake();
+  }
+
+  #wakeJob(jobId: JobId | null): void {
+    const waiters = jobId === null ? undefined : this.#jobWaiters.get(jobId);
+    for (const wake of [...(waiters ?? [])]) wake();
   }
 
   /**
@@ -97,22 +102,56 @@ export class EventsHub {
     return { events, cursor: events.length === limit && last !== undefined ? last.seq : upTo };
   }
 
-  /** Resolves when something newer than `after` was published, the time is up, or `signal` aborts. */
-  async newer(options: { after: number; waitMs: number | null; signal: AbortSignal }): Promise<void> {
-    const { after, waitMs, signal } = options;
-    if (this.#highest > after || signal.aborted) return;
+  /** True when something newer than `after` is published; false when the time is up or `signal` aborts. */
+  async newer(options: { after: number; waitMs: number; signal: AbortSignal }): Promise<boolean> {
+    if (this.#highest > options.after) return true;
+    return await this.#wait(this.#waiters, options);
+  }
+
+  /** The same for an event of one job. */
+  async ofJob(options: {
+    jobId: JobId;
+    after: number;
+    waitMs: number;
+    signal: AbortSignal;
+  }): Promise<boolean> {
+    const { jobId, after } = options;
+    for (let index = this.#ring.length - 1; index >= 0; index--) {
+      const event = this.#ring[index];
+      if (event === undefined || event.seq <= after) break;
+      if (event.jobId === jobId) return true;
+    }
+    const waiters = this.#jobWaiters.get(jobId) ?? new Set();
+    this.#jobWaiters.set(jobId, waiters);
+    try {
+      return await this.#wait(waiters, options);
+    } finally {
+      if (waiters.size === 0 && this.#jobWaiters.get(jobId) === waiters) this.#jobWaiters.delete(jobId);
+    }
+  }
+
+  async #wait(waiters: Set<() => void>, options: { waitMs: number; signal: AbortSignal }): Promise<boolean> {
+    const { waitMs, signal } = options;
+    if (signal.aborted) return false;
     const { clock } = this.#env;
-    await new Promise<void>((resolve) => {
-      let timer: TimerId | null = null;
-      const done = () => {
-        this.#waiters.delete(done);
-        signal.removeEventListener('abort', done);
-        if (timer !== null) clock.clearTimeout(timer);
-        resolve();
+    return await new Promise<boolean>((resolve) => {
+      const end = (isNew: boolean) => {
+        waiters.delete(wake);
+        signal.removeEventListener('abort', abort);
+        clock.clearTimeout(timer);
+        resolve(isNew);
       };
-      this.#waiters.add(done);
-      signal.addEventListener('abort', done, { once: true });
-      if (waitMs !== null) timer = clock.setTimeout(done, waitMs);
+      const wake = () => end(true);
+      const abort = () => end(false);
+      const timer = clock.setTimeout(abort, waitMs);
+      waiters.add(wake);
+      signal.addEventListener('abort', abort, { once: true });
     });
+  }
+
+  /** Whoever waits looks again: a stop must not wait for events that no longer come. */
+  release(): void {
+    this.#wakeAll();
+    for (const waiters of [...this.#jobWaiters.values()]) for (const wake of [...waiters]) wake();
   }
 }

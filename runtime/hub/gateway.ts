@@ -42,7 +42,7 @@ export const linkCloseCodes = {
 export interface LinkOptions {
   /** The bearer token of the upgrade, null if it had none. */
   token: string | null;
-  /** How the machine reached this hub, e.g. `http://127.0.0.1:7077`. */
+  /** How the machine reached this hub, e.g. `http://127.0.0.1:7700`. */
   baseUrl: string;
   /** Called once when the link is gone, by whichever side. */
   ended?: () => void;

@@ -1,0 +1,83 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { claimTargets, type ServableGroup } from './claim-groups.ts';
+
+const policy = { spillPenaltyMs: 15_000, fetchBytesPerMs: 1_000, warmBonusLimitMs: 30_000 };
+const group = (
+  groupId: string,
+  more: { pool?: string; service?: string; waiting?: number } = {},
+): ServableGroup => ({
+  groupId,
+  group: { service: more.service ?? 'image', pool: more.pool ?? 'standard', requirements: {} },
+  waiting: more.waiting ?? 0,
+});
+const targets = (servable: ServableGroup[], more: Partial<Parameters<typeof claimTargets>[0]> = {}) =>
+  claimTargets({
+    servable,
+    freeServices: new Set(['image', 'upscale']),
+    pool: 'standard',
+    resident: [],
+    policy,
+    ...more,
+  });
+
+describe('claim groups', () => {
+  test('services without a free slot are left out', () => {
+    const { groups } = targets([group('g1'), group('g2', { service: 'upscale' })], {
+      freeServices: new Set(['upscale']),
+    });
+    expect(groups.map((each) => each.group)).toEqual(['g2']);
+  });
+
+  test('a group of another pool carries the spill penalty, one of the own pool none', () => {
+    expect(targets([group('g1'), group('g2', { pool: 'heavy' })]).groups).toEqual([
+      { group: 'g1', penaltyMs: 0 },
+      { group: 'g2', penaltyMs: 15_000 },
+    ]);
+  });
+
+  test('of more than 32, those with waiting work come first, also of other pools', () => {
+    const many = Array.from({ length: 40 }, (_, index) => group(`g${String(index).padStart(2, '0')}`));
+    const busy = group('z', { pool: 'heavy', waiting: 1 });
+    const { groups } = targets([...many, busy]);
+    expect(groups).toHaveLength(32);
+    expect(groups[0]).toEqual({ group: 'z', penaltyMs: 15_000 });
+  });
+
+  test('a resident model makes a warm lane in each group of its service, worth its way, at most the bound', () => {
+    const resident = [
+      { modelId: 'small', service: 'image', bytes: 5_000_000 },
+      { modelId: 'large', service: 'image', bytes: 9e12 },
+      { modelId: 'other', service: 'video', bytes: 1 },
+    ];
+    expect(targets([group('g1'), group('g2', { service: 'upscale' })], { resident }).warmLanes).toEqual([
+      { group: 'g1', affinity: 'small', bonusMs: 5_000 },
+      { group: 'g1', affinity: 'large', bonusMs: 30_000 },
+    ]);
+  });
+
+  test('never more than 32 groups and 16 lanes, equal inputs in any order give equal targets', () => {
+    const arb = fc.uniqueArray(
+      fc.record({
+        id: fc.integer({ min: 0, max: 99 }),
+        pool: fc.constantFrom('standard', 'heavy'),
+        waiting: fc.nat(3),
+      }),
+      { maxLength: 60, selector: (each) => each.id },
+    );
+    fc.assert(
+      fc.property(arb, fc.nat(20), (list, models) => {
+        const servable = list.map((each) => group(`g${each.id}`, each));
+        const resident = Array.from({ length: models }, (_, index) => ({
+          modelId: `m${index}`,
+          service: 'image',
+          bytes: 1,
+        }));
+        const found = targets(servable, { resident });
+        expect(found.groups.length).toBe(Math.min(32, servable.length));
+        expect(found.warmLanes.length).toBeLessThanOrEqual(16);
+        expect(targets([...servable].reverse(), { resident })).toEqual(found);
+      }),
+    );
+  });
+});

@@ -1,0 +1,163 @@
+import type { IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { EmpError, ERROR_CODES, toEmpError } from '#protocol/errors.ts';
+import { frameLimitBytes } from '#protocol/link.ts';
+import { acceptedLink } from '#protocol/peer/ws-accept.ts';
+import type { HubCore } from './compose-hub.ts';
+import { EventStreams, EventsQuery, eventRoutes } from './http/event-routes.ts';
+import { fleetRoutes } from './http/fleet-routes.ts';
+import { healthRoutes } from './http/health-routes.ts';
+import { type HttpApp, httpApp } from './http/http-app.ts';
+import { jobRoutes } from './http/job-routes.ts';
+import { baseUrlOf, checkOrigin, traceIdOf } from './http/request-checks.ts';
+import { parseDocument, toProblem } from './hub/problem.ts';
+import type { StoreNames } from './hub/status.ts';
+
+/** A hub on its sockets. */
+export interface HubServer {
+  /** `http://127.0.0.1:7700`. */
+  readonly url: string;
+  readonly port: number;
+  /** For tests that need no socket. */
+  readonly app: HttpApp;
+  /** Tells machines, ends streams and requests, closes the sockets. Resolves when all is done. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/** UTF-8 has at most four bytes a character; frames are limited in characters once they are read. */
+const socketLimitBytes = 4 * frameLimitBytes;
+/** How long sockets may take to close before they are cut, ms. */
+const closeLimitMs = 1_000;
+
+/** Routes and upgrades around a core. `extend` adds routes of others, e.g. those of the object store. */
+export function hubApp(options: {
+  core: HubCore;
+  stores: StoreNames;
+  stopped: AbortSignal;
+  extend?: (app: HttpApp) => void;
+}): { app: HttpApp; sockets: WebSocketServer } {
+  const { core, stopped } = options;
+  const { hub } = core;
+  const app = httpApp(hub.env);
+  const streams = new EventStreams(hub);
+  healthRoutes(app, core, options.stores);
+  jobRoutes(app, hub);
+  fleetRoutes(app, hub);
+  eventRoutes(app, hub, { streams, stopped });
+  options.extend?.(app);
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: socketLimitBytes,
+    perMessageDeflate: false,
+  });
+  app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    // A client that hangs up in the middle of an upgrade must not end the process.
+    socket.on('error', (error) => hub.env.log.info('upgrade.failed', { detail: error.message }));
+    try {
+      const accept = upgradeTarget({ core, streams, stopped, request });
+      sockets.handleUpgrade(request, socket, head, accept);
+    } catch (error) {
+      refuseUpgrade(socket, toEmpError(error), request);
+    }
+  });
+  return { app, sockets };
+}
+
+function upgradeTarget(options: {
+  core: HubCore;
+  streams: EventStreams;
+  stopped: AbortSignal;
+  request: IncomingMessage;
+}): (socket: WebSocket) => void {
+  const { core, streams, stopped, request } = options;
+  checkOrigin(request.headers);
+  const url = new URL(request.url ?? '/', 'http://hub');
+  if (url.pathname === '/v1/link') return (socket) => acceptMachine(core, request, socket);
+  if (url.pathname !== '/v1/events') {
+    throw new EmpError('NOT_FOUND', { detail: 'WebSockets are taken on /v1/link and /v1/events' });
+  }
+  const query = parseDocument(EventsQuery, Object.fromEntries(url.searchParams), { what: 'The query' });
+  streams.admit();
+  return (socket) => {
+    const gone = new AbortController();
+    const end = () => gone.abort();
+    socket.once('close', end);
+    socket.on('error', end);
+    socket.on('message', () => socket.close(1_008, 'this socket only sends'));
+    stopped.addEventListener('abort', end, { once: true });
+    const following = streams
+      .follow(socket, query, gone.signal)
+      .finally(() => stopped.removeEventListener('abort', end));
+    core.hub.background('events.follow', following);
+  };
+}
+
+function acceptMachine(core: HubCore, request: IncomingMessage, socket: WebSocket): void {
+  const bearer = /^Bearer ([\w.~+/=-]{1,2048})$/i.exec(request.headers.authorization ?? '');
+  const { sendBufferLimitBytes } = core.hub.config;
+  let session: ReturnType<HubCore['connect']> | null = null;
+  const link = acceptedLink(socket, {
+    sendLimitBytes: sendBufferLimitBytes * 2,
+    handlers: {
+      message: (text) => session?.message(text),
+      closed: () => session?.closed(),
+    },
+  });
+  session = core.connect(link, { token: bearer?.[1] ?? null, baseUrl: baseUrlOf(request.headers) });
+}
+
+/** A refused upgrade is an ordinary HTTP answer with a problem document. */
+function refuseUpgrade(socket: Duplex, error: EmpError, request: IncomingMessage): void {
+  const { status } = ERROR_CODES[error.code];
+  const problem = toProblem(error, {
+    instance: (request.url ?? '/').split('?')[0] ?? null,
+    traceId: traceIdOf(request.headers),
+  });
+  const body = JSON.stringify(problem);
+  socket.end(
+    `HTTP/1.1 ${status} Refused\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}
+
+/** Serves a started core on its configured address. Throws CONFIG_INVALID when that cannot be had. */
+export async function serveHub(options: {
+  core: HubCore;
+  stores: StoreNames;
+  extend?: (app: HttpApp) => void;
+}): Promise<HubServer> {
+  const { core } = options;
+  const { config, env } = core.hub;
+  const stopping = new AbortController();
+  const { app, sockets } = hubApp({ ...options, stopped: stopping.signal });
+  try {
+    await app.listen({ host: config.host, port: config.port });
+  } catch (error) {
+    const detail = `cannot listen on ${config.host}:${config.port}: ${(error as Error).message}. Choose another port with --port, or 0 for a free one`;
+    throw new EmpError('CONFIG_INVALID', { detail, cause: error });
+  }
+  const { port } = app.server.address() as AddressInfo;
+  const name = config.host.includes(':') ? `[${config.host}]` : config.host;
+  let stopped: Promise<void> | null = null;
+  const stop = async () => {
+    stopping.abort();
+    await core.stop();
+    const cut = env.clock.setTimeout(() => {
+      for (const socket of sockets.clients) socket.terminate();
+    }, closeLimitMs);
+    await app.close();
+    env.clock.clearTimeout(cut);
+    for (const socket of sockets.clients) socket.terminate();
+    sockets.close();
+  };
+  return {
+    url: `http://${name}:${port}`,
+    port,
+    app,
+    stop() {
+      stopped ??= stop();
+      return stopped;
+    },
+  };
+}
