@@ -51,7 +51,7 @@ export const WorkerMessage = z.discriminatedUnion('kind', [
     kind: z.literal('failed'),
     id: z.int().min(1),
     code: z.enum(workerErrorCodes),
-    detail: z.string().max(4_000),
+    detail: z.string().max(2_000),
     errors: FieldErrors,
     trace: z.string().max(4_000).optional(),
   }),
@@ -71,7 +71,7 @@ export function failedMessage(id: number, error: unknown): WorkerMessage {
     code: workerErrorCodes.find((code) => code === known?.code) ?? 'CONNECTOR_FAILED',
     detail: (
       known?.message ?? `the worker failed with ${error instanceof Error ? error.name : 'no error'}`
-    ).slice(0, 4_000),
+    ).slice(0, 2_000),
     errors: (known?.errors ?? []).slice(0, 64).map(({ pointer, detail }) => ({
       pointer: pointer.slice(0, 1_000),
       detail: detail.slice(0, 2_000),
