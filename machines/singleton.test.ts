@@ -49,6 +49,20 @@ describe('singleton', () => {
     expect(questions.slice(1).every((question) => question.current?.token === 7)).toBe(true);
   });
 
+  test('a store that refuses at once is asked a few times before the rest is given up', async () => {
+    const { clock, questions, story, world } = setup();
+    await clock.advanceBy(0);
+    const before = questions.length;
+    const refusedMs = clock.monotonic();
+    const answer = { kind: 'unanswered' } as const;
+    Object.defineProperty(world, 'answer', {
+      get: () => ({ ...answer, restMs: 5_000 - (clock.monotonic() - refusedMs) }),
+    });
+    await clock.advanceBy(5_000);
+    expect(story).toEqual(['begin 7', 'end']);
+    expect(questions.length - before).toBeLessThan(12);
+  });
+
   test('a refused holder asks again and takes the role when it is free', async () => {
     const { clock, story, world } = setup();
     world.answer = { kind: 'refused' };

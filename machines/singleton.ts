@@ -48,6 +48,12 @@ const base = setup({
   },
 });
 
+/**
+ * Less of a TTL than this is given up: a renewal waits half of what is left, and halves of an ever
+ * smaller rest would hammer a store that refuses at once.
+ */
+const leastRestShare = 1 / 50;
+
 const question = ({ context }: { context: Context }): HoldQuestion => ({
   name: context.name,
   ttlMs: context.ttlMs,
@@ -121,7 +127,8 @@ export const singletonChart = base.createMachine({
                 actions: assign(({ event }) => kept(event.output)),
               },
               {
-                guard: ({ event }) => event.output.kind === 'unanswered' && event.output.restMs > 0,
+                guard: ({ context, event }) =>
+                  event.output.kind === 'unanswered' && event.output.restMs > context.ttlMs * leastRestShare,
                 target: 'resting',
                 actions: assign({
                   restMs: ({ event }) => (event.output.kind === 'unanswered' ? event.output.restMs : 0),
