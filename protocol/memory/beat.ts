@@ -86,9 +86,11 @@ function countUnnamed(
   const jobs = step.data.held.get(machineKey(request));
   for (const { member } of jobs?.slice(null, jobs.size) ?? []) {
     const entry = step.data.entries.get(member);
-    // A rebuilt lease is not this process's to miss: it ends by its own time, without an attempt.
-    if (!entry?.lease || named.has(member) || entry.rebuilt) continue;
+    if (!entry?.lease || named.has(member)) continue;
     const { requestId } = entry.lease;
+    // Which request a rebuilt lease came from is not known: it may be the open one. Its time alone
+    // would never end it, because the beats that leave it out extend the leases of their incarnation.
+    if (entry.rebuilt && request.openRequestId !== null) continue;
     if (requestId > request.highestRequestId || requestId === request.openRequestId) continue;
     entry.lease.missedBeats++;
     if (entry.lease.missedBeats >= missedBeatsLimit) unnamed.push({ jobId: member, token: entry.token });
