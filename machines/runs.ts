@@ -1,0 +1,322 @@
+import { type ActorRefFrom, assign, type DoneActorEvent, type ErrorActorEvent, setup } from 'xstate';
+import { jobErrorOf } from '#machines/policy/job-error.ts';
+import { freeSlot, freeSlots, type Slot, type SlotView } from '#machines/policy/slots.ts';
+import type { Assignment } from '#protocol/link.ts';
+import { compareTokens } from '#protocol/token.ts';
+import { chartOptions } from './chart-options.ts';
+import type { jobRunChart } from './job-run.ts';
+import type { ExitCause, JobRunInput, JobRunSettings, RunPhase } from './job-run-base.ts';
+import type { LinkStateEvent } from './link.ts';
+import { safeSend } from './safe-send.ts';
+import { siblingsLimit } from './supervise.ts';
+
+export interface RunsInput {
+  slots: Slot[];
+  /** The job-run chart with its effects. */
+  jobRun: typeof jobRunChart;
+  settings: JobRunSettings;
+  /** Folder below which each run has its own. */
+  folder: string;
+  /** Jobs that may be prepared while every slot is taken: 0 or 1. */
+  stageAhead: number;
+}
+
+export type RunsEvent =
+  | LinkStateEvent
+  | DoneActorEvent
+  | ErrorActorEvent
+  | { type: 'runs.start'; assignment: Assignment }
+  | { type: 'runs.cancel'; jobId: string; reason: string }
+  | { type: 'runs.drop'; jobIds: string[]; reason: string }
+  | { type: 'runs.dropAll'; reason: string }
+  /** From now on a job that arrives is released at once. */
+  | { type: 'runs.drain' }
+  | { type: 'runs.releaseAll'; reason: string }
+  | { type: 'run.phase'; run: string; phase: RunPhase }
+  | { type: 'service.up'; service: string }
+  | { type: 'service.down'; service: string }
+  | { type: 'device.usable'; device: string; usable: boolean }
+  | { type: 'cache.up' };
+
+export interface RunEntry {
+  name: string;
+  assignment: Assignment;
+  phase: RunPhase;
+  slot: string | null;
+  /** Its lease has ended: no longer named in beats, though its work may still be stopping. */
+  dropped: boolean;
+}
+
+interface Context extends RunsInput {
+  runs: Record<string, RunEntry>;
+  upServices: string[];
+  usableDevices: string[];
+  draining: boolean;
+}
+
+/** Name of a run in the actor system: the token makes it unique for ever. */
+export function runName({ jobId, token }: Pick<Assignment, 'jobId' | 'token'>): string {
+  return `run/${jobId}.${token}`;
+}
+
+const occupies = (entry: RunEntry) => entry.phase === 'preparing' || entry.phase === 'running';
+
+function view(context: Context): SlotView {
+  const taken = Object.values(context.runs).flatMap((entry) =>
+    entry.slot !== null && occupies(entry) ? [entry.slot] : [],
+  );
+  return {
+    slots: context.slots,
+    taken: new Set(taken),
+    upServices: new Set(context.upServices),
+    usableDevices: new Set(context.usableDevices),
+  };
+}
+
+/** What may be claimed: free slots, and with all of them taken one job to prepare ahead. */
+function claimable(context: Context): { service: string; slots: number }[] {
+  const free = freeSlots(view(context));
+  const entries = Object.values(context.runs);
+  if (context.draining || entries.length >= siblingsLimit)
+    return free.map(({ service }) => ({ service, slots: 0 }));
+  const ahead = entries.filter((entry) => entry.slot === null && occupies(entry)).length;
+  const none = free.every((entry) => entry.slots === 0);
+  return none && ahead < context.stageAhead ? free.map(({ service }) => ({ service, slots: 1 })) : free;
+}
+
+const base = setup({
+  types: { context: {} as Context, input: {} as RunsInput, events: {} as RunsEvent },
+  actions: {
+    tell: safeSend,
+    /** Tells claimer, lease and supervisor what is free and held now. */
+    publish: ({ context, system, self }) => {
+      const entries = Object.values(context.runs);
+      const free = claimable(context);
+      const running = entries
+        .filter((entry) => !entry.dropped)
+        .map(({ assignment }) => ({ jobId: assignment.jobId, token: assignment.token }));
+      safeSend({ system, self }, { to: 'lease', event: { type: 'lease.holdings', running, free } });
+      safeSend({ system, self }, { to: 'claimer', event: { type: 'claim.free', free } });
+      safeSend({ system, self }, { to: 'supervisor', event: { type: 'runs.count', count: entries.length } });
+    },
+    /** A restarted desk asks everyone whether they are up: they tell only changes otherwise. */
+    rollCall: ({ context, system, self }) => {
+      const peers = context.slots.flatMap((slot) => [`gpu/${slot.device}`, `connector/${slot.service}`]);
+      for (const to of new Set(['cache', ...peers]))
+        safeSend({ system, self }, { to, event: { type: 'roll.call' } });
+    },
+    tellRuns: (
+      { context, system, self },
+      { names, event }: { names: string[]; event: { type: string } & Record<string, unknown> },
+    ) => {
+      for (const name of names) if (name in context.runs) safeSend({ system, self }, { to: name, event });
+    },
+  },
+  guards: {
+    known: ({ context, event }) =>
+      runName((event as Extract<RunsEvent, { type: 'runs.start' }>).assignment) in context.runs,
+  },
+});
+
+const names = (context: Context, jobIds: readonly string[]) =>
+  Object.values(context.runs).flatMap((entry) =>
+    jobIds.includes(entry.assignment.jobId) ? [entry.name] : [],
+  );
+
+/** An exit to report without running anything, or null. */
+function exitAtOnce(context: Context, { service }: Assignment): ExitCause | null {
+  if (context.draining) return { kind: 'release', reason: 'the machine is draining' };
+  return context.slots.some((slot) => slot.service === service)
+    ? null
+    : { kind: 'release', reason: `this machine offers no ${service}` };
+}
+
+type SpawnRun = (
+  logic: typeof jobRunChart,
+  options: { id: string; systemId: string; input: JobRunInput },
+) => ActorRefFrom<typeof jobRunChart>;
+
+const start = base.enqueueActions(({ enqueue, context, event }) => {
+  const { assignment } = event as Extract<RunsEvent, { type: 'runs.start' }>;
+  const name = runName(assignment);
+  const exit = exitAtOnce(context, assignment);
+  const older = Object.values(context.runs).filter((entry) => entry.assignment.jobId === assignment.jobId);
+  const stale = older
+    .filter((entry) => compareTokens(entry.assignment.token, assignment.token) < 0)
+    .map((entry) => entry.name);
+  if (stale.length > 0)
+    enqueue({
+      type: 'tellRuns',
+      params: { names: stale, event: { type: 'run.drop', reason: 'a newer lease of the job came' } },
+    });
+  const entry: RunEntry = {
+    name,
+    assignment,
+    phase: exit === null ? 'preparing' : 'ending',
+    slot: null,
+    dropped: false,
+  };
+  enqueue.assign({ runs: { ...context.runs, [name]: entry } });
+  (enqueue.spawnChild as unknown as SpawnRun)(context.jobRun, {
+    id: name,
+    systemId: name,
+    input: {
+      assignment,
+      name,
+      folder: `${context.folder}/${assignment.jobId}.${assignment.token}`,
+      settings: context.settings,
+      exit,
+    },
+  });
+});
+
+/** A run that failed by a bug of ours still ends its lease: the same run again, with nothing but its exit. */
+const bury = base.enqueueActions(({ enqueue, context, event }) => {
+  const { actorId, error } = event as ErrorActorEvent;
+  const entry = context.runs[actorId];
+  enqueue.stopChild(actorId);
+  enqueue({ type: 'tell', params: { to: 'claimer', event: { type: 'ride.lost', run: actorId } } });
+  enqueue({
+    type: 'tell',
+    params: {
+      to: 'supervisor',
+      event: { type: 'child.ended', child: actorId, detail: String(error), failed: true, again: false },
+    },
+  });
+  if (entry === undefined) return;
+  if (entry.phase === 'running')
+    enqueue({
+      type: 'tell',
+      params: { to: `connector/${entry.assignment.service}`, event: { type: 'connector.ended' } },
+    });
+  const { [actorId]: _, ...runs } = context.runs;
+  if (entry.phase === 'ending') enqueue.assign({ runs });
+  else {
+    enqueue.assign({ runs: { ...runs, [actorId]: { ...entry, phase: 'ending', slot: null } } });
+    (enqueue.spawnChild as unknown as SpawnRun)(context.jobRun, {
+      id: actorId,
+      systemId: actorId,
+      input: {
+        assignment: entry.assignment,
+        name: actorId,
+        folder: `${context.folder}/${entry.assignment.jobId}.${entry.assignment.token}`,
+        settings: context.settings,
+        exit: { kind: 'fail', error: jobErrorOf(error, 'INTERNAL') },
+      },
+    });
+  }
+});
+
+const forget = base.enqueueActions(({ enqueue, context, event }) => {
+  const { actorId } = event as DoneActorEvent;
+  const { [actorId]: _, ...runs } = context.runs;
+  enqueue.stopChild(actorId);
+  enqueue.assign({ runs });
+});
+
+const setPhase = base.assign({
+  runs: ({ context, event }) => {
+    const { run, phase } = event as Extract<RunsEvent, { type: 'run.phase' }>;
+    const entry = context.runs[run];
+    return entry === undefined ? context.runs : { ...context.runs, [run]: { ...entry, phase } };
+  },
+});
+
+/** Runs without a slot get the ones that came free, oldest first. */
+const reslot = base.enqueueActions(({ enqueue, context }) => {
+  let runs = context.runs;
+  for (const entry of Object.values(context.runs)) {
+    if (entry.slot !== null || !occupies(entry)) continue;
+    const slot = freeSlot(view({ ...context, runs }), entry.assignment.service);
+    if (slot === null) continue;
+    runs = { ...runs, [entry.name]: { ...entry, slot: slot.id } };
+    enqueue({
+      type: 'tellRuns',
+      params: { names: [entry.name], event: { type: 'slot.granted', device: slot.device } },
+    });
+  }
+  enqueue.assign({ runs });
+});
+const settle = [reslot, 'publish' as const];
+
+/** Ends runs whose lease has ended: from now on beats do not name them. */
+const drop = base.enqueueActions(({ enqueue, context, event }) => {
+  const { reason } = event as { reason: string };
+  const gone = event.type === 'runs.drop' ? names(context, event.jobIds) : Object.keys(context.runs);
+  const entries = gone.map((name) => [name, { ...(context.runs[name] as RunEntry), dropped: true }] as const);
+  enqueue.assign({ runs: { ...context.runs, ...Object.fromEntries(entries) } });
+  enqueue({ type: 'tellRuns', params: { names: gone, event: { type: 'run.drop', reason } } });
+});
+const list = (ids: string[], id: string, present: boolean) =>
+  present ? [...new Set([...ids, id])] : ids.filter((other) => other !== id);
+
+const everyone = ({ context, event }: { context: Context; event: { type: string } }) => ({
+  names: Object.keys(context.runs),
+  event: { ...event },
+});
+
+/**
+ * The desk of the running jobs: one child per lease, slots given and taken back, and the list that
+ * beats name. Its children never restart: a run that ends takes its entry with it. Never left.
+ */
+export const runsChart = base.createMachine({
+  id: 'runs',
+  context: ({ input }) => ({ ...input, runs: {}, upServices: [], usableDevices: [], draining: false }),
+  initial: 'open',
+  states: {
+    open: {
+      entry: 'rollCall',
+      on: {
+        'runs.start': [{ guard: 'known' }, { actions: [start, ...settle] }],
+        'run.phase': { actions: [setPhase, ...settle] },
+        'xstate.done.actor.*': { actions: [forget, ...settle] },
+        'xstate.error.actor.*': { actions: [bury, ...settle] },
+        'runs.cancel': {
+          actions: {
+            type: 'tellRuns',
+            params: ({ context, event }) => ({
+              names: names(context, [event.jobId]),
+              event: { type: 'run.end', cause: { kind: 'cancel', reason: event.reason } },
+            }),
+          },
+        },
+        'runs.drop': { actions: [drop, 'publish'] },
+        'runs.dropAll': { actions: [drop, 'publish'] },
+        'runs.drain': { actions: [assign({ draining: true }), 'publish'] },
+        'runs.releaseAll': {
+          actions: {
+            type: 'tellRuns',
+            params: ({ context, event }) => ({
+              names: Object.keys(context.runs),
+              event: { type: 'run.end', cause: { kind: 'release', reason: event.reason } },
+            }),
+          },
+        },
+        'service.up': {
+          actions: [
+            assign({ upServices: ({ context, event }) => list(context.upServices, event.service, true) }),
+            ...settle,
+          ],
+        },
+        'service.down': {
+          actions: [
+            assign({ upServices: ({ context, event }) => list(context.upServices, event.service, false) }),
+            ...settle,
+          ],
+        },
+        'device.usable': {
+          actions: [
+            assign({
+              usableDevices: ({ context, event }) => list(context.usableDevices, event.device, event.usable),
+            }),
+            ...settle,
+          ],
+        },
+        'link.online': { actions: { type: 'tellRuns', params: everyone } },
+        'link.offline': {},
+        'cache.up': { actions: { type: 'tellRuns', params: everyone } },
+      },
+    },
+  },
+  options: chartOptions,
+});
