@@ -48,7 +48,9 @@ export const HubConfig = z.strictObject({
   /** How often waiting jobs past their TTL and runs past `maxRunMs` are looked for. */
   sweepEveryMs: ms(100, 600_000).default(5_000),
   /** How often rows that never reached the Broker and cancels without an end are looked for. */
-  reconcileEveryMs: ms(100, 3_600_000).default(10_000),
+  reconcileEveryMs: ms(100, 3_600_000).default(30_000),
+  /** How often events are looked for that other hubs committed; what this hub commits is shown at once. */
+  recordEveryMs: ms(100, 600_000).default(10_000),
   /** Age before such a row or cancel is taken: below it a hub may still be at work on it. */
   reconcileGraceMs: ms(0, 3_600_000).default(5_000),
 

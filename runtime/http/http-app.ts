@@ -12,8 +12,8 @@ import { toProblem } from '#runtime/hub/problem.ts';
 import { checkOrigin, traceIdOf } from './request-checks.ts';
 
 const requestIdForm = /^[A-Za-z0-9._-]{1,128}$/;
-/** A client that sends its headers or body slower than this is cut off, ms. */
-const requestLimitMs = 120_000;
+/** A request that is not complete by then is cut off, ms: uploads of models take long, headers have a shorter limit of their own. */
+const requestLimitMs = 3_600_000;
 
 export type HttpApp = FastifyInstance;
 
@@ -27,6 +27,7 @@ export function httpApp(env: Env): HttpApp {
     bodyLimit: requestLimitBytes,
     forceCloseConnections: true,
     requestTimeout: requestLimitMs,
+    exposeHeadRoutes: false,
     routerOptions: { maxParamLength: 512 },
     genReqId: (request) => {
       const given = request.headers['x-request-id'];

@@ -69,7 +69,7 @@ export function parseBody<T>(schema: z.ZodType<T>, request: FastifyRequest): T {
 export const Flag = z.enum(['true', 'false']).transform((text) => text === 'true');
 
 /** Comma-separated list of at most 32 values. */
-export const listOf = <T extends z.ZodType>(item: T) =>
+export const listOf = <T extends z.ZodType<unknown, string>>(item: T) =>
   z
     .string()
     .transform((text) => text.split(',').filter((part) => part !== ''))

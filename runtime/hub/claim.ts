@@ -41,6 +41,8 @@ export async function claimJob(hub: Hub, machine: MachineLink, offer: ClaimOffer
       groups.map((each) => each.group),
     );
     hub.poke.recorder();
+    // A machine that never beats again must still be swept.
+    hub.poke.sweeper(answer.lease.expiresAtMs);
     const assignment = await assign(hub, machine, answer.lease);
     if (assignment === null) continue;
     const { jobId, token, group, attempts } = answer.lease;

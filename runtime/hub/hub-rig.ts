@@ -1,8 +1,9 @@
 import type { ServiceSpec } from '#protocol/connector.ts';
 import type { Env } from '#protocol/env.ts';
-import type { JobError } from '#protocol/job.ts';
+import type { Job, JobError } from '#protocol/job.ts';
 import type { JsonObject } from '#protocol/json.ts';
 import {
+  type Assignment,
   decodeFrame,
   type LinkAnswer,
   type LinkBody,
@@ -16,6 +17,7 @@ import { openSqliteRecords } from '#protocol/sqlite/records.ts';
 import { composeHub, type HubCore } from '#runtime/compose-hub.ts';
 import { HubConfig, type HubConfigInput } from '#runtime/hub-config.ts';
 import type { HubPorts } from './hub.ts';
+import { submitJob } from './submit.ts';
 
 /** A whole hub on real embedded stores, with machines that speak frames over plain objects: for tests. */
 export interface HubRig {
@@ -28,6 +30,10 @@ export interface HubRig {
     token?: string;
     incarnation?: number | null;
   }): Promise<RigMachine>;
+  submit(id: string, more?: object): Promise<Job>;
+  /** The row as Records have it; throws if there is none. */
+  row(id: string): Promise<Job>;
+  eventTypes(jobId: string): Promise<string[]>;
   /** A second hub on the same stores. */
   another(config?: HubConfigInput): Promise<HubCore>;
 }
@@ -89,6 +95,15 @@ export async function hubRig(options: {
       machine.welcome = await machine.ask('hello', hello);
       return machine;
     },
+    submit: async (id, more = {}) =>
+      (await submitJob(core.hub, { service: 'simulation', id, ...more }, { traceparent: null })).job,
+    async row(id) {
+      const job = await records.getJob(id);
+      if (job === null) throw new Error(`no job ${id}`);
+      return job;
+    },
+    eventTypes: async (jobId) =>
+      (await records.listEvents({ after: 0, limit: 1_000, jobId })).map((event) => event.type),
     async another(more = {}) {
       const second = await composeHub({
         config: HubConfig.parse({ ...options.config, ...more }),
@@ -185,7 +200,7 @@ export class RigMachine {
       restarts: 0,
     };
     return this.ask('beat', {
-      running,
+      running: running.map(({ jobId, token }) => ({ jobId, token })),
       highestRequestId: this.#request,
       openRequestId: null,
       free: slots === 0 ? [] : [{ service, slots }],
@@ -205,6 +220,24 @@ export class RigMachine {
       next: null,
       ...more,
     });
+  }
+
+  /** Claims a job that must be there. */
+  async lease(options: Parameters<RigMachine['claim']>[0] = {}): Promise<Assignment> {
+    const answer = await this.claim(options);
+    if (answer.kind !== 'leased') throw new Error(`the claim answered ${answer.kind}`);
+    return answer.assignment;
+  }
+
+  /** Beats twice a second, as long as told. */
+  async live(
+    clock: { advanceBy(ms: number): Promise<void> },
+    options: { forMs: number; running: { jobId: string; token: string }[] },
+  ): Promise<void> {
+    for (let passed = 0; passed < options.forMs; passed += 500) {
+      await clock.advanceBy(500);
+      await this.beat({ running: options.running, slots: 0 });
+    }
   }
 
   /** Closes the link without a word. */

@@ -26,6 +26,8 @@ export interface PreparedJob {
 
 /** Folders of the object store that a job may read: uploads of clients and results of other jobs. */
 const inputPrefixes = ['uploads/', 'results/'];
+/** Names joined by slashes: no empty part, none that begins with a dot. */
+const objectForm = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*)+$/;
 
 /**
  * Judges one submission by everything that can be known before it is stored: form, payload, inputs,
@@ -126,24 +128,22 @@ function checkInputCount(spec: ServiceSpec, submission: JobSubmission, prefix: s
 async function checkInputs(hub: Hub, submission: JobSubmission, prefix: string): Promise<void> {
   const names = new Set<string>();
   const errors: FieldError[] = [];
-  for (const [index, input] of submission.inputs.entries()) {
+  for (const [index, { name, object }] of submission.inputs.entries()) {
     const at = `${prefix}/inputs/${index}`;
-    if (names.has(input.name))
-      errors.push({ pointer: `${at}/name`, detail: `the name ${input.name} is used twice` });
-    names.add(input.name);
-    if (!inputPrefixes.some((folder) => input.object.startsWith(folder))) {
-      errors.push({
-        pointer: `${at}/object`,
-        detail: 'an input is the `object` that POST /v1/uploads answered, or an output of another job',
-      });
-    } else if ((await hub.objects.head(input.object)) === null) {
-      errors.push({
-        pointer: `${at}/object`,
-        detail: 'nothing is stored under this key yet: PUT the bytes to the URL of POST /v1/uploads first',
-      });
-    }
+    if (names.has(name)) errors.push({ pointer: `${at}/name`, detail: `the name ${name} is used twice` });
+    names.add(name);
+    const fault = await inputFault(hub, object);
+    if (fault !== null) errors.push({ pointer: `${at}/object`, detail: fault });
   }
   if (errors.length > 0) refuse('INPUT_INVALID', errors);
+}
+
+async function inputFault(hub: Hub, object: string): Promise<string | null> {
+  if (!inputPrefixes.some((folder) => object.startsWith(folder)) || !objectForm.test(object)) {
+    return 'an input is the `object` that POST /v1/uploads answered, or an output of another job';
+  }
+  if ((await hub.objects.head(object)) !== null) return null;
+  return 'nothing is stored under this key yet: PUT the bytes to the URL of POST /v1/uploads first';
 }
 
 async function checkModels(

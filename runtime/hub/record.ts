@@ -23,7 +23,8 @@ export class Recorder {
     this.#cursor = null;
   }
 
-  async run(): Promise<null> {
+  /** Answers when to look again, ms: what other hubs commit is not announced here. */
+  async run(): Promise<number> {
     // What is committed in Records is numbered and shown even while the Broker does not answer.
     let failure: { error: unknown } | null = null;
     try {
@@ -35,7 +36,7 @@ export class Recorder {
     await this.#assign();
     await this.#hub.events.publish();
     if (failure !== null) throw failure.error;
-    return null;
+    return this.#hub.config.recordEveryMs;
   }
 
   async #copy(): Promise<void> {

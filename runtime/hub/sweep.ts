@@ -14,8 +14,8 @@ const stuckWaitMs = 1_000;
 
 /**
  * Empties incarnations whose lease has passed: each job expires (an attempt counted) or, rebuilt and
- * never adopted, is released; in Records first. Answers when the next lease ends, null if none does:
- * the sweeper arms a timer and does not poll. Stops at once when its role is lost.
+ * never adopted, is released; in Records first. Answers when to look again, ms from now: at the end of
+ * the next lease, at the latest after one TTL. Stops at once when its role is lost.
  */
 export async function sweepLapsed(hub: Hub, role: RoleLease): Promise<number | null> {
   for (;;) {
@@ -29,8 +29,10 @@ export async function sweepLapsed(hub: Hub, role: RoleLease): Promise<number | n
     await markSilent(hub, answer.leases);
     if (answer.leases.length === pageLimit && moved.some(Boolean)) continue;
     if (moved.some((each) => !each)) return stuckWaitMs;
-    if (answer.earliestExpiryMs === null) return null;
-    return Math.max(leastWaitMs, answer.earliestExpiryMs - hub.env.clock.now());
+    // Machines of other hubs begin leases that nobody tells this hub of.
+    const { leaseTtlMs } = hub.config;
+    if (answer.earliestExpiryMs === null) return leaseTtlMs;
+    return Math.max(leastWaitMs, Math.min(leaseTtlMs, answer.earliestExpiryMs - hub.env.clock.now()));
   }
 }
 
