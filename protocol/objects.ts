@@ -24,12 +24,18 @@ export interface SignPut {
 
 export interface Objects {
   /** URL for one GET with ranges. `baseUrl` = how the caller reaches this hub (folder store only). */
-  signGet(options: { key: string; expiresInMs: number; baseUrl: string; downloadName?: string }): Promise<string>;
+  signGet(options: {
+    key: string;
+    expiresInMs: number;
+    baseUrl: string;
+    downloadName?: string;
+  }): Promise<string>;
   signPut(options: SignPut & { baseUrl: string }): Promise<string>;
   /** What is stored under the key, null if nothing (complete) is. */
   head(key: string): Promise<ObjectInfo | null>;
   /** Stores a local file. Equal content under an existing key is left as it is. */
   putFile(options: { key: string; path: string; mime: string }): Promise<ObjectInfo>;
+  /** The bytes, or those from `start` to `end`, both included, as in a `Range` header. */
   read(key: string, range?: { start: number; end: number }): Promise<AsyncIterable<Uint8Array>>;
   delete(key: string): Promise<void>;
   /** Keys under a prefix in order, at most 1 000 a page. */

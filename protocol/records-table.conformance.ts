@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { EVENT_DATA, EventType } from './events.ts';
 import { isTerminal, JOB_TRANSITIONS, type Job, JobOperation, JobState } from './job.ts';
 import {
   expire,
@@ -107,6 +108,7 @@ export function tableSuite(setup: RecordsSetup): void {
           for (const [n, step] of steps.entries())
             await checkedStep(hub, id, { ...step, nowMs: t0 + 20 + n * 5 });
           await checkTimeline(hub, id);
+          await checkFacts(hub, id);
         }),
         { numRuns: 150, seed: 20_260_101 },
       );
@@ -200,4 +202,16 @@ async function checkTimeline(hub: Hub, id: string): Promise<void> {
   expect(job.runs).toBe(runs.length);
   expect(new Set(runs.map((run) => run.token)).size).toBe(runs.length);
   for (const run of runs) expect(run.endedAtMs === null).toBe(run.outcome === 'running');
+}
+
+/** Every event has the form that events.ts says, and one tells each change of state. */
+async function checkFacts(hub: Hub, jobId: string): Promise<void> {
+  await hub.records.assignSeq({ limit: 100_000, lease: await hub.recorder() });
+  const events = await hub.records.listEvents({ after: 0, limit: 1_000, jobId });
+  for (const event of events) EVENT_DATA[EventType.parse(event.type)].parse(event.data);
+  const { transitions } = await hub.records.timeline(jobId);
+  const changes = events.filter(
+    ({ type, data }) => type !== 'job.cancel_requested' && type !== 'job.progressed' && data.late !== true,
+  );
+  expect(changes.length).toBeGreaterThanOrEqual(transitions.length);
 }

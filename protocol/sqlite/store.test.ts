@@ -1,7 +1,7 @@
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import { DatabaseSync, StatementSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { hubOn, newJob, t0 } from '#protocol/records-fixture.conformance.ts';
 import { seededRng } from '#simulations/seeded-rng.ts';
@@ -231,5 +231,19 @@ test('a commit reaches the disk before it is answered: WAL with full synchronisa
   exec.mockRestore();
   const pragma = (name: string) => Object.values(connection.prepare(`PRAGMA ${name}`).get() ?? {})[0];
   expect([pragma('journal_mode'), pragma('synchronous'), pragma('foreign_keys')]).toEqual(['wal', 2, 1]);
+  await store.close();
+});
+
+test('calls of one turn share one commit, and each is answered after it', async () => {
+  const store = await open();
+  const run = vi.spyOn(StatementSync.prototype, 'run');
+  const commits = () =>
+    run.mock.contexts.filter((statement) => (statement as StatementSync).sourceSQL === 'COMMIT').length;
+  const answers = Array.from({ length: 40 }, () => store.submitJobs([newJob()], t0).then(() => commits()));
+  expect(new Set(await Promise.all(answers))).toEqual(new Set([1]));
+  await Promise.all(Array.from({ length: 600 }, () => store.submitJobs([newJob()], t0)));
+  // Cut into several, so that none holds the event loop for long.
+  expect(commits()).toBe(1 + 3);
+  run.mockRestore();
   await store.close();
 });
