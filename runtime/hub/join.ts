@@ -24,6 +24,8 @@ export async function joinMachine(hub: Hub, bearer: Bearer, hello: LinkBody<'hel
   const row = await hub.records.enrolMachine({ machineId, classId, machineClass, hubId: hub.hubId, nowMs });
   hub.classes.note(classId, machineClass);
   const enrolled = await hub.broker.enrol({ machineId, incarnation: row.incarnation });
+  // The leases of an older incarnation have lapsed by this very step.
+  hub.poke.sweeper();
   return enrolled.kind === 'superseded' ? enrolled : { kind: 'joined', row, resumed: false };
 }
 
