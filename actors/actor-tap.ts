@@ -26,6 +26,13 @@ interface Known {
   lastEventAtMs: number;
 }
 
+export interface Failure {
+  path: string;
+  error: unknown;
+  /** A chart failed: a bug. Otherwise an effect, whose chart has a way out for it. */
+  chart: boolean;
+}
+
 export interface ActorView {
   path: string;
   value: unknown;
@@ -52,7 +59,7 @@ function expects(snapshot: AnyMachineSnapshot, type: string): boolean {
 export class ActorTap {
   readonly #clock: Clock;
   readonly #letters: DeadLetters;
-  readonly #onFailure: (failure: { path: string; error: unknown }) => void;
+  readonly #onFailure: (failure: Failure) => void;
   readonly #known = new Map<string, Known>();
   readonly #listeners = new Set<(frame: TapFrame) => void>();
   #seq = 0;
@@ -62,7 +69,7 @@ export class ActorTap {
   constructor(options: {
     clock: Clock;
     letters: DeadLetters;
-    onFailure: (failure: { path: string; error: unknown }) => void;
+    onFailure: (failure: Failure) => void;
   }) {
     this.#clock = options.clock;
     this.#letters = options.letters;
@@ -202,7 +209,7 @@ export class ActorTap {
       this.#orphans++;
       orphan.ref.send({ type: 'xstate.stop' });
     }
-    this.#onFailure({ path, error });
+    this.#onFailure({ path, error, chart: 'machine' in (ref.getSnapshot() ?? {}) });
   }
 
   #isBelow(ref: AnyActorRef, ancestor: AnyActorRef): boolean {

@@ -49,6 +49,11 @@ type LinkEvent =
   /** The hub is stopping, or another actor saw that the link is useless. */
   | { type: 'link.renew' };
 
+/** A newer incarnation of this machine is linked: coming back would only take its place away. */
+export const supersededCloseCode = 4_409;
+/** Failures in a row after which the link is a problem of the machine, not a passing cut. */
+const complaintAfter = 3;
+
 interface Context extends LinkInput {
   hub: number;
   /** Failures since the link was last stable. */
@@ -66,6 +71,14 @@ const base = setup({
   },
   actions: {
     tell: safeSend,
+    complain: ({ context, system, self }) => {
+      if (context.failures < complaintAfter) return;
+      const detail = `no hub takes this machine: ${context.lastProblem ?? 'no answer'}`;
+      safeSend(
+        { system, self },
+        { to: 'supervisor', event: { type: 'machine.degraded', reason: 'link', detail } },
+      );
+    },
     tellAll: ({ context, system, self }, { event }: { event: LinkStateEvent }) => {
       for (const to of context.listeners) safeSend({ system, self }, { to, event });
     },
@@ -104,13 +117,16 @@ export const linkChart = base.createMachine({
         },
       },
       on: {
-        'link.closed': {
-          target: 'backoff',
-          actions: [
-            failed,
-            assign({ lastProblem: ({ event }) => `closed with ${event.code}: ${event.reason}` }),
-          ],
-        },
+        'link.closed': [
+          { guard: ({ event }) => event.code === supersededCloseCode, target: 'superseded' },
+          {
+            target: 'backoff',
+            actions: [
+              failed,
+              assign({ lastProblem: ({ event }) => `closed with ${event.code}: ${event.reason}` }),
+            ],
+          },
+        ],
         'link.renew': { target: 'backoff', actions: [failed, assign({ failures: 1 })] },
         // Also while greeting: a wake may overtake the turn in which the welcome is understood.
         'link.notice': {
@@ -157,18 +173,27 @@ export const linkChart = base.createMachine({
           },
         },
         online: {
-          entry: {
-            type: 'tellAll',
-            params: ({ context }) => ({
-              event: { type: 'link.online', welcome: context.welcome as Welcome, helloMs: context.helloMs },
-            }),
-          },
+          entry: [
+            {
+              type: 'tell',
+              params: {
+                to: 'supervisor',
+                event: { type: 'machine.recovered', reason: 'link', detail: 'linked to a hub' },
+              },
+            },
+            {
+              type: 'tellAll',
+              params: ({ context }) => ({
+                event: { type: 'link.online', welcome: context.welcome as Welcome, helloMs: context.helloMs },
+              }),
+            },
+          ],
           exit: { type: 'tellAll', params: { event: { type: 'link.offline' } } },
           after: { stableMs: { actions: assign({ failures: 0 }) } },
         },
       },
     },
-    backoff: { after: { reconnectMs: 'linked' } },
+    backoff: { entry: 'complain', after: { reconnectMs: 'linked' } },
     superseded: {
       entry: { type: 'tell', params: { to: 'supervisor', event: { type: 'machine.superseded' } } },
     },

@@ -1,4 +1,4 @@
-import { assign, type DoneActorEvent, setup } from 'xstate';
+import { assign, setup } from 'xstate';
 import type { GpuDevice } from '#protocol/gpus.ts';
 import { chartOptions } from './chart-options.ts';
 import type { LinkStateEvent } from './link.ts';

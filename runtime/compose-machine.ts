@@ -1,10 +1,11 @@
-import { createActor } from 'xstate';
+import { type Actor, createActor } from 'xstate';
 import { ActorTap, type ActorView, type TapFrame } from '#actors/actor-tap.ts';
-import { watchActor } from '#actors/actor-watch.ts';
+import { snapshotWhere, watchActor } from '#actors/actor-watch.ts';
 import type { DeadLetter } from '#actors/dead-letters.ts';
+import { EXIT_CODES, type supervisorChart } from '#machines/supervisor.ts';
 import { toEmpError } from '#protocol/errors.ts';
 import type { MachineReport } from '#protocol/link.ts';
-import { healthOf, type MachineHealth } from './machine-health.ts';
+import { healthOf, type MachineHealth, reportOf } from './machine-health.ts';
 import { chartsOf, type MachineOptions, partsOf, treeOf } from './machine-tree.ts';
 
 export interface Machine {
@@ -15,6 +16,8 @@ export interface Machine {
   stop(reason: string): void;
   /** Ends like a killed process: nothing is told to anyone. For simulations and the second signal. */
   kill(): void;
+  /** Resolves when the machine may claim for the first time; rejects if it ends before. */
+  readonly ready: Promise<{ incarnation: number }>;
   /** Resolves when the machine has stopped; the code is the process's exit code. */
   readonly stopped: Promise<{ code: number; reason: string }>;
   health(): MachineHealth;
@@ -38,26 +41,18 @@ export function composeMachine(options: MachineOptions): Machine {
   const tap = new ActorTap({
     clock: env.clock,
     letters: parts.letters,
-    onFailure: ({ path, error }) =>
-      env.log.error('actor.failed', { path, detail: toEmpError(error).message }),
+    onFailure: ({ path, error, chart }) =>
+      env.log[chart ? 'error' : 'debug']('actor.failed', { path, detail: toEmpError(error).message }),
   });
   let freeBytes = 0;
   const report = (): MachineReport => {
-    const { state, reasons, restarts } = health();
-    const { loopDelayMs, rssBytes } = options.vitals?.() ?? { loopDelayMs: 0, rssBytes: 0 };
+    // Asked for now, told with the next beat: a beat waits for nothing.
     void options.ports.disk.freeBytes(config.dataDir).then(
       (bytes) => (freeBytes = bytes),
       () => (freeBytes = 0),
     );
-    return {
-      state,
-      reasons: reasons.slice(0, 16).map((reason) => reason.slice(0, 200)),
-      diskFreeBytes: freeBytes,
-      loopDelayMs,
-      rssBytes,
-      deadLetters: parts.letters.total,
-      restarts,
-    };
+    const vitals = options.vitals?.() ?? { loopDelayMs: 0, rssBytes: 0 };
+    return reportOf(health(), { ...vitals, diskFreeBytes: freeBytes, deadLetters: parts.letters.total });
   };
   const logic = chartsOf(options, parts, report);
   const root = createActor(logic.supervisor, {
@@ -66,33 +61,34 @@ export function composeMachine(options: MachineOptions): Machine {
     inspect: tap.inspect,
     input: { settings: config.settings.supervisor, plan: (boot) => treeOf(options, parts, logic, boot) },
   });
-  let ended: { code: number; reason: string } | null = null;
+  let ended = false;
   const health = (): MachineHealth =>
     healthOf(root.getSnapshot(), {
-      ended: ended !== null,
+      ended,
       incarnation: parts.identity.incarnation,
       letters: parts.letters,
     });
-  const stopped = new Promise<{ code: number; reason: string }>((resolve) => {
-    const end = (end: { code: number; reason: string }) => {
-      if (ended !== null) return;
-      ended = end;
-      env.log.info('machine.stopped', { ...end });
-      resolve(end);
-    };
-    watchActor(root, {
-      done: () => end(root.getSnapshot().output ?? { code: 0, reason: 'killed' }),
-      error: (error) => {
-        tap.rootFailed(root, error);
-        end({ code: 1, reason: toEmpError(error).message });
-      },
-    });
+  const stopped = endOf(root, tap).then((end) => {
+    ended = true;
+    env.log.info('machine.stopped', { ...end });
+    return end;
   });
+  const ready = snapshotWhere(
+    root,
+    (snapshot) => snapshot.matches({ working: 'ready' }) || snapshot.matches({ working: 'degraded' }),
+  ).then(() => ({
+    incarnation: parts.identity.incarnation ?? 0,
+  }));
+  // Only whoever waits for it needs to know that it never came.
+  ready.catch((error: unknown) =>
+    env.log.debug('machine.never_ready', { detail: toEmpError(error).message }),
+  );
   return {
     start: () => void root.start(),
     drain: (reason, deadlineMs) => root.send({ type: 'machine.drain', reason, deadlineMs }),
     stop: (reason) => root.send({ type: 'machine.stop', reason }),
     kill: () => void root.stop(),
+    ready,
     stopped,
     health,
     setProblem: (reason, detail) => {
@@ -107,4 +103,20 @@ export function composeMachine(options: MachineOptions): Machine {
       counters: () => ({ observerErrors: tap.observerErrors, orphansStopped: tap.orphansStopped }),
     },
   };
+}
+
+/** How the root ends, whichever way it does. */
+function endOf(
+  root: Actor<typeof supervisorChart>,
+  tap: ActorTap,
+): Promise<{ code: number; reason: string }> {
+  return new Promise((resolve) => {
+    watchActor(root, {
+      done: () => resolve(root.getSnapshot().output ?? { code: EXIT_CODES.drained, reason: 'killed' }),
+      error: (error) => {
+        tap.rootFailed(root, error);
+        resolve({ code: EXIT_CODES.failed, reason: toEmpError(error).message });
+      },
+    });
+  });
 }

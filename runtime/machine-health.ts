@@ -46,3 +46,11 @@ function stateOf(snapshot: RootSnapshot, ended: boolean): MachineReport['state']
   if (snapshot.matches({ working: 'enrolling' })) return 'enrolling';
   return snapshot.matches({ working: 'degraded' }) ? 'degraded' : 'ready';
 }
+
+/** What a beat says of the machine, within the limits of the frame. */
+export function reportOf(
+  { state, reasons, restarts }: MachineHealth,
+  figures: Pick<MachineReport, 'diskFreeBytes' | 'loopDelayMs' | 'rssBytes' | 'deadLetters'>,
+): MachineReport {
+  return { ...figures, state, restarts, reasons: reasons.slice(0, 16).map((reason) => reason.slice(0, 200)) };
+}

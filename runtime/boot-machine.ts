@@ -1,0 +1,233 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { availableParallelism, cpus, freemem, hostname, totalmem } from 'node:os';
+import { resolve } from 'node:path';
+import { cpuGpus } from '#actors/gpu.ts';
+import { nodeDisk } from '#actors/node-disk.ts';
+import { nodeHttp } from '#actors/node-http.ts';
+import type { Env } from '#protocol/env.ts';
+import { EmpError, toEmpError } from '#protocol/errors.ts';
+import { MachineId } from '#protocol/names.ts';
+import { wsDialer } from '#protocol/peer/ws-dialer.ts';
+import { composeMachine, type Machine } from './compose-machine.ts';
+import { systemEnv } from './env.ts';
+import { type HealthServer, type HealthSource, serveHealth } from './health.ts';
+import { hubVersion } from './hub-version.ts';
+import { processLog } from './log.ts';
+import { monitorLoop } from './loop-monitor.ts';
+import { type MachineConfig, type MachineFlags, readMachineConfig } from './machine-config.ts';
+import { builtInConnectors, loadConnectors } from './machine-connectors.ts';
+import { machineSettings } from './machine-settings.ts';
+
+export interface RunningMachine {
+  readonly machineId: string;
+  readonly healthUrl: string;
+  readonly machine: Machine;
+  /** Resolves with the time from the start of the process when the machine may claim; rejects if it ends before. */
+  readonly ready: Promise<{ incarnation: number; readyMs: number }>;
+  /** Begins a drain; a second call ends at once. */
+  stop(reason: string): void;
+  /** Resolves with the exit code when everything is closed: 0 drained, 1 failed, 3 superseded. */
+  readonly stopped: Promise<{ code: number; reason: string }>;
+}
+
+const MiB = 1_048_576;
+/** An event loop that is later than this degrades the machine, ms. */
+const loopLimitMs = 1_000;
+
+/**
+ * Starts a machine in this process from flags and variables. Rejects with `CONFIG_INVALID` and all
+ * problems at once; signals are left to the caller, see `stopOnSignals`.
+ */
+export async function bootMachine(options: {
+  flags?: MachineFlags;
+  variables: Record<string, string | undefined>;
+}): Promise<RunningMachine> {
+  const config = readMachineConfig({
+    variables: options.variables,
+    flags: options.flags ?? {},
+    defaultServices: builtInConnectors,
+  });
+  const env = systemEnv(processLog({ level: config.logLevel, fields: {} }));
+  const dataDir = resolve(config.dataDir);
+  const [connectors, machineId] = await Promise.all([
+    loadConnectors(config.services, config),
+    ownId(config, { dataDir, env }),
+  ]);
+  let loopDelayMs = () => 0;
+  const machine = composeMachine({
+    config: {
+      machineId,
+      hubUrls: config.hubUrls,
+      joinToken: config.joinToken,
+      machineClass: {
+        pool: config.pool,
+        vramMb: 0,
+        ramMb: Math.floor(totalmem() / MiB),
+        diskMb: config.diskBudgetMb,
+        cpuCores: availableParallelism(),
+        tags: config.tags,
+        region: config.region,
+      },
+      dataDir,
+      budgetBytes: config.diskBudgetMb * MiB,
+      software: hubVersion,
+      settings: {
+        ...machineSettings,
+        jobRun: { ...machineSettings.jobRun, stallMs: config.stallMs },
+        gpu: { ...machineSettings.gpu, reserveMb: config.vramReserveMb },
+        stageAhead: config.stageAhead,
+      },
+    },
+    env: { ...env, log: env.log.child({ machineId }) },
+    ports: {
+      dialer: wsDialer,
+      disk: nodeDisk,
+      http: nodeHttp,
+      gpus: cpuGpus({
+        name: cpus()[0]?.model ?? 'cpu',
+        memoryMb: Math.floor(totalmem() / MiB),
+        freeMemoryMb: () => Math.floor(freemem() / MiB),
+      }),
+    },
+    connectors,
+    vitals: () => ({ loopDelayMs: loopDelayMs(), rssBytes: process.memoryUsage.rss() }),
+  });
+  const health = await serveHealth({
+    host: config.healthHost,
+    port: config.healthPort,
+    source: healthSource(machine),
+  });
+  const loop = monitorLoop(env.clock, {
+    everyMs: 250,
+    windowMs: 10_000,
+    limitMs: loopLimitMs,
+    onChange: (slow, delayMs) =>
+      machine.setProblem('event-loop', slow ? `the event loop was ${Math.round(delayMs)} ms late` : null),
+  });
+  loopDelayMs = () => loop.delayMs();
+  machine.start();
+  return running({ machine, machineId, health, env, config, release: () => loop.stop() });
+}
+
+function running(parts: {
+  machine: Machine;
+  machineId: string;
+  health: HealthServer;
+  env: Env;
+  config: MachineConfig;
+  release: () => void;
+}): RunningMachine {
+  const { machine, machineId, health, env, config } = parts;
+  const stopped = machine.stopped.then(async (end) => {
+    parts.release();
+    await health.close();
+    return end;
+  });
+  const ready = machine.ready.then(({ incarnation }) => ({
+    incarnation,
+    readyMs: Math.round(env.clock.monotonic()),
+  }));
+  // Whoever awaits it sees the failure; a caller that does not must not end the process.
+  ready.catch(() => undefined);
+  let stops = 0;
+  return {
+    machineId,
+    healthUrl: health.url,
+    machine,
+    ready,
+    stop: (reason) => {
+      stops++;
+      if (stops === 1) machine.drain(reason, config.drainMs);
+      else machine.stop(reason);
+    },
+    stopped,
+  };
+}
+
+/** The one line on stdout that a parent process waits for. */
+export function machineReadyLine(
+  { machineId, healthUrl }: RunningMachine,
+  { incarnation, readyMs }: { incarnation: number; readyMs: number },
+): string {
+  return JSON.stringify({ kind: 'machine.ready', machineId, incarnation, healthUrl, readyMs });
+}
+
+/**
+ * SIGTERM and SIGINT begin the drain; a second one ends the process at once with 128 + its number, as
+ * shells report it. The answer takes the handlers away again.
+ */
+export function stopOnSignals(machine: Pick<RunningMachine, 'stop'>, process: NodeJS.Process): () => void {
+  const numbers = { SIGTERM: 15, SIGINT: 2 } as const;
+  let seen = 0;
+  const handlers = Object.entries(numbers).map(([signal, number]) => {
+    const handler = () => {
+      seen++;
+      if (seen > 1) process.exit(128 + number);
+      machine.stop(signal);
+    };
+    process.on(signal, handler);
+    return { signal, handler };
+  });
+  return () => {
+    for (const { signal, handler } of handlers) process.off(signal, handler);
+  };
+}
+
+function healthSource(machine: Machine): HealthSource {
+  const health = () => machine.health();
+  return {
+    live: () => {
+      const { state } = health();
+      return { ok: state !== 'stopped', reasons: state === 'stopped' ? ['the machine has stopped'] : [] };
+    },
+    started: () => {
+      const { started, state } = health();
+      return { ok: started, reasons: started ? [] : [`the machine is ${state}`] };
+    },
+    ready: () => {
+      const { ready, state, linked, reasons } = health();
+      return {
+        ok: ready,
+        reasons: ready
+          ? reasons
+          : [`the machine is ${state}${linked ? '' : ' and not linked to a hub'}`, ...reasons],
+      };
+    },
+    verbose: () => ({
+      ...health(),
+      actors: machine.inspect
+        .tree()
+        .map(({ path, value, status }) => ({ path, value: JSON.stringify(value), status })),
+    }),
+  };
+}
+
+/**
+ * The configured id, or the one kept in the data folder, or a new one from the host name: a machine
+ * that comes back with its disk is the same machine.
+ */
+async function ownId(
+  config: MachineConfig,
+  { dataDir, env }: { dataDir: string; env: Env },
+): Promise<string> {
+  try {
+    await mkdir(dataDir, { recursive: true });
+    if (config.machineId !== null) return config.machineId;
+    const path = `${dataDir}/machine-id`;
+    const kept = await nodeDisk.readText(path);
+    if (kept !== null) return MachineId.parse(kept.trim());
+    const host =
+      hostname()
+        .replace(/[^A-Za-z0-9._-]/g, '-')
+        .replace(/^[^A-Za-z0-9]+/, '')
+        .slice(0, 32) || 'machine';
+    const made = `${host}-${env.newId('m').slice(-8)}`;
+    await writeFile(path, `${made}\n`, { flag: 'wx' });
+    return made;
+  } catch (error) {
+    throw new EmpError('CONFIG_INVALID', {
+      detail: `EMP_DATA_DIR: ${dataDir} cannot be used: ${toEmpError(error).message}`,
+      cause: error,
+    });
+  }
+}

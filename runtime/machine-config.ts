@@ -1,0 +1,188 @@
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+import { EmpError, type FieldError } from '#protocol/errors.ts';
+import { MachineId, PoolName, RegionName, ServiceName, TagName } from '#protocol/names.ts';
+
+/**
+ * Every knob of a machine, read once at start from flags, then variables, then defaults.
+ * docs/machine.md lists them.
+ */
+
+const listOf = (text: string) =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+
+const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+
+/** `http://HOST:PORT` of a hub, or the URL of its link itself, as the URL of the link. */
+const HubUrl = z.string().transform((text, context) => {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null || !['http:', 'https:', 'ws:', 'wss:'].includes(url.protocol)) {
+    context.addIssue({
+      code: 'custom',
+      message: `${JSON.stringify(text)} is not the URL of a hub; it has the form http://HOST:PORT`,
+    });
+    return z.NEVER;
+  }
+  url.protocol = url.protocol.replace('http', 'ws');
+  if (url.pathname === '/') url.pathname = '/v1/link';
+  return url.href;
+});
+
+/** `name` or `name:slots`. */
+const Service = z.string().transform((text, context) => {
+  const [name = '', count, ...rest] = text.split(':');
+  const slots = count === undefined ? null : Number(count);
+  const named = ServiceName.safeParse(name);
+  if (
+    !named.success ||
+    rest.length > 0 ||
+    (slots !== null && !(Number.isInteger(slots) && slots >= 1 && slots <= 64))
+  ) {
+    context.addIssue({
+      code: 'custom',
+      message: `${JSON.stringify(text)} is not a service with slots; it has the form name:slots, slots from 1 to 64`,
+    });
+    return z.NEVER;
+  }
+  return { service: name, slots };
+});
+
+export const MachineConfig = z.strictObject({
+  /** Hubs, tried in order and again from the first. `EMP_HUB_URL`, separated by commas. */
+  hubUrls: z.array(HubUrl).min(1, 'name at least one hub: http://HOST:PORT').max(16),
+  /** Shows that this machine may join; `emp machines token` makes one. Never an argument: every user of the computer sees those. */
+  joinToken: z.string().min(1).max(4_096),
+  /** Name of this machine; made from the host name and kept in the data folder when absent. */
+  machineId: MachineId.nullable().default(null),
+  /** Class of hardware that its jobs prefer. */
+  pool: PoolName.default('standard'),
+  /** What it offers, with slots: how many jobs of the service run at once. */
+  services: z.array(Service).min(1).max(32),
+  /** Folder for models, inputs and results of running jobs. */
+  dataDir: z.string().min(1).default('.emp/machine'),
+  /** Disk that models may use, MiB. Less is used where the disk has less room. */
+  diskBudgetMb: whole(1, 16_000_000).default(20_480),
+  /** Address of /livez, /startupz and /readyz. A container whose probes come from outside needs 0.0.0.0. */
+  healthHost: z.string().min(1).default('127.0.0.1'),
+  /** TCP port for them; 0 = a free one, named in the ready line. */
+  healthPort: whole(0, 65_535).default(0),
+  /** Words that jobs may ask for. */
+  tags: z.array(TagName).max(32).default([]),
+  region: RegionName.nullable().default(null),
+  /** Time that running jobs get to end after SIGTERM, ms. Keep it 10 s below what the platform grants before it kills. */
+  drainMs: whole(0, 86_400_000).default(20_000),
+  /** A run without progress for this long fails with JOB_STALLED (at least twice its expected time), ms. */
+  stallMs: whole(1_000, 86_400_000).default(120_000),
+  /** Jobs prepared while every slot is taken, 0 or 1. 1 hides fetches and round trips, but the job waits here. */
+  stageAhead: whole(0, 1).default(0),
+  /** Video memory that no two jobs may share out, MiB. */
+  vramReserveMb: whole(0, 1_000_000).default(512),
+  logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  /** Lets a simulated job kill this process: only for tests of faults. */
+  simulationCrash: z.stringbool().default(false),
+});
+export type MachineConfig = z.infer<typeof MachineConfig>;
+
+/** Variables by field, most specific first. */
+const VARIABLES: Record<keyof MachineConfig, string[]> = {
+  hubUrls: ['EMP_HUB_URL', 'EMP_HUB'],
+  joinToken: ['EMP_JOIN_TOKEN'],
+  machineId: ['EMP_MACHINE_ID', 'MACHINE_ID'],
+  pool: ['EMP_POOL'],
+  services: ['EMP_SERVICES', 'CONNECTORS', 'WORKERS'],
+  dataDir: ['EMP_DATA_DIR'],
+  diskBudgetMb: ['EMP_DISK_BUDGET_MB'],
+  healthHost: ['EMP_HEALTH_HOST'],
+  healthPort: ['EMP_HEALTH_PORT'],
+  tags: ['EMP_TAGS'],
+  region: ['EMP_REGION'],
+  drainMs: ['EMP_DRAIN_MS'],
+  stallMs: ['EMP_STALL_MS'],
+  stageAhead: ['EMP_STAGE_AHEAD'],
+  vramReserveMb: ['EMP_VRAM_RESERVE_MB'],
+  logLevel: ['EMP_LOG_LEVEL'],
+  simulationCrash: ['EMP_SIMULATION_CRASH'],
+};
+const LISTS: (keyof MachineConfig)[] = ['hubUrls', 'services', 'tags'];
+
+/** Flags as the command line gives them: lists are lists already. */
+export type MachineFlags = Partial<Record<keyof MachineConfig, string | string[] | undefined>>;
+
+interface Sources {
+  variables: Record<string, string | undefined>;
+  flags: MachineFlags;
+  /** Used where neither flag nor variable says which services. */
+  defaultServices: readonly string[];
+  /** Reads the file of EMP_JOIN_TOKEN_FILE; tests bring their own. */
+  readFile?: (path: string) => string;
+}
+
+/** Merges flags over variables over defaults. Throws `CONFIG_INVALID` with every problem at once, by name. */
+export function readMachineConfig(sources: Sources): MachineConfig {
+  const input: Record<string, unknown> = {};
+  const origin = new Map<string, string>();
+  const problems: FieldError[] = [];
+  for (const field of Object.keys(VARIABLES) as (keyof MachineConfig)[]) {
+    const found = lookUp(sources, field);
+    origin.set(field, found?.origin ?? VARIABLES[field][0] ?? field);
+    if (found !== null)
+      input[field] =
+        LISTS.includes(field) && typeof found.value === 'string' ? listOf(found.value) : found.value;
+  }
+  input['services'] ??= sources.defaultServices;
+  input['joinToken'] ??= tokenFromFile(sources, problems);
+  const parsed = MachineConfig.safeParse(input);
+  if (!parsed.success) {
+    for (const issue of parsed.error.issues) {
+      const field = String(issue.path[0] ?? '');
+      if (field === 'joinToken' && problems.length > 0) continue;
+      problems.push({
+        pointer: `/${issue.path.join('/')}`,
+        detail: `${origin.get(field) ?? field}: ${advice(field, input[field]) ?? issue.message}`,
+      });
+    }
+  } else if (problems.length === 0) return parsed.data;
+  throw new EmpError('CONFIG_INVALID', {
+    detail: `this machine cannot start:\n${problems.map((problem) => `  ${problem.detail}`).join('\n')}`,
+    errors: problems,
+  });
+}
+
+/** What to do where a value is missing altogether. */
+function advice(field: string, value: unknown): string | null {
+  if (value !== undefined) return null;
+  if (field === 'hubUrls') return 'is not set; name the hub to link to, e.g. http://127.0.0.1:7700';
+  if (field === 'joinToken')
+    return 'is not set; ask the hub for a join token (POST /v1/join-tokens) and set this or EMP_JOIN_TOKEN_FILE';
+  return null;
+}
+
+function lookUp(
+  { variables, flags }: Sources,
+  field: keyof MachineConfig,
+): { value: string | string[]; origin: string } | null {
+  const flag = flags[field];
+  if (flag !== undefined) return { value: flag, origin: `--${field}` };
+  for (const name of VARIABLES[field]) {
+    const value = variables[name];
+    if (value !== undefined && value !== '') return { value, origin: name };
+  }
+  return null;
+}
+
+function tokenFromFile({ variables, readFile }: Sources, problems: FieldError[]): string | undefined {
+  const path = variables['EMP_JOIN_TOKEN_FILE'];
+  if (path === undefined || path === '') return undefined;
+  try {
+    return (readFile ?? ((file) => readFileSync(file, 'utf8')))(path).trim();
+  } catch (error) {
+    problems.push({
+      pointer: '/joinToken',
+      detail: `EMP_JOIN_TOKEN_FILE: ${path} cannot be read: ${(error as Error).message}`,
+    });
+    return undefined;
+  }
+}
