@@ -4,9 +4,8 @@ import { ContractHub, json, problem } from './cli/contract-hub.ts';
 import { HubClient } from './client.ts';
 import { readSse, type SseMessage } from './client-events.ts';
 import { HubUnreachable } from './client-http.ts';
-import { systemClock, systemEnv } from './env.ts';
-
-const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
+import { systemClock } from './env.ts';
+import { quietEnv } from './quiet-client.ts';
 
 async function parse(chunks: (string | Uint8Array)[]): Promise<SseMessage[]> {
   async function* bytes() {
@@ -55,7 +54,7 @@ describe('following events', () => {
   let stop: AbortController;
   beforeEach(async () => {
     hub = await ContractHub.start();
-    client = new HubClient({ baseUrl: hub.url, env: systemEnv(silent) });
+    client = new HubClient({ baseUrl: hub.url, env: quietEnv() });
     stop = new AbortController();
   });
   afterEach(async () => {
@@ -121,7 +120,7 @@ describe('following events', () => {
     const { url } = hub;
     await hub.stop();
     hub = await ContractHub.start();
-    client = new HubClient({ baseUrl: url, env: systemEnv(silent) });
+    client = new HubClient({ baseUrl: url, env: quietEnv() });
     await expect(take(1)).rejects.toThrow(HubUnreachable);
   });
 

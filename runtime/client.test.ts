@@ -7,10 +7,10 @@ import { ContractHub, json, problem, sampleJob } from './cli/contract-hub.ts';
 import { HubClient } from './client.ts';
 import { inputName, mimeOf } from './client-files.ts';
 import { HubUnreachable, NotAHub } from './client-http.ts';
-import { systemClock, systemEnv } from './env.ts';
+import { systemClock } from './env.ts';
+import { quietEnv } from './quiet-client.ts';
 
-const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
-const env = systemEnv(silent);
+const env = quietEnv();
 
 let hub: ContractHub;
 let dir: string;
@@ -226,29 +226,30 @@ describe('files', () => {
     expect(hub.requests).toEqual([]);
   });
 
-  test('model files are sent before the model is registered', async () => {
+  test('a model is registered, then those of its files are sent that the hub does not have', async () => {
     const path = join(dir, 'w.bin');
     await writeFile(path, content);
-    hub.on('POST /v1/models/m/files/w.bin', ({ response }) =>
-      json(response, 201, { url: `${hub.url}/objects/w` }),
-    );
+    for (const name of ['w.bin', 'known.bin']) {
+      const ticket = { url: `${hub.url}/objects/w`, stored: name === 'known.bin' };
+      hub.on(`POST /v1/models/m/files/${name}`, ({ response }) => json(response, 201, ticket));
+    }
     hub.on('PUT /objects/w', ({ response }) => void response.writeHead(201).end());
     hub.on('PUT /v1/models/m', ({ response }) => json(response, 200, {}));
+    const files = ['w.bin', 'known.bin'].map((name) => ({
+      name,
+      bytes: content.length,
+      sha256,
+      sources: [],
+    }));
     await client.putModel(
-      {
-        id: 'm',
-        service: 'upscale',
-        kind: 'upscaler',
-        files: [{ name: 'w.bin', bytes: content.length, sha256, sources: [] }],
-        memoryMb: 1,
-        licence: 'MIT',
-      },
-      new Map([['w.bin', path]]),
+      { id: 'm', service: 'upscale', kind: 'upscaler', files, memoryMb: 1, licence: 'MIT' },
+      new Map(files.map(({ name }) => [name, path])),
     );
     expect(hub.requests.map(({ line }) => line)).toEqual([
+      'PUT /v1/models/m',
       'POST /v1/models/m/files/w.bin',
       'PUT /objects/w',
-      'PUT /v1/models/m',
+      'POST /v1/models/m/files/known.bin',
     ]);
   });
 

@@ -1,17 +1,15 @@
-import type { BrokerStats } from '#protocol/broker.ts';
 import { type Env, sleep } from '#protocol/env.ts';
 import { EmpError } from '#protocol/errors.ts';
-import {
-  type InputRef,
-  isTerminal,
-  type Job,
-  type JobOutput,
-  type JobRun,
-  type JobState,
-  type JobSubmissionInput,
-  type JobTransition,
+import type {
+  InputRef,
+  Job,
+  JobOutput,
+  JobRun,
+  JobState,
+  JobSubmissionInput,
+  JobTransition,
 } from '#protocol/job.ts';
-import type { ModelManifest, Residency } from '#protocol/model.ts';
+import type { ModelManifest } from '#protocol/model.ts';
 import type { MachineRow, RecordedEvent } from '#protocol/records.ts';
 import { type EventQuery, type FollowOptions, followEvents } from './client-events.ts';
 import { downloadOutput, inputName, measureFile, mimeOf, putFile } from './client-files.ts';
@@ -22,28 +20,10 @@ import {
   openRequest,
   requestJson,
 } from './client-http.ts';
-
-/** `GET /v1/status`. */
-export interface HubStatus {
-  version: string;
-  hubId: string;
-  startedAtMs: number;
-  stores: { records: string; broker: string; objects: string; durable: boolean; dataDir: string | null };
-  broker: BrokerStats;
-  jobs: Record<JobState, number>;
-  machines: { joined: number; lost: number; left: number };
-}
-
-/** What a submission would get, without one: `POST /v1/jobs?dryRun=true`. */
-export interface DryRun {
-  pool: string;
-  group: string;
-  classes: string[];
-  machinesNow: number;
-  expectedStartMs: number | null;
-  expectedMs: number;
-  warnings: string[];
-}
+import type { DryRun } from './hub/dry-run.ts';
+import type { MachineView } from './hub/machines.ts';
+import type { HubStatus } from './hub/status.ts';
+import { hasEnded } from './job-states.ts';
 
 export interface JobQuery {
   states?: JobState[] | undefined;
@@ -54,13 +34,6 @@ export interface JobQuery {
   /** `key:value`. */
   label?: string | undefined;
   sinceMs?: number | undefined;
-}
-
-export interface MachineView extends MachineRow {
-  running: { jobId: string; token: string }[];
-  residency: Residency[];
-  /** Whether a hub holds its link now. */
-  linked: boolean;
 }
 
 export interface TimelineView {
@@ -134,14 +107,22 @@ export class HubClient {
   /**
    * Submits one job. It always carries an id, made here if the caller gave none: so a submission whose
    * answer was lost is repeated safely, and the answer is the one accepted job. `created` is false
-   * where the hub had it already.
+   * where the hub had it already; `warnings` say why it may wait, e.g. that no machine has joined.
    */
-  async submit(job: JobSubmissionInput, options: Signalled = {}): Promise<{ job: Job; created: boolean }> {
-    const named = { ...job, id: job.id ?? this.#env.newId('job') };
-    const answer = await this.#patiently(options.signal, () =>
-      this.#request<{ job: Job }>({ method: 'POST', path: '/v1/jobs', json: named, signal: options.signal }),
+  async submit(
+    job: JobSubmissionInput,
+    options: Signalled = {},
+  ): Promise<{ job: Job; created: boolean; warnings: string[] }> {
+    const json = { ...job, id: job.id ?? this.#env.newId('job') };
+    const { status, body } = await this.#patiently(options.signal, () =>
+      this.#request<{ job: Job; warnings?: string[] }>({
+        method: 'POST',
+        path: '/v1/jobs',
+        json,
+        signal: options.signal,
+      }),
     );
-    return { job: answer.body.job, created: answer.status === 201 };
+    return { job: body.job, created: status === 201, warnings: body.warnings ?? [] };
   }
 
   dryRun(job: JobSubmissionInput, options: Signalled = {}): Promise<DryRun> {
@@ -187,7 +168,7 @@ export class HubClient {
       const job = await this.#patiently(options.signal, () =>
         this.get(jobId, { waitMs: longPollMs, signal: options.signal }),
       );
-      if (isTerminal(job.state)) return job;
+      if (hasEnded(job.state)) return job;
     }
   }
 
@@ -265,25 +246,30 @@ export class HubClient {
       .items;
   }
 
-  /** Uploads the files of a model (`paths` by their registered names), then registers it. */
+  /**
+   * Registers a model, then uploads those of its files (`paths` by registered name) that the hub does
+   * not have yet. A machine that asks in between is told to try again.
+   */
   async putModel(
     manifest: ModelManifest,
     paths: ReadonlyMap<string, string>,
     options: Signalled = {},
   ): Promise<void> {
+    const { signal } = options;
+    const model = `/v1/models/${encodeURIComponent(manifest.id)}`;
+    await this.#call({ method: 'PUT', path: model, json: manifest, signal });
     for (const file of manifest.files) {
       const path = paths.get(file.name);
       if (path === undefined) continue;
-      const { url } = await this.#call<{ url: string }>({
+      const ticket = await this.#call<{ url: string; stored: boolean }>({
         method: 'POST',
-        path: `/v1/models/${encodeURIComponent(manifest.id)}/files/${encodeURIComponent(file.name)}`,
-        json: { bytes: file.bytes, sha256: file.sha256 },
-        signal: options.signal,
+        path: `${model}/files/${encodeURIComponent(file.name)}`,
+        json: {},
+        signal,
       });
-      await putFile(this.#http, { url, path, mime: 'application/octet-stream', signal: options.signal });
+      if (ticket.stored) continue;
+      await putFile(this.#http, { url: ticket.url, path, mime: 'application/octet-stream', signal });
     }
-    const path = `/v1/models/${encodeURIComponent(manifest.id)}`;
-    await this.#call({ method: 'PUT', path, json: manifest, signal: options.signal });
   }
 
   /** Stores a local file as an input for jobs; the same file under the same name may be uploaded again. */
