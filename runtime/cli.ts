@@ -1,0 +1,27 @@
+import { CliError } from './cli/errors.ts';
+import { main } from './cli/main.ts';
+
+/** The process of the command `emp`: signals, broken pipes and the exit code; everything else is in cli/. */
+
+const end = new AbortController();
+
+function onSignal(signal: NodeJS.Signals): void {
+  // Asked twice: the user does not want to wait for an orderly end.
+  if (end.signal.aborted) process.exit(130);
+  end.abort(new CliError('EMP-INTERRUPTED', signal === 'SIGINT' ? 'interrupted' : `ended by ${signal}`));
+}
+process.on('SIGINT', onSignal);
+process.on('SIGTERM', onSignal);
+
+// `emp jobs | head` closes the pipe early: that is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+
+const code = await main(process.argv.slice(2), {
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  signal: end.signal,
+});
+// An aborted connect to a silent address would hold the process for ten seconds more.
+process.exit(code);

@@ -1,0 +1,86 @@
+import type { Job } from '#protocol/job.ts';
+import type { HubClient, TimelineView } from '#runtime/client.ts';
+import { type CommandContext, connect } from './context.ts';
+import { bytes, duration, time } from './format.ts';
+import { printable } from './output.ts';
+
+export interface JobOptions {
+  timeline?: true;
+  payload?: true;
+  result?: true;
+}
+
+/** `emp job`. */
+export async function job(context: CommandContext, id: string, options: JobOptions): Promise<void> {
+  const { out, signal } = context;
+  const client = await connect(context);
+  if (options.timeline) {
+    const view = await client.timeline(id, { signal });
+    return out.result(view, () => drawTimeline(context, view));
+  }
+  const found = await client.get(id, { signal });
+  // These two are documents for other programs: JSON with and without --json.
+  if (options.payload) return out.object(found.payload);
+  if (options.result) return out.object(found.result);
+  out.result(found, () => drawJob(context, client, found));
+}
+
+function drawJob({ out }: CommandContext, client: HubClient, found: Job): void {
+  const end = found.finishedAtMs ?? Date.now();
+  const lines: [string, string][] = [
+    ['id', found.id],
+    ['state', found.state === 'leased' ? `leased, ${Math.round(found.progress * 100)} % done` : found.state],
+    ['service', found.service],
+    ['pool', found.pool],
+    ['customer', `${found.customer}, priority ${found.priority}`],
+    ['submitted', time(found.submittedAtMs)],
+    ['waited', duration((found.startedAtMs ?? end) - found.submittedAtMs)],
+    ['ran', found.startedAtMs === null ? '-' : duration(end - found.startedAtMs)],
+    [
+      'machine',
+      found.machineId === null ? '-' : `${found.machineId}, incarnation ${found.incarnation ?? '?'}`,
+    ],
+    [
+      'tries',
+      `${found.attempts} counted of ${found.maxAttempts}, ${found.runs} run${found.runs === 1 ? '' : 's'}`,
+    ],
+    ...(found.models.length > 0 ? [['models', found.models.join(', ')] as [string, string]] : []),
+    ...(found.error === null
+      ? []
+      : [['error', `${found.error.message} (${found.error.code})`] as [string, string]]),
+    ...(found.reason === null ? [] : [['reason', found.reason] as [string, string]]),
+    ...Object.entries(found.labels).map(([key, value]): [string, string] => ['label', `${key}=${value}`]),
+    ...(found.result?.outputs ?? []).map((output): [string, string] => [
+      'output',
+      `${client.baseUrl}/v1/jobs/${found.id}/outputs/${output.name}  ${bytes(output.bytes)}`,
+    ]),
+  ];
+  for (const [name, value] of lines) out.line(`${out.style('dim', name.padEnd(10))} ${printable(value)}`);
+}
+
+function drawTimeline({ out }: CommandContext, view: TimelineView): void {
+  const startMs = view.job.submittedAtMs;
+  out.table(
+    ['AT', 'CHANGE', 'BY', 'WHY'],
+    view.transitions.map((change) => [
+      `+${duration(change.atMs - startMs)}`,
+      change.from === null ? `${change.to}` : `${change.from} to ${change.to} (${change.operation})`,
+      change.actor,
+      change.reason ?? '',
+    ]),
+  );
+  if (view.runs.length === 0) return;
+  out.line();
+  out.table(
+    ['RUN', 'MACHINE', 'STARTED', 'TOOK', 'END', 'COUNTED', 'ERROR'],
+    view.runs.map((run) => [
+      String(run.run),
+      `${run.machineId}/${run.incarnation}`,
+      `+${duration(run.startedAtMs - startMs)}`,
+      run.endedAtMs === null ? '-' : duration(run.endedAtMs - run.startedAtMs),
+      run.outcome,
+      run.counted ? 'yes' : 'no',
+      run.error === null ? '' : `${run.error.code}: ${run.error.message}`,
+    ]),
+  );
+}

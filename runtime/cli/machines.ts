@@ -1,0 +1,63 @@
+import { type CommandContext, connect } from './context.ts';
+import { duration } from './format.ts';
+
+/** `emp machines`. */
+export async function machines(context: CommandContext, options: { all?: true }): Promise<void> {
+  const { out } = context;
+  const client = await connect(context);
+  const items = await client.machines({ all: options.all ?? false, signal: context.signal });
+  out.result({ items }, () =>
+    out.table(
+      ['ID', 'STATE', 'POOL', 'SERVICES', 'RUNNING', 'MODELS', 'SEEN'],
+      items.map((row) => [
+        row.machineId,
+        [row.state, row.draining ? 'draining' : '', row.cordoned ? 'cordoned' : '']
+          .filter((word) => word !== '')
+          .join(','),
+        row.machineClass.pool,
+        row.machineClass.services.map(({ service, slots }) => `${service}:${slots}`).join(','),
+        String(row.running.length),
+        String(row.residency.filter(({ state }) => state === 'resident' || state === 'loaded').length),
+        row.linked ? 'now' : `${duration(Date.now() - row.lastSeenAtMs)} ago`,
+      ]),
+    ),
+  );
+}
+
+export interface DrainOptions {
+  /** Time until what is not done is released, ms. */
+  deadline?: number;
+  reason?: string;
+}
+
+/** `emp drain`: answers when the order is accepted, not when the machine is empty. */
+export async function drain(context: CommandContext, id: string, options: DrainOptions): Promise<void> {
+  const client = await connect(context);
+  const machine = await client.drain(
+    id,
+    {
+      ...(options.deadline === undefined ? {} : { deadlineMs: options.deadline }),
+      ...(options.reason === undefined ? {} : { reason: options.reason }),
+    },
+    { signal: context.signal },
+  );
+  context.out.result(machine, () => context.out.line(`${machine.machineId}  draining`));
+}
+
+/** `emp cordon` and `emp uncordon`. */
+export async function cordon(context: CommandContext, id: string, cordoned: boolean): Promise<void> {
+  const client = await connect(context);
+  const machine = await client.cordon(id, cordoned, { signal: context.signal });
+  context.out.result(machine, () =>
+    context.out.line(`${machine.machineId}  ${machine.cordoned ? 'cordoned' : 'open'}`),
+  );
+}
+
+/** `emp machines token`: the token alone on stdout, for `EMP_JOIN_TOKEN=$(emp machines token)`. */
+export async function joinToken(context: CommandContext, options: { ttl?: number }): Promise<void> {
+  const client = await connect(context);
+  const ttl = options.ttl === undefined ? {} : { ttlMs: options.ttl };
+  const answer = await client.joinToken({ ...ttl, signal: context.signal });
+  context.out.result(answer, () => context.out.line(answer.token));
+  context.out.note(`valid for ${duration(answer.expiresAtMs - Date.now())}`);
+}
