@@ -10,6 +10,7 @@ import { reconcile } from '#runtime/hub/reconcile.ts';
 import { Recorder } from '#runtime/hub/record.ts';
 import { requeueJob } from '#runtime/hub/requeue.ts';
 import type { RoleLease } from '#runtime/hub/roles.ts';
+import { StaleEntries } from '#runtime/hub/stale-entries.ts';
 import { submitJob } from '#runtime/hub/submit.ts';
 import { sweepLapsed } from '#runtime/hub/sweep.ts';
 import { HubConfig } from '#runtime/hub-config.ts';
@@ -48,6 +49,7 @@ export class StageHub {
   readonly broker: BrokerFaults;
   readonly records: RecordsFaults;
   readonly #recorders = new Map<number, Recorder>();
+  readonly #stale = new StaleEntries();
 
   constructor(options: { core: HubCore; broker: BrokerFaults; records: RecordsFaults }) {
     this.core = options.core;
@@ -73,7 +75,7 @@ export class StageHub {
   }
 
   async reconcile(): Promise<void> {
-    await this.#as('reconciler', (role) => reconcile(this.core.hub, role));
+    await this.#as('reconciler', (role) => reconcile(this.core.hub, role, this.#stale));
   }
 
   async record(): Promise<void> {

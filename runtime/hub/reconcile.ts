@@ -7,6 +7,7 @@ import { finishCancel } from './cancel.ts';
 import { driveRows } from './drive.ts';
 import type { Hub } from './hub.ts';
 import type { RoleLease } from './roles.ts';
+import type { StaleEntries } from './stale-entries.ts';
 
 const pageLimit = 1_000;
 /** How often one run starts again because the server changed under it, before it comes back later. */
@@ -14,23 +15,24 @@ const restartLimit = 5;
 
 /**
  * Brings the Broker in line with Records: in full while it is closed, else only rows that never
- * reached it and cancels without an end. Stops at once when its role is lost.
+ * reached it, cancels without an end, and a page of entries whose Broker step was lost. Stops at once
+ * when its role is lost.
  */
-export async function reconcile(hub: Hub, role: RoleLease): Promise<void> {
+export async function reconcile(hub: Hub, role: RoleLease, stale: StaleEntries): Promise<void> {
   for (let tries = 0; tries < restartLimit; tries++) {
     if (role.current() === null) return;
     const { open } = await hub.identity.refresh();
-    if (open) return await reconcileRest(hub, role);
+    if (open) return await reconcileRest(hub, role, stale);
     if ((await reconcileFully(hub, role)) === 'open') {
       hub.poke.recorder();
       hub.poke.sweeper();
-      return await reconcileRest(hub, role);
+      return await reconcileRest(hub, role, stale);
     }
   }
 }
 
 /** Rows with no mark, and requested cancels, that are older than any hub still works on them. */
-async function reconcileRest(hub: Hub, role: RoleLease): Promise<void> {
+async function reconcileRest(hub: Hub, role: RoleLease, stale: StaleEntries): Promise<void> {
   const olderThanMs = hub.env.clock.now() - hub.config.reconcileGraceMs;
   const identity = await hub.identity.get();
   const rows = await hub.records.unbrokeredJobs({ olderThanMs, limit: pageLimit });
@@ -45,6 +47,7 @@ async function reconcileRest(hub: Hub, role: RoleLease): Promise<void> {
   }
   // Delayed entries of a hub that died have no timer elsewhere.
   hub.poke.promoter(hub.env.clock.now());
+  await stale.run(hub, role);
 }
 
 /**

@@ -1,3 +1,5 @@
+import type { Env } from '#protocol/env.ts';
+import { toEmpError } from '#protocol/errors.ts';
 import type { Hub } from './hub.ts';
 import { markLost } from './lost.ts';
 import { endOverdue } from './overdue.ts';
@@ -6,6 +8,7 @@ import { promoteDue } from './promote.ts';
 import { reconcile } from './reconcile.ts';
 import { Recorder } from './record.ts';
 import { Role } from './roles.ts';
+import { StaleEntries } from './stale-entries.ts';
 import { sweepLapsed } from './sweep.ts';
 import { expireWaiting } from './ttl.ts';
 
@@ -24,6 +27,8 @@ export class StandingWork {
   /** TTL and overdue runs, by the clock: Records tell no next date. */
   readonly #keeper: PokedTask;
   readonly #roles: Role[];
+  readonly #recording: Recorder;
+  readonly #env: Env;
 
   constructor(hub: Hub) {
     const { env, config, records, hubId } = hub;
@@ -41,6 +46,9 @@ export class StandingWork {
     });
     const reconcilerRole = role('reconciler', () => this.reconciler.poke());
     const recorder = new Recorder(hub, recorderRole);
+    const stale = new StaleEntries();
+    this.#env = env;
+    this.#recording = recorder;
     this.#roles = [sweeperRole, recorderRole, reconcilerRole];
     this.recorder = task('recorder', () => recorder.run());
     this.promoter = task('promoter', () => promoteDue(hub));
@@ -52,7 +60,7 @@ export class StandingWork {
       return sweeperRole.current() === null ? null : config.sweepEveryMs;
     });
     this.reconciler = task('reconciler', async () => {
-      await reconcile(hub, reconcilerRole);
+      await reconcile(hub, reconcilerRole, stale);
       return reconcilerRole.current() === null ? null : config.reconcileEveryMs;
     });
   }
@@ -76,10 +84,20 @@ export class StandingWork {
     );
   }
 
-  /** Ends the tasks, then gives the roles back. */
+  /** Claims of the last moment would be unknown to Records where the Broker ends with this process. */
+  async #lastRecord(): Promise<void> {
+    try {
+      await this.#recording.run();
+    } catch (error) {
+      this.#env.log.warn('record.last.failed', { detail: toEmpError(error).message });
+    }
+  }
+
+  /** Ends the tasks, copies what happened last, then gives the roles back. */
   async stop(): Promise<void> {
     const tasks = [this.recorder, this.promoter, this.sweeper, this.#keeper, this.reconciler];
     await Promise.all(tasks.map((task) => task.stop()));
+    await this.#lastRecord();
     await Promise.all(this.#roles.map((role) => role.stop()));
   }
 }

@@ -23,7 +23,8 @@ export async function sweepLapsed(hub: Hub, role: RoleLease): Promise<number | n
     const answer = await hub.broker.lapsed({ limit: pageLimit });
     if (answer.kind === 'closed') {
       hub.poke.reconciler();
-      return null;
+      // Another hub may open it, and nobody tells this one.
+      return stuckWaitMs;
     }
     const moved = await Promise.all(answer.leases.map((lease) => endLapsed(hub, lease)));
     await markSilent(hub, answer.leases);
