@@ -171,5 +171,6 @@ function newCounters(): HubCounters {
     wakesSent: 0,
     wakesPassedOn: 0,
     incidents: 0,
+    subscribersDropped: 0,
   };
 }

@@ -69,7 +69,10 @@ export class EventStreams {
     try {
       while (!signal.aborted) {
         const batch = await events.since({ after: cursor, filter, limit: batchLimit });
-        if (batch.events.length > 0 && !(await sink.write(batch.events))) return;
+        if (batch.events.length > 0 && !(await sink.write(batch.events))) {
+          if (!signal.aborted) this.#hub.counters.subscribersDropped++;
+          return;
+        }
         const still = batch.cursor === cursor;
         cursor = batch.cursor;
         if (!still) continue;

@@ -99,6 +99,8 @@ function sendProblem(options: {
       cause,
     });
   }
+  // A request with a malformed path has met no hook.
+  reply.header('x-request-id', request.id);
   if (status === 503 || status === 429) reply.header('retry-after', '1');
   const problem = toProblem(error, {
     instance: request.url.split('?')[0] ?? null,

@@ -32,6 +32,8 @@ export interface HubCounters {
   wakesSent: number;
   wakesPassedOn: number;
   incidents: number;
+  /** Subscribers that took nothing for too long. */
+  subscribersDropped: number;
 }
 
 /** Where a verb says that there is work for a standing task. Cheap, never rejects. */
