@@ -1,5 +1,6 @@
 import type { ResidentCopy } from '#machines/policy/claim-groups.ts';
 import type { ClaimAnswer, LeaseGrant } from '#protocol/broker.ts';
+import { toEmpError } from '#protocol/errors.ts';
 import { isTerminal, type Job } from '#protocol/job.ts';
 import type { Assignment, ClaimOffer, ClaimResult } from '#protocol/link.ts';
 import { compareTokens, tokenAfter } from '#protocol/token.ts';
@@ -58,8 +59,7 @@ export async function claimTargetsOf(
   machine: MachineLink,
   offer: { free: ReadonlySet<string>; resident: readonly string[] },
 ) {
-  await hub.groups.refreshIfOld();
-  await hub.models.refreshIfOld();
+  await refreshDirectories(hub);
   if (hub.groups.needsCounts(machine)) await hub.backlog.waiting();
   const resident = offer.resident.flatMap((modelId): ResidentCopy[] => {
     const model = hub.models.peek(modelId);
@@ -68,6 +68,21 @@ export async function claimTargetsOf(
   const { spillPenaltyMs, fetchBytesPerMs, warmBonusLimitMs } = hub.config;
   const policy = { spillPenaltyMs, fetchBytesPerMs, warmBonusLimitMs };
   return hub.groups.targets(machine, { freeServices: offer.free, resident, policy });
+}
+
+/**
+ * Running work goes on while Records do not answer (docs/protocol.md §1): a beat that failed for a
+ * directory's sake would end every lease. What is known is used; a job of a newer group waits.
+ */
+async function refreshDirectories(hub: Hub): Promise<void> {
+  try {
+    await hub.groups.refreshIfOld();
+    await hub.models.refreshIfOld();
+  } catch (error) {
+    const failure = toEmpError(error, 'RECORDS_UNAVAILABLE');
+    if (failure.code !== 'RECORDS_UNAVAILABLE') throw failure;
+    hub.env.log.warn('directories.old', { detail: failure.message });
+  }
 }
 
 function refusal(
