@@ -4,6 +4,7 @@ import {
   expire,
   hubOn,
   m1,
+  m2,
   permanent,
   type RecordsSetup,
   release,
@@ -137,6 +138,19 @@ export function cancelSuite(setup: RecordsSetup): void {
       await records.finishCancel({ jobId: id, actor: 'client', nowMs: t0 });
       const answer = await requeue(id);
       expect(answer.kind === 'requeued' && Number(answer.job.fenceFloor)).toBeGreaterThan(700);
+    });
+
+    test('the floor rises above a newer run that was going on when an older one ended the job', async () => {
+      const { submit, claim, exit, requeue, complete } = await hub();
+      const id = await submit({ maxAttempts: 1 });
+      await claim(id, '400', m2);
+      await claim(id, '500');
+      expect(await exit(id, '400', expire, { holder: m2 })).toMatchObject({
+        state: 'dead',
+        fenceFloor: '401',
+      });
+      expect(await requeue(id)).toMatchObject({ kind: 'requeued', job: { fenceFloor: '501' } });
+      expect(await complete(id, '500')).toMatchObject({ kind: 'staleLease' });
     });
 
     test('a job dead of too many runs may run as often again', async () => {

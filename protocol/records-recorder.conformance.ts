@@ -31,6 +31,16 @@ export function recorderSuite(setup: RecordsSetup): void {
       expect(await records.recorderCursor('server-2')).toBe(0);
     });
 
+    test('events at or before the cursor are not read again', async () => {
+      const { submit, record, event, job, exit } = await hub();
+      const id = await submit({ state: 'scheduled', notBeforeMs: t0 + 100 });
+      const promoted = event('promoted', id, { atMs: t0 + 5_000 });
+      await record(promoted, event('leased', id, { token: '500' }));
+      await exit(id, '500', retryable(t0 + 3_000));
+      expect(await record(promoted)).toEqual({ kind: 'ok', value: { cursor: 2 } });
+      expect(await job(id)).toMatchObject({ state: 'scheduled', notBeforeMs: t0 + 3_000 });
+    });
+
     test('another server that tells the same claim again adds nothing', async () => {
       const first = await hub();
       const id = await first.submit();

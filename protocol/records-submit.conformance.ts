@@ -88,6 +88,22 @@ export function submitSuite(setup: RecordsSetup): void {
       for (const job of jobs) expect(await records.getJob(job.id)).toMatchObject({ state: 'waiting' });
     });
 
+    test('a call that fails half-way leaves nothing, and those that share its commit stand', async () => {
+      const { records, recorder } = await hub();
+      const [before, first, after] = [newJob({ labels: { k: 'v' } }), newJob(), newJob()];
+      const bad = { ...newJob(), priority: 'high' as unknown as number };
+      const answers = await Promise.allSettled(
+        [[before], [first, bad], [after]].map((jobs) => records.submitJobs(jobs, t0)),
+      );
+      expect(answers.map((answer) => answer.status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+      expect([await records.getJob(first.id), await records.getJob(bad.id)]).toEqual([null, null]);
+      await records.assignSeq({ limit: 10, lease: await recorder() });
+      expect((await records.listEvents({ after: 0, limit: 10 })).map((event) => event.jobId)).toEqual([
+        before.id,
+        after.id,
+      ]);
+    });
+
     test('one submission from many callers at once is created once', async () => {
       const { records } = await hub();
       const job = newJob();
@@ -235,6 +251,17 @@ function listSuite(hub: () => Promise<Hub>): void {
       const second = await records.listJobs({ filter, limit: 2, cursor: first.nextCursor });
       expect([first, second].map((page) => page.items.map((job) => job.id))).toEqual([['l3', 'l2'], ['l1']]);
       expect(second.nextCursor).toBeNull();
+    });
+
+    test('a page that ends the list has no cursor, also when it is full', async () => {
+      const { records, submit } = await hub();
+      for (const id of ['f1', 'f2']) await submit({ id });
+      expect((await records.listJobs({ filter: {}, limit: 2, cursor: null })).nextCursor).toBeNull();
+      expect((await records.listJobs({ filter: {}, limit: 1, cursor: null })).nextCursor).not.toBeNull();
+      expect(await records.listJobs({ filter: { service: 'none' }, limit: 1, cursor: null })).toEqual({
+        items: [],
+        nextCursor: null,
+      });
     });
 
     test('counts follow the same filters and name every state', async () => {

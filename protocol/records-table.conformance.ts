@@ -112,6 +112,8 @@ export function tableSuite(setup: RecordsSetup): void {
         }),
         { numRuns: 150, seed: 20_260_101 },
       );
+      // Counted as a whole and one by one.
+      expect(await hub.records.countJobs({})).toEqual(await hub.records.countJobs({ submittedAfterMs: 0 }));
     });
   });
 }

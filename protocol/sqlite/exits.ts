@@ -21,7 +21,7 @@ import { closeRun, openRun, readRun } from './runs.ts';
 type Completion = Parameters<Records['completeJob']>[0];
 
 const succeed = `UPDATE jobs SET state = 'succeeded', token = CAST(? AS INTEGER), machine_id = ?, incarnation = ?, progress = 1, error = NULL, reason = NULL,
-  started_at_ms = ?, finished_at_ms = ?, brokered_at_ms = coalesce(brokered_at_ms, ?) WHERE ordinal = ?`;
+  started_at_ms = ?, finished_at_ms = ? WHERE ordinal = ?`;
 
 /** When this run began: as recorded, else this is the first we hear of it. */
 function startOf(db: Database, guard: Guard, token: FencingToken, nowMs: number): number {
@@ -41,7 +41,7 @@ function complete(db: Database, { jobId, token, holder, result, nowMs }: Complet
   // Too late to matter: only the run's own row is closed.
   if (isTerminal(state)) {
     const run = readRun(db, guard.ordinal, token);
-    const same = state === 'succeeded' && guard.token === token && run?.outcome === 'succeeded';
+    const same = state === 'succeeded' && run?.outcome === 'succeeded';
     closeRun(db, guard, { ...end, outcome: 'released' });
     return { kind: 'terminal', state, fenceFloor, same };
   }
@@ -52,7 +52,7 @@ function complete(db: Database, { jobId, token, holder, result, nowMs }: Complet
   const startedAtMs = startOf(db, guard, token, nowMs);
   const runs = openRun(db, guard, { token, holder, startedAtMs });
   closeRun(db, guard, end);
-  db.run(succeed, token, holder.machineId, holder.incarnation, startedAtMs, nowMs, nowMs, guard.ordinal);
+  db.run(succeed, token, holder.machineId, holder.incarnation, startedAtMs, nowMs, guard.ordinal);
   db.run('INSERT INTO job_results (job, document) VALUES (?, ?)', guard.ordinal, JSON.stringify(result));
   const actor = machineKey(holder);
   recordChange(db, {

@@ -95,11 +95,12 @@ function listJobs(
 function countJobs(db: Database, filter: JobFilter): Record<JobState, number> {
   const counts = Object.fromEntries(JobState.options.map((state) => [state, 0])) as Record<JobState, number>;
   const { from, where, values } = conditionsOf(filter);
-  const condition = where.length > 0 ? `WHERE ${where.join(' AND ')}` : '';
-  for (const row of db.all(
-    `SELECT j.state AS state, count(*) AS n FROM ${from} ${condition} GROUP BY j.state`,
-    ...values,
-  )) {
+  // Without conditions, the counts that triggers keep: counting a million rows takes a tenth of a second.
+  const sql =
+    where.length === 0
+      ? 'SELECT state, jobs AS n FROM job_counts'
+      : `SELECT j.state AS state, count(*) AS n FROM ${from} WHERE ${where.join(' AND ')} GROUP BY j.state`;
+  for (const row of db.all(sql, ...values)) {
     const state = row.state as JobState;
     if (!filter.state || filter.state.includes(state)) counts[state] = Number(row.n);
   }

@@ -26,12 +26,15 @@ function open(over: Options = {}) {
   return openSqliteRecords({ path, clock, rng: seededRng('s'), nextTurn: queueMicrotask, ...rest });
 }
 
+const numbered = (number: number, what: string) => `${String(number).padStart(4, '0')}_${what}.sql`;
+const next = readdirSync(migrationsFolder).length + 1;
+const more = numbered(next, 'more');
+
 /** Ours, with an extra migration at the end. */
 function upgradedMigrations(sql: string): string {
   const copy = join(folder, 'migrations');
   cpSync(migrationsFolder, copy, { recursive: true });
-  const next = String(readdirSync(copy).length + 1).padStart(4, '0');
-  writeFileSync(join(copy, `${next}_more.sql`), sql);
+  writeFileSync(join(copy, more), sql);
   return copy;
 }
 
@@ -68,7 +71,7 @@ describe('migrations', () => {
     const before = readFileSync(path);
     await expect(open()).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
-      message: expect.stringContaining('newer version of emp (migration 0002_more.sql)'),
+      message: expect.stringContaining(`newer version of emp (migration ${more})`),
     });
     expect(readFileSync(path).equals(before)).toBe(true);
   });
@@ -76,11 +79,26 @@ describe('migrations', () => {
   test('an edited migration is refused by name', async () => {
     const migrations = upgradedMigrations('CREATE TABLE more (n INTEGER) STRICT;');
     await (await open({ migrations })).close();
-    writeFileSync(join(migrations, '0002_more.sql'), 'CREATE TABLE more (n INTEGER, m INTEGER) STRICT;');
+    writeFileSync(join(migrations, more), 'CREATE TABLE more (n INTEGER, m INTEGER) STRICT;');
     await expect(open({ migrations })).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
-      message: expect.stringContaining('0002_more.sql'),
+      message: expect.stringContaining(more),
     });
+  });
+
+  test('a store of the first version is brought to the newest with what it holds', async () => {
+    const first = join(folder, 'first');
+    cpSync(migrationsFolder, first, { recursive: true });
+    for (const name of readdirSync(first).filter((name) => name > '0001_records.sql'))
+      rmSync(join(first, name));
+    const old = await open({ migrations: first });
+    await hubOn(old).submit();
+    await hubOn(old).submit({ state: 'held' });
+    await old.close();
+    const upgraded = await open();
+    await hubOn(upgraded).submit();
+    expect(await upgraded.countJobs({})).toMatchObject({ waiting: 2, held: 1, dead: 0 });
+    await upgraded.close();
   });
 
   test('a migration that fails leaves the store in its old form', async () => {
@@ -99,10 +117,10 @@ describe('migrations', () => {
 
   test('migrations with a gap in their numbers are refused', async () => {
     const migrations = upgradedMigrations('SELECT 1;');
-    cpSync(join(migrations, '0002_more.sql'), join(migrations, '0004_gap.sql'));
+    cpSync(join(migrations, more), join(migrations, numbered(next + 2, 'gap')));
     await expect(open({ migrations })).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
-      message: expect.stringContaining('0004_gap.sql'),
+      message: expect.stringContaining(numbered(next + 2, 'gap')),
     });
   });
 
@@ -245,5 +263,17 @@ test('calls of one turn share one commit, and each is answered after it', async 
   // Cut into several, so that none holds the event loop for long.
   expect(commits()).toBe(1 + 3);
   run.mockRestore();
+  await store.close();
+});
+
+test('a clock that stepped back does not keep a dead holder in office', async () => {
+  const clock = new VirtualClock();
+  const store = await open({ clock });
+  const hold = (holder: string) =>
+    store.holdSingleton({ name: 'sweeper', holder, ttlMs: 10_000, current: null });
+  await hold('dead');
+  clock.jumpWall(-3_600_000);
+  expect(await hold('next')).toMatchObject({ holder: 'next', token: 2 });
+  expect(await hold('third')).toBeNull();
   await store.close();
 });
