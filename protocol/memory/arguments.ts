@@ -1,112 +1,211 @@
-import {
-  type BeatRequest,
-  type BrokerEntry,
-  type ClaimRequest,
-  claimGroupsLimit,
-  claimLanesLimit,
-} from '#protocol/broker.ts';
+import type { Broker } from '#protocol/broker.ts';
+import { claimGroupsLimit, claimLanesLimit } from '#protocol/broker.ts';
 import { EmpError } from '#protocol/errors.ts';
-import { brokerBodyLimitBytes } from '#protocol/job.ts';
-import { JobId, MachineRef } from '#protocol/names.ts';
+import { brokerBodyLimitBytes, JobState } from '#protocol/job.ts';
+import { CustomerName, Incarnation, JobId, MachineId, ModelId, PoolName } from '#protocol/names.ts';
 import { FencingToken } from '#protocol/token.ts';
 
-/** Entries one submit may bring, and items one progress call may. */
+/**
+ * What a broker refuses before it reads or writes anything, naming the field by JSON pointer. Names
+ * become parts of keys, numbers become scores: what is let in here is trusted everywhere below.
+ */
+
+/** Entries one submit may bring, items one progress call may, and ids one page of `list` may. */
 const batchLimit = 1_000;
 const runningLimit = 256;
+/** Rows that the other paged steps may ask for. */
+const pageLimit = 10_000;
+/** Longest expected run, ms: a week. Keeps finish tags exact far beyond any queue. */
+const costLimitMs = 7 * 86_400_000;
+/** Times, penalties and bonuses lie within this, ms. */
+const timeLimitMs = 8_640_000_000_000_000;
+const textLimit = 256;
+/** Names of groups: part of a lane's key, so neither blanks nor `/`. */
+const groupForm = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
-/** Refuses the whole call before its first write, naming the field. */
-function check(holds: boolean, pointer: string, detail: string): asserts holds {
-  if (!holds)
-    throw new EmpError('VALIDATION_FAILED', {
-      detail: `${pointer}: ${detail}`,
-      errors: [{ pointer, detail }],
-    });
-}
+type Argument<K extends keyof Broker> = Parameters<Broker[K]>[0];
 
-export function checkEntries({ entries }: { entries: BrokerEntry[] }): void {
-  check(entries.length <= batchLimit, '/entries', `at most ${batchLimit} entries a call`);
-  entries.forEach((entry, index) => {
-    const at = `/entries/${index}`;
-    checkJob(entry.jobId, `${at}/jobId`);
-    checkToken(entry.fenceFloor, `${at}/fenceFloor`);
-    check(
-      Number.isInteger(entry.costMs) && entry.costMs >= 1,
-      `${at}/costMs`,
-      'a whole number of ms, 1 or more',
-    );
-    check(
-      Number.isInteger(entry.priority) && entry.priority >= 0 && entry.priority <= 100,
-      `${at}/priority`,
-      '0 to 100',
-    );
-    check(
-      entry.group !== '' && entry.affinity !== '' && entry.pool !== '',
-      at,
-      'group, affinity and pool are not empty',
-    );
-    const bodyBytes = entry.body === null ? 0 : Buffer.byteLength(JSON.stringify(entry.body));
-    check(
-      bodyBytes <= brokerBodyLimitBytes,
-      `${at}/body`,
-      `at most ${brokerBodyLimitBytes} bytes; keep it in Records and pass null`,
-    );
-    if (entry.lease !== null) checkToken(entry.lease.token, `${at}/lease/token`);
+function refuse(pointer: string, detail: string): never {
+  throw new EmpError('VALIDATION_FAILED', {
+    detail: `${pointer}: ${detail}`,
+    errors: [{ pointer, detail }],
   });
 }
 
-export function checkClaim(request: ClaimRequest): void {
-  checkRef(request);
-  const isId = Number.isSafeInteger(request.requestId) && request.requestId >= 1;
-  check(isId, '/requestId', 'a whole number, 1 or more');
-  checkGroups(request.groups);
-  check(
-    request.warmLanes.length <= claimLanesLimit,
-    '/warmLanes',
-    `at most ${claimLanesLimit} lanes a claim`,
-  );
-  for (const lane of request.warmLanes)
-    check(Number.isFinite(lane.bonusMs), '/warmLanes/bonusMs', 'a number of ms');
+function whole(value: number, pointer: string, least: number, most: number = Number.MAX_SAFE_INTEGER): void {
+  if (!Number.isSafeInteger(value) || value < least || value > most)
+    refuse(pointer, `a whole number, ${least} to ${most}`);
 }
 
-export function checkBeat(request: BeatRequest): void {
-  checkRef(request);
-  checkGroups(request.groups);
-  check(request.running.length <= runningLimit, '/running', `at most ${runningLimit} runs a beat`);
-  for (const { jobId, token } of request.running) {
-    checkJob(jobId, '/running/jobId');
-    checkToken(token, '/running/token');
+function time(value: number, pointer: string): void {
+  if (!Number.isFinite(value) || Math.abs(value) > timeLimitMs) refuse(pointer, 'a finite number of ms');
+}
+
+function text(value: string, pointer: string): void {
+  if (typeof value !== 'string' || value === '' || value.length > textLimit)
+    refuse(pointer, `text of 1 to ${textLimit} characters`);
+}
+
+function named(
+  schema: { safeParse(value: unknown): { success: boolean } },
+  value: string,
+  pointer: string,
+): void {
+  if (!schema.safeParse(value).success) refuse(pointer, 'not a name of the expected form');
+}
+
+function list(value: readonly unknown[], pointer: string, most: number): void {
+  if (!Array.isArray(value) || value.length > most) refuse(pointer, `a list of at most ${most}`);
+}
+
+/** A double must hold it exactly, and the one after it. */
+function token(value: string, pointer: string): void {
+  if (!FencingToken.safeParse(value).success || Number(value) >= Number.MAX_SAFE_INTEGER)
+    refuse(pointer, 'not a fencing token');
+}
+
+function group(value: string, pointer: string): void {
+  if (typeof value !== 'string' || !groupForm.test(value)) refuse(pointer, 'not a group id');
+}
+
+function affinity(value: string, pointer: string): void {
+  if (value !== '-') named(ModelId, value, pointer);
+}
+
+function groups(value: Argument<'claim'>['groups']): void {
+  list(value, '/groups', claimGroupsLimit);
+  for (const [index, each] of value.entries()) {
+    group(each.group, `/groups/${index}/group`);
+    time(each.penaltyMs, `/groups/${index}/penaltyMs`);
   }
 }
 
-function checkGroups(groups: ClaimRequest['groups']): void {
-  check(groups.length <= claimGroupsLimit, '/groups', `at most ${claimGroupsLimit} groups a claim`);
-  for (const each of groups) check(Number.isFinite(each.penaltyMs), '/groups/penaltyMs', 'a number of ms');
+export function ref({ machineId, incarnation }: { machineId: string; incarnation: number }, at = ''): void {
+  named(MachineId, machineId, `${at}/machineId`);
+  if (!Incarnation.safeParse(incarnation).success) refuse(`${at}/incarnation`, 'a whole number of 1 or more');
 }
 
-export function checkRef(ref: MachineRef): void {
-  const parsed = MachineRef.safeParse({ machineId: ref.machineId, incarnation: ref.incarnation });
-  check(parsed.success, '/machineId', 'a machine id and an incarnation of 1 or more');
+export function jobId(value: string): void {
+  named(JobId, value, '/jobId');
 }
 
-export function checkProgress(items: { jobId: string; token: string; fraction: number }[]): void {
-  check(items.length <= batchLimit, '/items', `at most ${batchLimit} items a call`);
-  for (const item of items) check(item.fraction >= 0 && item.fraction <= 1, '/items/fraction', '0 to 1');
+export function submit({ identity, entries, ticket: held }: Argument<'submit'>): void {
+  text(identity, '/identity');
+  if (held !== undefined) ticket(held, '/ticket');
+  list(entries, '/entries', batchLimit);
+  for (const [index, each] of entries.entries()) entry(each, `/entries/${index}`);
 }
 
-export function checkEnd(request: { jobId: string; token?: string; fenceFloor: string }): void {
-  checkJob(request.jobId, '/jobId');
-  checkToken(request.fenceFloor, '/fenceFloor');
-  if (request.token !== undefined) checkToken(request.token, '/token');
+function entry(each: Argument<'submit'>['entries'][number], at: string): void {
+  named(JobId, each.jobId, `${at}/jobId`);
+  group(each.group, `${at}/group`);
+  affinity(each.affinity, `${at}/affinity`);
+  named(PoolName, each.pool, `${at}/pool`);
+  named(CustomerName, each.customer, `${at}/customer`);
+  whole(each.priority, `${at}/priority`, 0, 100);
+  whole(each.costMs, `${at}/costMs`, 1, costLimitMs);
+  whole(each.attempts, `${at}/attempts`, 0);
+  whole(each.runs, `${at}/runs`, 0);
+  token(each.fenceFloor, `${at}/fenceFloor`);
+  if (each.notBeforeMs !== null) time(each.notBeforeMs, `${at}/notBeforeMs`);
+  const bodyBytes = each.body === null ? 0 : Buffer.byteLength(JSON.stringify(each.body));
+  if (bodyBytes > brokerBodyLimitBytes)
+    refuse(`${at}/body`, `at most ${brokerBodyLimitBytes} bytes; keep it in Records and pass null`);
+  if (each.lease === null) return;
+  token(each.lease.token, `${at}/lease/token`);
+  ref(each.lease, `${at}/lease`);
 }
 
-export function checkLimit({ limit }: { limit: number }): void {
-  check(Number.isInteger(limit) && limit >= 1 && limit <= 10_000, '/limit', '1 to 10000');
+export function claim(request: Argument<'claim'>): void {
+  ref(request);
+  whole(request.requestId, '/requestId', 1);
+  groups(request.groups);
+  list(request.warmLanes, '/warmLanes', claimLanesLimit);
+  for (const [index, lane] of request.warmLanes.entries()) {
+    group(lane.group, `/warmLanes/${index}/group`);
+    affinity(lane.affinity, `/warmLanes/${index}/affinity`);
+    time(lane.bonusMs, `/warmLanes/${index}/bonusMs`);
+  }
+  text(request.classId, '/classId');
 }
 
-function checkJob(jobId: string, pointer: string): void {
-  check(JobId.safeParse(jobId).success, pointer, 'not a job id');
+export function beat(request: Argument<'beat'>): void {
+  ref(request);
+  list(request.running, '/running', runningLimit);
+  for (const [index, run] of request.running.entries()) {
+    named(JobId, run.jobId, `/running/${index}/jobId`);
+    token(run.token, `/running/${index}/token`);
+  }
+  whole(request.highestRequestId, '/highestRequestId', 0);
+  if (request.openRequestId !== null) whole(request.openRequestId, '/openRequestId', 1);
+  groups(request.groups);
+  text(request.classId, '/classId');
 }
 
-function checkToken(token: string, pointer: string): void {
-  check(FencingToken.safeParse(token).success, pointer, 'not a fencing token');
+export function progress(items: Argument<'progress'>): void {
+  list(items, '', batchLimit);
+  for (const [index, item] of items.entries()) {
+    named(JobId, item.jobId, `/${index}/jobId`);
+    token(item.token, `/${index}/token`);
+    if (!(item.fraction >= 0 && item.fraction <= 1)) refuse(`/${index}/fraction`, '0 to 1');
+  }
+}
+
+export function end(request: Argument<'complete'>): void {
+  jobId(request.jobId);
+  token(request.token, '/token');
+  token(request.fenceFloor, '/fenceFloor');
+}
+
+export function exit(request: Argument<'exit'>): void {
+  end(request);
+  if (!JobState.safeParse(request.state).success) refuse('/state', 'not a state of a job');
+  whole(request.attempts, '/attempts', 0);
+  whole(request.runs, '/runs', 0);
+  if (request.notBeforeMs !== null) time(request.notBeforeMs, '/notBeforeMs');
+}
+
+export function cancel(request: Argument<'cancel'>): void {
+  jobId(request.jobId);
+  token(request.fenceFloor, '/fenceFloor');
+}
+
+export function limit(options: { limit: number }): void {
+  whole(options.limit, '/limit', 1, pageLimit);
+}
+
+export function shorten(options: Argument<'shorten'>): void {
+  ref(options);
+  if (!(options.restMs >= 0)) refuse('/restMs', '0 ms or more');
+  time(options.restMs, '/restMs');
+}
+
+export function passWake(options: Argument<'passWake'>): void {
+  ref(options);
+  list(options.groups, '/groups', claimGroupsLimit);
+  for (const [index, each] of options.groups.entries()) group(each, `/groups/${index}`);
+}
+
+export function events(options: Argument<'events'>): void {
+  whole(options.after, '/after', 0);
+  limit(options);
+}
+
+export function trimEvents(options: Argument<'trimEvents'>): void {
+  text(options.identity, '/identity');
+  whole(options.upTo, '/upTo', 0);
+}
+
+export function reconcileStart(options: Argument<'reconcileStart'>): void {
+  text(options.nonce, '/nonce');
+}
+
+export function ticket(held: Argument<'reconcileFinish'>, at = ''): void {
+  text(held.identity, `${at}/identity`);
+  text(held.nonce, `${at}/nonce`);
+}
+
+export function page(options: Argument<'list'>): void {
+  if (options.after !== null) named(JobId, options.after, '/after');
+  whole(options.limit, '/limit', 1, batchLimit);
 }

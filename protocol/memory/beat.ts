@@ -1,11 +1,12 @@
 import type { BeatAnswer, BeatRequest } from '#protocol/broker.ts';
 import { type JobId, machineKey } from '#protocol/names.ts';
-import type { FencingToken } from '#protocol/token.ts';
+import { compareTokens, type FencingToken } from '#protocol/token.ts';
 import {
   addEvent,
   grant,
   isAdoptable,
   isLapsed,
+  isSettling,
   isSuperseded,
   keepAlive,
   leaseEvent,
@@ -55,21 +56,26 @@ function nameRunning(
   const entry = data.entries.get(run.jobId);
   if (entry === undefined) {
     if (!step.isOpen && data.adoptions.size < adoptionsLimit) {
-      data.adoptions.set(run.jobId, { token: run.token, ref: { machineId, incarnation } });
+      // Of two machines that say they run it, the newer claim counts, whoever speaks last.
+      const known = data.adoptions.get(run.jobId);
+      if (known === undefined || compareTokens(run.token, known.token) > 0)
+        data.adoptions.set(run.jobId, { token: run.token, ref: { machineId, incarnation } });
     }
     return null;
   }
   const isHolder = entry.lease?.machineId === machineId && entry.lease.incarnation === incarnation;
   if (entry.lease !== null && isHolder && entry.token === run.token) {
     entry.lease.missedBeats = 0;
-    if (entry.rebuilt) addEvent(step, leaseEvent(entry, 'adopted'));
+    if (entry.lease.awaited) addEvent(step, leaseEvent(entry, 'adopted'));
+    entry.lease.awaited = false;
     entry.rebuilt = false;
     return entry;
   }
   if (!isAdoptable(step, entry, run.token)) return null;
   unplace(step, entry);
   entry.runs++;
-  grant(step, entry, { machineId, incarnation, requestId: 0, missedBeats: 0, fraction: 0 }, run.token);
+  const lease = { machineId, incarnation, requestId: 0, missedBeats: 0, fraction: 0, awaited: false };
+  grant(step, entry, lease, run.token);
   entry.rebuilt = false;
   addEvent(step, leaseEvent(entry, 'adopted'));
   data.operations++;
@@ -87,10 +93,10 @@ function countUnnamed(
   for (const { member } of jobs?.slice(null, jobs.size) ?? []) {
     const entry = step.data.entries.get(member);
     if (!entry?.lease || named.has(member)) continue;
-    const { requestId } = entry.lease;
-    // Which request a rebuilt lease came from is not known: it may be the open one. Its time alone
-    // would never end it, because the beats that leave it out extend the leases of their incarnation.
-    if (entry.rebuilt && request.openRequestId !== null) continue;
+    const { requestId, awaited } = entry.lease;
+    // Which request a rebuilt lease came from is not known: it may be one that is open since before the
+    // loss. Its time alone would never end it, because the beats that leave it out extend it.
+    if (awaited && request.openRequestId !== null && isSettling(step)) continue;
     if (requestId > request.highestRequestId || requestId === request.openRequestId) continue;
     entry.lease.missedBeats++;
     if (entry.lease.missedBeats >= missedBeatsLimit) unnamed.push({ jobId: member, token: entry.token });

@@ -89,15 +89,21 @@ function lease(step: Step, entry: Entry, request: ClaimRequest): void {
   entry.runs++;
   entry.notBeforeMs = null;
   const { machineId, incarnation, requestId } = request;
-  grant(step, entry, { machineId, incarnation, requestId, missedBeats: 0, fraction: 0 }, token);
+  grant(
+    step,
+    entry,
+    { machineId, incarnation, requestId, missedBeats: 0, fraction: 0, awaited: false },
+    token,
+  );
   addEvent(step, leaseEvent(entry, 'leased'));
   data.operations++;
 }
 
 function grantOf(step: Step, entry: Entry, request: ClaimRequest) {
-  const { jobId, token, group, affinity, attempts, fenceFloor, body, rebuilt } = entry;
+  const { jobId, token, group, affinity, runs: run, attempts, fenceFloor, rebuilt } = entry;
+  const body = structuredClone(entry.body);
   const expiresAtMs = step.data.alive.score(machineKey(request)) ?? step.nowMs;
-  return { jobId, token, group, affinity, run: entry.runs, attempts, fenceFloor, body, rebuilt, expiresAtMs };
+  return { jobId, token, group, affinity, run, attempts, fenceFloor, body, rebuilt, expiresAtMs };
 }
 
 /** Whether this machine could claim again, and an idle machine for what it leaves behind. */

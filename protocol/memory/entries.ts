@@ -17,6 +17,12 @@ export function place(step: Step, entry: Entry, index: LaneIndex): void {
   else index.push(entry);
 }
 
+/** True if a claim may take this entry now. */
+export function isClaimable(step: Step, entry: Entry): boolean {
+  const { current } = step.data;
+  return step.isOpen && entry.index === current && !current.delayed.has(entry.jobId);
+}
+
 /** Takes an entry out of its lane, its delayed set or its holder's leases; it is nowhere then. */
 export function unplace(step: Step, entry: Entry): void {
   if (entry.index !== null) {
@@ -42,11 +48,16 @@ export function grant(step: Step, entry: Entry, lease: EntryLease, token: Fencin
   jobs.set(entry.jobId, 0);
 }
 
-/** Removes an ended entry for good and leaves its tombstone. */
-export function end(step: Step, entry: Entry, fenceFloor: FencingToken): void {
+/** Removes an entry without a trace. */
+export function forget(step: Step, entry: Entry): void {
   unplace(step, entry);
   step.data.entries.delete(entry.jobId);
   step.data.ids.delete(entry.jobId);
+}
+
+/** Removes an ended entry for good and leaves its tombstone. */
+export function end(step: Step, entry: Entry, fenceFloor: FencingToken): void {
+  forget(step, entry);
   bury(step, { jobId: entry.jobId, token: entry.token, fenceFloor: maxToken(entry.fenceFloor, fenceFloor) });
 }
 
@@ -76,14 +87,19 @@ export function buriedFloor(step: Step, jobId: string): FencingToken | null {
   return maxToken(tombstone.token, tombstone.fenceFloor);
 }
 
-/** Drops finish tags that the pool's clock has passed: they no longer order anything. */
-export function forgetFinishTags(step: Step, pool: string): void {
+/** Notes a customer's finish tag; forgets some that the pool's clock has passed: they order nothing any more. */
+export function setFinishTag(
+  step: Step,
+  options: { pool: string; customer: string; finishMs: number },
+): void {
   const { data } = step;
-  const virtualMs = data.virtualMs.get(pool) ?? 0;
-  let looked = 0;
-  for (const [key, finishMs] of data.finishMs) {
-    if (++looked > forgetLimit) return;
-    if (key.startsWith(`${pool}/`) && finishMs <= virtualMs) data.finishMs.delete(key);
+  const customers = data.finishMs.get(options.pool) ?? new SortedSet();
+  data.finishMs.set(options.pool, customers);
+  customers.set(options.customer, options.finishMs);
+  const virtualMs = data.virtualMs.get(options.pool) ?? 0;
+  for (const { member, score } of customers.slice(null, forgetLimit)) {
+    if (score > virtualMs) break;
+    customers.delete(member);
   }
 }
 
@@ -153,10 +169,29 @@ export function leaseEvent(entry: Entry, kind: 'leased' | 'adopted'): Omit<Broke
   };
 }
 
-/** True if a beat may make this running work a lease here: newer than all that the entry knows. */
+/** True for what was here at a loss; what still waits in quarantine is not marked before it leaves. */
+export function isRebuilt(step: Step, entry: Entry): boolean {
+  return entry.rebuilt || (entry.index !== null && entry.index !== step.data.current);
+}
+
+/** True while closed and for one TTL after the opening: machines may still speak up for running work. */
+export function isSettling(step: Step): boolean {
+  return (step.data.quarantines.at(-1)?.untilMs ?? 0) > step.nowMs;
+}
+
+/** Where an entry waits: what was here at a loss stays out of reach until its machines have had one TTL. */
+export function restingIndex(step: Step, isFromLoss: boolean): LaneIndex {
+  const quarantine = step.data.quarantines.at(-1);
+  const mustWait = !step.isOpen || (isFromLoss && isSettling(step));
+  return quarantine !== undefined && mustWait ? quarantine.index : step.data.current;
+}
+
+/**
+ * True if a beat may make this running work a lease here: newer than all that the entry knows. On an
+ * open Broker only what was here at a loss and nobody has claimed or adopted since.
+ */
 export function isAdoptable(step: Step, entry: Entry, token: FencingToken): boolean {
-  // What still waits in quarantine was here at the loss, though it is not marked before it leaves.
-  const wasHereAtLoss = entry.rebuilt || (entry.index !== null && entry.index !== step.data.current);
-  if (step.isOpen && !wasHereAtLoss) return false;
+  const isFree = entry.lease === null ? isRebuilt(step, entry) : entry.lease.awaited;
+  if (step.isOpen && !isFree) return false;
   return compareTokens(token, entry.fenceFloor) >= 0 && compareTokens(token, entry.token) > 0;
 }

@@ -1,8 +1,22 @@
 import type { CancelAnswer, EndRequest, ExitAnswer, ExitRequest } from '#protocol/broker.ts';
+import { TERMINAL_STATES } from '#protocol/job.ts';
 import type { JobId } from '#protocol/names.ts';
 import { compareTokens, type FencingToken, maxToken, zeroToken } from '#protocol/token.ts';
-import { addEvent, bury, end, place, unplace, wakeFor } from './entries.ts';
+import {
+  addEvent,
+  bury,
+  end,
+  forget,
+  isClaimable,
+  isRebuilt,
+  place,
+  restingIndex,
+  unplace,
+  wakeFor,
+} from './entries.ts';
 import type { Step } from './state.ts';
+
+const terminalStates: ReadonlySet<ExitRequest['state']> = new Set(TERMINAL_STATES);
 
 /**
  * After the commit of a completion: the id goes, whatever its state or token. Also on a closed
@@ -28,41 +42,47 @@ export function complete(step: Step, request: EndRequest): { kind: 'removed' | '
  */
 export function exit(step: Step, request: ExitRequest): ExitAnswer {
   const entry = step.data.entries.get(request.jobId);
-  const isEnd = request.state !== 'waiting' && request.state !== 'scheduled' && request.state !== 'leased';
+  const isTerminal = terminalStates.has(request.state);
+  // Held back by its customer's window: not here, but an admit brings it back under the same floor.
+  const isEnd = isTerminal || request.state === 'held';
   if (entry === undefined) {
-    if (isEnd) bury(step, request);
+    if (isTerminal) {
+      bury(step, request);
+      step.data.operations++;
+    }
     return { kind: 'unchanged' };
   }
   if (isEnd && compareTokens(entry.fenceFloor, request.fenceFloor) > 0) return { kind: 'unchanged' };
   if (entry.cancelRequested || isEnd) {
     const { cancelRequested } = entry;
-    end(step, entry, request.fenceFloor);
+    if (isTerminal || cancelRequested) end(step, entry, request.fenceFloor);
+    else forget(step, entry);
     step.data.operations++;
-    return { kind: cancelRequested && !isEnd ? 'cancelled' : 'removed' };
+    return { kind: cancelRequested && !isTerminal ? 'cancelled' : 'removed' };
   }
-  if (entry.lease === null || entry.token !== request.token || request.state === 'leased')
-    return { kind: 'unchanged' };
+  if (entry.lease === null || entry.token !== request.token) return { kind: 'unchanged' };
+  // Asked before the entry moves: a rebuilt lease that nobody adopted waits like all that was here.
+  const isFromLoss = isRebuilt(step, entry);
   unplace(step, entry);
   entry.fenceFloor = maxToken(entry.fenceFloor, request.fenceFloor);
   entry.attempts = request.attempts;
   entry.runs = request.runs;
   entry.notBeforeMs = request.notBeforeMs;
-  const index = step.isOpen ? step.data.current : (step.data.quarantines.at(-1)?.index ?? step.data.current);
-  place(step, entry, index);
+  place(step, entry, restingIndex(step, isFromLoss));
   step.data.operations++;
-  const isClaimable = step.isOpen && !index.delayed.has(entry.jobId);
-  return { kind: 'requeued', wake: isClaimable ? wakeFor(step, entry) : null };
+  return { kind: 'requeued', wake: isClaimable(step, entry) ? wakeFor(step, entry) : null };
 }
 
 /** After `cancelRequestedAt` is committed: ends what waits, flags what runs, buries what is unknown. */
 export function cancel(step: Step, request: { jobId: JobId; fenceFloor: FencingToken }): CancelAnswer {
   const entry = step.data.entries.get(request.jobId);
+  if (entry !== undefined && compareTokens(entry.fenceFloor, request.fenceFloor) > 0)
+    return { kind: 'unknown' };
   step.data.operations++;
   if (entry === undefined) {
     bury(step, { ...request, token: zeroToken });
     return { kind: 'unknown' };
   }
-  if (compareTokens(entry.fenceFloor, request.fenceFloor) > 0) return { kind: 'unknown' };
   if (entry.lease === null) {
     end(step, entry, request.fenceFloor);
     return { kind: 'removed' };

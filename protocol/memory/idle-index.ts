@@ -6,8 +6,14 @@ interface IdleMachine {
   ref: MachineRef;
   /** Groups and lanes as entered, to leave the same sets again; joined text tells a repeat apart. */
   groups: GroupId[];
-  lanes: string[];
+  lanes: Lane[];
   entered: string;
+  sinceMs: number;
+}
+
+interface Lane {
+  group: GroupId;
+  affinity: string;
 }
 
 /**
@@ -37,16 +43,26 @@ export class IdleIndex {
     sinceMs: number,
   ): void {
     const key = machineKey(ref);
+    const { machineId, incarnation } = ref;
     const groups = wants.groups.map((each) => each.group);
     const known = this.#machines.get(key);
     // A beat says which groups, not which lanes: it keeps the lanes of the last claim.
-    const lanes = wants.warmLanes?.map((lane) => `${lane.group}/${lane.affinity}`) ?? known?.lanes ?? [];
-    const entered = `${groups.join(' ')}|${lanes.join(' ')}`;
+    const lanes = wants.warmLanes?.map(({ group, affinity }) => ({ group, affinity })) ?? known?.lanes ?? [];
+    const entered = `${groups.join(' ')}|${lanes.map(laneKey).join(' ')}`;
     if (known?.entered === entered) return;
     this.leave(ref);
-    this.#machines.set(key, { ref, groups, lanes, entered });
-    for (const group of groups) enterSet(this.#byGroup, group, key, sinceMs);
-    for (const lane of lanes) enterSet(this.#byLane, lane, key, sinceMs);
+    if (groups.length === 0) return;
+    // It has been idle for as long as before, whatever it can do by now.
+    const idleSinceMs = known?.sinceMs ?? sinceMs;
+    this.#machines.set(key, {
+      ref: { machineId, incarnation },
+      groups,
+      lanes,
+      entered,
+      sinceMs: idleSinceMs,
+    });
+    for (const group of groups) enterSet(this.#byGroup, group, key, idleSinceMs);
+    for (const lane of offered(lanes, groups)) enterSet(this.#byLane, lane, key, idleSinceMs);
   }
 
   leave(ref: MachineRef): void {
@@ -55,18 +71,27 @@ export class IdleIndex {
     if (known === undefined) return;
     this.#machines.delete(key);
     for (const group of known.groups) leaveSet(this.#byGroup, group, key);
-    for (const lane of known.lanes) leaveSet(this.#byLane, lane, key);
+    for (const lane of offered(known.lanes, known.groups)) leaveSet(this.#byLane, lane, key);
   }
 
   /** Takes one machine for work in this lane, warm first; null if none that fits is idle. */
-  take(lane: { group: GroupId; affinity: string }): MachineRef | null {
-    const warm = this.#byLane.get(`${lane.group}/${lane.affinity}`)?.first();
+  take(lane: Lane): MachineRef | null {
+    const warm = this.#byLane.get(laneKey(lane))?.first();
     const found = warm ?? this.#byGroup.get(lane.group)?.first();
     const ref = found ? this.#machines.get(found.member)?.ref : undefined;
     if (ref === undefined) return null;
     this.leave(ref);
     return ref;
   }
+}
+
+function laneKey(lane: Lane): string {
+  return `${lane.group}/${lane.affinity}`;
+}
+
+/** Lanes of groups for which a slot is free: a resident model alone does not make a machine fit. */
+function offered(lanes: readonly Lane[], groups: readonly GroupId[]): string[] {
+  return lanes.filter(({ group }) => groups.includes(group)).map(laneKey);
 }
 
 function enterSet(sets: Map<string, SortedSet>, name: string, key: string, sinceMs: number): void {

@@ -86,6 +86,6 @@ function leasesOf(step: Step, key: string, limit: number): LapsedLease[] {
   if (ref === undefined || jobs === undefined) return [];
   return jobs.slice(null, limit).flatMap(({ member }) => {
     const entry = step.data.entries.get(member);
-    return entry ? [{ ...ref, jobId: member, token: entry.token, rebuilt: entry.rebuilt }] : [];
+    return entry?.lease ? [{ ...ref, jobId: member, token: entry.token, rebuilt: entry.lease.awaited }] : [];
   });
 }

@@ -79,10 +79,8 @@ export class LaneIndex {
     return this.#lanes.get(laneOf(item))?.rank(item.jobId) ?? 0;
   }
 
-  waitingByGroup(): { group: GroupId; waiting: number }[] {
-    return [...this.#waitingOf]
-      .map(([group, waiting]) => ({ group, waiting }))
-      .sort((a, b) => b.waiting - a.waiting || (a.group < b.group ? -1 : 1));
+  get waitingOf(): ReadonlyMap<GroupId, number> {
+    return this.#waitingOf;
   }
 
   copy(): LaneIndex {
@@ -113,6 +111,17 @@ export class LaneIndex {
       this.#heads.set(lane.group, best.score);
     }
   }
+}
+
+/** Waiting entries per group over these generations, most first, equal counts by group. */
+export function waitingByGroup(indexes: readonly LaneIndex[]): { group: GroupId; waiting: number }[] {
+  const sums = new Map<GroupId, number>();
+  for (const { waitingOf } of indexes) {
+    for (const [group, waiting] of waitingOf) sums.set(group, (sums.get(group) ?? 0) + waiting);
+  }
+  return [...sums]
+    .map(([group, waiting]) => ({ group, waiting }))
+    .sort((a, b) => b.waiting - a.waiting || (a.group < b.group ? -1 : 1));
 }
 
 function laneOf(lane: { group: GroupId; affinity: string }): string {

@@ -1,19 +1,13 @@
 import type { Broker, BrokerEvent, BrokerSettings, BrokerStats, BrokerView } from '#protocol/broker.ts';
 import type { Clock } from '#protocol/env.ts';
 import { EmpError } from '#protocol/errors.ts';
-import {
-  checkBeat,
-  checkClaim,
-  checkEnd,
-  checkEntries,
-  checkLimit,
-  checkProgress,
-  checkRef,
-} from './arguments.ts';
+import * as check from './arguments.ts';
 import { beat } from './beat.ts';
 import { claim } from './claim.ts';
+import { isRebuilt } from './entries.ts';
 import { cancel, complete, exit, progress } from './exits.ts';
 import { enrol, lapsed, leave, passWake, shorten } from './incarnations.ts';
+import { waitingByGroup } from './lane-index.ts';
 import { list, promote, reconcileFinish, reconcileStart, stateOf } from './reconcile.ts';
 import { type BrokerData, beginStep, copyData, emptyData, type Step, type StepServer } from './state.ts';
 import { submit } from './submit.ts';
@@ -104,25 +98,25 @@ export function memoryBroker(server: MemoryServer): Broker {
     };
   return {
     identity: call(nothing<void>, ({ identity, isOpen }) => ({ identity, open: isOpen })),
-    submit: call(checkEntries, submit),
-    claim: call(checkClaim, claim),
-    beat: call(checkBeat, beat),
-    progress: call(checkProgress, progress),
-    complete: call(checkEnd, complete),
-    exit: call(checkEnd, exit),
-    cancel: call(checkEnd, cancel),
-    lapsed: call(checkLimit, lapsed),
-    enrol: call(checkRef, enrol),
-    shorten: call(checkRef, shorten),
-    leave: call(checkRef, leave),
-    passWake: call(checkRef, passWake),
-    promote: call(checkLimit, promote),
-    events: call(checkLimit, eventsAfter),
-    trimEvents: call(nothing, trimEvents),
-    reconcileStart: call(nothing, reconcileStart),
-    list: call(checkLimit, list),
-    reconcileFinish: call(nothing, reconcileFinish),
-    inspect: call(nothing, inspect),
+    submit: call(check.submit, submit),
+    claim: call(check.claim, claim),
+    beat: call(check.beat, beat),
+    progress: call(check.progress, progress),
+    complete: call(check.end, complete),
+    exit: call(check.exit, exit),
+    cancel: call(check.cancel, cancel),
+    lapsed: call(check.limit, lapsed),
+    enrol: call(check.ref, enrol),
+    shorten: call(check.shorten, shorten),
+    leave: call(check.ref, leave),
+    passWake: call(check.passWake, passWake),
+    promote: call(check.limit, promote),
+    events: call(check.events, eventsAfter),
+    trimEvents: call(check.trimEvents, trimEvents),
+    reconcileStart: call(check.reconcileStart, reconcileStart),
+    list: call(check.page, list),
+    reconcileFinish: call(check.ticket, reconcileFinish),
+    inspect: call(check.jobId, inspect),
     stats: call(nothing<void>, stats),
     async close() {
       isClosed = true;
@@ -130,14 +124,17 @@ export function memoryBroker(server: MemoryServer): Broker {
   };
 }
 
-/** No argument of this method can be out of order. */
+/** Groups that stats name at most. */
+const groupsLimit = 1_000;
+
+/** This method takes no argument. */
 function nothing<A>(_argument: A): void {}
 
 function eventsAfter(step: Step, options: { after: number; limit: number }) {
   const found: BrokerEvent[] = [];
   for (const event of step.data.events.values()) {
     if (found.length === options.limit) break;
-    if (event.id > options.after) found.push(event);
+    if (event.id > options.after) found.push({ ...event });
   }
   return { identity: step.identity, events: found };
 }
@@ -154,8 +151,7 @@ function trimEvents(step: Step, options: { identity: string; upTo: number }): vo
 function inspect(step: Step, jobId: string): BrokerView | null {
   const entry = step.data.entries.get(jobId);
   if (entry === undefined) return null;
-  const { token, fenceFloor, score, group, affinity, attempts, runs, cancelRequested, rebuilt, notBeforeMs } =
-    entry;
+  const { token, fenceFloor, score, group, affinity, attempts, runs, cancelRequested, notBeforeMs } = entry;
   const holder = entry.lease && { machineId: entry.lease.machineId, incarnation: entry.lease.incarnation };
   const ahead = entry.index?.ahead(entry) ?? 0;
   return {
@@ -170,7 +166,7 @@ function inspect(step: Step, jobId: string): BrokerView | null {
     runs,
     holder,
     cancelRequested,
-    rebuilt,
+    rebuilt: isRebuilt(step, entry),
     notBeforeMs,
     ahead,
   };
@@ -178,9 +174,9 @@ function inspect(step: Step, jobId: string): BrokerView | null {
 
 function stats(step: Step): BrokerStats {
   const { data } = step;
-  const quarantined = data.quarantines.map(({ index }) => index);
-  const delayed = [data.current, ...quarantined].reduce((sum, index) => sum + index.delayed.size, 0);
-  const waiting = [data.current, ...quarantined].reduce((sum, index) => sum + index.waiting, 0);
+  const indexes = [data.current, ...data.quarantines.map(({ index }) => index)];
+  const delayed = indexes.reduce((sum, index) => sum + index.delayed.size, 0);
+  const waiting = indexes.reduce((sum, index) => sum + index.waiting, 0);
   return {
     identity: step.identity,
     open: step.isOpen,
@@ -189,7 +185,7 @@ function stats(step: Step): BrokerStats {
     leased: data.entries.size - waiting - delayed,
     incarnations: data.alive.size,
     tombstones: data.tombstones.size,
-    groups: data.current.waitingByGroup().slice(0, 1_000),
+    groups: waitingByGroup(indexes).slice(0, groupsLimit),
     operations: data.operations,
   };
 }

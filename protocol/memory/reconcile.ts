@@ -72,6 +72,7 @@ export function promote(
       fraction: null,
     });
   }
+  step.data.operations += moved.length;
   for (const entry of moved) {
     if (step.data.current.delayed.has(entry.jobId)) continue;
     const wake = wakeFor(step, entry);

@@ -24,6 +24,8 @@ export interface EntryLease extends MachineRef {
   requestId: number;
   /** Later beats that did not name it. */
   missedBeats: number;
+  /** It was here, or was rebuilt, at a loss, and no beat has named it since: its machine must adopt it. */
+  awaited: boolean;
   fraction: number;
 }
 
@@ -53,9 +55,9 @@ export interface BrokerData {
   refs: Map<string, MachineRef>;
   newest: Map<MachineId, Incarnation>;
   idle: IdleIndex;
-  /** Virtual clock per pool and finish tag per pool and customer, GPU-ms. */
+  /** Virtual clock per pool, and per pool the customers by finish tag, GPU-ms. */
   virtualMs: Map<string, number>;
-  finishMs: Map<string, number>;
+  finishMs: Map<string, SortedSet>;
   tombstones: Map<JobId, Tombstone>;
   tombstoneEnds: SortedSet;
   /** Running work named by beats before its entry was re-driven. */
@@ -120,7 +122,7 @@ export function copyData(data: BrokerData): BrokerData {
     newest: new Map(data.newest),
     idle: data.idle.copy(),
     virtualMs: new Map(data.virtualMs),
-    finishMs: new Map(data.finishMs),
+    finishMs: new Map([...data.finishMs].map(([pool, customers]) => [pool, customers.copy()])),
     tombstones: new Map(data.tombstones),
     tombstoneEnds: data.tombstoneEnds.copy(),
     adoptions: new Map(data.adoptions),
@@ -163,13 +165,19 @@ export function beginStep(server: StepServer): Step {
 function closeFor(data: BrokerData, identity: string): void {
   data.closedFor = identity;
   data.ticket = null;
-  data.quarantines.push({ index: data.current, untilMs: Number.POSITIVE_INFINITY });
-  data.current = new LaneIndex();
+  // A second loss before the first one's work has moved finds nothing new to keep apart.
+  if (!data.current.isEmpty || data.quarantines.length === 0) {
+    data.quarantines.push({ index: data.current, untilMs: Number.POSITIVE_INFINITY });
+    data.current = new LaneIndex();
+  }
   for (const quarantine of data.quarantines) quarantine.untilMs = Number.POSITIVE_INFINITY;
   for (const jobs of data.held.values()) {
     for (const { member } of jobs.slice(null, jobs.size)) {
       const entry = data.entries.get(member);
-      if (entry) entry.rebuilt = true;
+      if (!entry?.lease) continue;
+      entry.rebuilt = true;
+      entry.lease.awaited = true;
+      entry.lease.missedBeats = 0;
     }
   }
 }

@@ -1,0 +1,4 @@
+import { brokerConformance } from '#protocol/broker.conformance.ts';
+import { memorySetup } from './setup.conformance.ts';
+
+brokerConformance('memory', memorySetup);
