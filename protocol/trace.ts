@@ -1,7 +1,13 @@
 import type { Rng } from './env.ts';
 
-const hex = (rng: Rng, digits: number) =>
-  Array.from({ length: digits }, () => rng.int(0, 15).toString(16)).join('');
+/** Uniform hex digits, at most 12 a draw: a system source is asked a few times per id, not once a digit. */
+function hex(rng: Rng, digits: number): string {
+  if (digits > 12) return hex(rng, 12) + hex(rng, digits - 12);
+  return rng
+    .int(0, 16 ** digits - 1)
+    .toString(16)
+    .padStart(digits, '0');
+}
 
 /** A new W3C traceparent, sampled; from the seeded source so that simulations repeat. */
 export function newTraceparent(rng: Rng): string {

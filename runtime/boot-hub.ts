@@ -59,7 +59,7 @@ function logLevel(text: string | undefined): (typeof logLevels)[number] {
 /** `127.0.0.1:7700`, `[::1]:7700`, `localhost` or `7700`. */
 export function listenFlags(listen: string | undefined): { host?: string; port?: string } {
   if (listen === undefined) return {};
-  const found = /^(?:\[([0-9a-f:.]+)\]|([^:[\]]+?))?(?::?(\d+))?$/i.exec(listen);
+  const found = /^(?:\[([0-9a-f:.]+)\]|([^:[\]]+))?(?::(\d+))?$/i.exec(listen);
   if (listen === '' || found === null) {
     throw new EmpError('CONFIG_INVALID', {
       detail: `--listen ${JSON.stringify(listen)} is not host:port, e.g. 127.0.0.1:7700 or [::1]:0`,

@@ -6,6 +6,7 @@ import type { PeerLink } from '#protocol/peer.ts';
 import { BackgroundWork } from './hub/background-work.ts';
 import { Backlog } from './hub/backlog.ts';
 import { BrokerIdentity } from './hub/broker-identity.ts';
+import { BrokeredMarks } from './hub/brokered-marks.ts';
 import { ClassDirectory } from './hub/class-directory.ts';
 import { EventsHub } from './hub/events-hub.ts';
 import { type LinkOptions, LinkSession, linkCloseCodes } from './hub/gateway.ts';
@@ -45,6 +46,11 @@ export async function composeHub(options: {
   const parts = {
     identity: new BrokerIdentity(ports.broker),
     groups,
+    marks: new BrokeredMarks({
+      records: ports.records,
+      nowMs: () => env.clock.now(),
+      background: (writing) => background.add('brokered.mark', writing),
+    }),
     backlog: new Backlog({ broker: ports.broker, env, groups }),
     classes: new ClassDirectory({ records: ports.records, env }),
     models: new ModelDirectory({ records: ports.records, env }),

@@ -67,7 +67,7 @@ async function submitEntries(hub: Hub, rows: Job[], identity: string) {
 
 type SubmitAnswers = Extract<Awaited<ReturnType<Hub['broker']['submit']>>, { kind: 'ok' }>['answers'];
 
-async function settle(hub: Hub, rows: Job[], answers: SubmitAnswers): Promise<JobId[]> {
+function settle(hub: Hub, rows: Job[], answers: SubmitAnswers): JobId[] {
   const marks: { jobId: JobId; fenceFloor: FencingToken }[] = [];
   for (const [index, answer] of answers.entries()) {
     const row = rows[index];
@@ -75,7 +75,7 @@ async function settle(hub: Hub, rows: Job[], answers: SubmitAnswers): Promise<Jo
     marks.push({ jobId: row.id, fenceFloor: row.fenceFloor });
     if (answer.kind === 'added') announce(hub, row, answer.wake);
   }
-  if (marks.length > 0) await hub.records.markBrokered(marks, hub.env.clock.now());
+  hub.marks.add(marks);
   return marks.map((mark) => mark.jobId);
 }
 

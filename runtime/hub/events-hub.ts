@@ -45,7 +45,10 @@ export class EventsHub {
     this.#highest = await this.#records.highestSeq();
   }
 
-  /** Reads what was numbered since and tells everybody who waits. Calls do not overlap. */
+  /**
+   * Reads what was numbered since and tells everybody who waits; while nobody does, only how far the
+   * numbers have come. Calls do not overlap.
+   */
   async publish(): Promise<void> {
     while (this.#reading !== null) await this.#reading;
     this.#reading = this.#read();
@@ -57,6 +60,12 @@ export class EventsHub {
   }
 
   async #read(): Promise<void> {
+    if (this.#waiters.size === 0 && this.#jobWaiters.size === 0) {
+      // Nobody listens: whoever comes later reads Records from its own cursor.
+      this.#highest = Math.max(this.#highest, await this.#records.highestSeq());
+      this.#ring = [];
+      return;
+    }
     for (;;) {
       const events = await this.#records.listEvents({ after: this.#highest, limit: pageLimit });
       const last = events.at(-1);
@@ -116,6 +125,9 @@ export class EventsHub {
     signal: AbortSignal;
   }): Promise<boolean> {
     const { jobId, after } = options;
+    const [first] = this.#ring;
+    // Events since then were passed over while nobody listened: one may be of this job.
+    if (this.#highest > after && (first === undefined || first.seq > after + 1)) return true;
     for (let index = this.#ring.length - 1; index >= 0; index--) {
       const event = this.#ring[index];
       if (event === undefined || event.seq <= after) break;

@@ -6,6 +6,7 @@ import type { Records } from '#protocol/records.ts';
 import type { HubConfig } from '#runtime/hub-config.ts';
 import type { Backlog } from './backlog.ts';
 import type { BrokerIdentity } from './broker-identity.ts';
+import type { BrokeredMarks } from './brokered-marks.ts';
 import type { ClassDirectory } from './class-directory.ts';
 import type { EventsHub } from './events-hub.ts';
 import type { GroupDirectory } from './group-directory.ts';
@@ -59,6 +60,7 @@ export interface Hub {
   readonly services: ReadonlyMap<string, ServiceSpec>;
   readonly identity: BrokerIdentity;
   readonly backlog: Backlog;
+  readonly marks: BrokeredMarks;
   readonly groups: GroupDirectory;
   readonly classes: ClassDirectory;
   readonly models: ModelDirectory;

@@ -43,7 +43,7 @@ const job = (more: object = {}) => ({ service: 'simulation', payload: { duration
 
 describe('submit', () => {
   test('a taken job is a row, an entry of the broker, and marked', async () => {
-    const { rig, submit } = await setup();
+    const { env, rig, submit } = await setup();
     const { created, job: taken } = await submit(job({ id: 'j1', priority: 80, labels: { a: 'b' } }));
     expect(created).toBe(true);
     expect(taken).toMatchObject({
@@ -53,6 +53,7 @@ describe('submit', () => {
       expectedMs: 20,
       affinity: '-',
     });
+    await env.clock.settle();
     expect((await rig.ports.records.getJob('j1'))?.brokeredAtMs).not.toBeNull();
     expect(await rig.ports.broker.inspect('j1')).toMatchObject({ state: 'waiting', group: taken.group });
   });
