@@ -8,8 +8,7 @@ import { pick } from './seeded-rng.ts';
  */
 export type Fault = {
   atMs: number;
-} & /** The process ends without a word and comes back `backAfterMs` later as a new one. */
-(
+} /** The process ends without a word and comes back `backAfterMs` later as a new one. */ & (
   | {
       kind: 'machine.crash';
       machine: number;
@@ -28,19 +27,20 @@ export type Fault = {
   | { kind: 'link.hold'; machine: number; direction: 'up' | 'down'; forMs: number }
   /** Half-open: frames vanish and nobody is told. */
   | { kind: 'link.vanish'; machine: number; direction: 'up' | 'down' | 'both' }
-  /** The Broker's server comes back empty. */
-  | { kind: 'broker.lose' }
+  /** The Broker's server comes back empty; perhaps once more while it is being rebuilt. */
+  | { kind: 'broker.lose'; again: boolean }
   /** The Broker's server comes back without its last writes. */
   | { kind: 'broker.rollback'; lostMs: number }
   | { kind: 'broker.down'; forMs: number }
   | { kind: 'records.down'; forMs: number }
-  | { kind: 'hub.crash'; hub: number; backAfterMs: number }
+  | { kind: 'hub.crash'; hub: number; silent: boolean; backAfterMs: number }
   | { kind: 'hub.freeze'; hub: number; forMs: number }
   /** The next call of that method does its work and its reply is lost. */
-  | { kind: 'reply.lost'; port: 'broker' | 'records'; method: string }
+  | { kind: 'reply.lost'; hub: number; port: 'broker' | 'records'; method: string }
   /** The next call of that method is stalled for longer than anybody planned, before or after its effect. */
   | {
       kind: 'call.stalled';
+      hub: number;
       port: 'broker' | 'records';
       method: string;
       when: 'before' | 'after';
@@ -49,6 +49,7 @@ export type Fault = {
   /** The stores' and hubs' wall clock steps. */
   | { kind: 'wall.jump'; byMs: number }
   | { kind: 'client.cancel'; job: number }
+  /** An operator requeues one of the jobs that ended without success; refused for any other job. */
   | { kind: 'client.requeue'; job: number }
 );
 export type FaultKind = Fault['kind'];
@@ -131,13 +132,14 @@ const draws: { [K in FaultKind]: Draw } = {
     machine: rng.int(0, world.machines - 1),
     direction: pick(rng, ['up', 'down', 'both'] as const),
   }),
-  'broker.lose': () => ({ kind: 'broker.lose' }),
+  'broker.lose': (rng) => ({ kind: 'broker.lose', again: rng.next() < 0.3 }),
   'broker.rollback': (rng, world) => ({ kind: 'broker.rollback', lostMs: rng.int(1, world.leaseTtlMs) }),
   'broker.down': (rng, world) => ({ kind: 'broker.down', forMs: rng.int(100, world.leaseTtlMs) }),
   'records.down': (rng, world) => ({ kind: 'records.down', forMs: rng.int(100, world.leaseTtlMs) }),
   'hub.crash': (rng, world) => ({
     kind: 'hub.crash',
     hub: rng.int(0, world.hubs - 1),
+    silent: rng.next() < 0.5,
     backAfterMs: rng.int(100, 2 * world.leaseTtlMs),
   }),
   'hub.freeze': (rng, world) => ({
@@ -145,9 +147,14 @@ const draws: { [K in FaultKind]: Draw } = {
     hub: rng.int(0, world.hubs - 1),
     forMs: rng.int(500, 3 * world.leaseTtlMs),
   }),
-  'reply.lost': (rng) => ({ kind: 'reply.lost', ...storeMethod(rng) }),
+  'reply.lost': (rng, world) => ({
+    kind: 'reply.lost',
+    hub: rng.int(0, world.hubs - 1),
+    ...storeMethod(rng),
+  }),
   'call.stalled': (rng, world) => ({
     kind: 'call.stalled',
+    hub: rng.int(0, world.hubs - 1),
     ...storeMethod(rng),
     when: pick(rng, ['before', 'after'] as const),
     forMs: rng.int(100, 2 * world.leaseTtlMs),

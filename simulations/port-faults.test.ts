@@ -67,6 +67,17 @@ describe('faults in front of a port', () => {
     expect(faults.count('add')).toBe(5);
   });
 
+  test('overlapping outages end when the last one does', async () => {
+    const { faults, hub } = setup();
+    const [first, second] = [faults.outage(), faults.outage()];
+    await expect(hub.add(1)).rejects.toThrow('outage');
+    first();
+    first();
+    await expect(hub.add(1)).rejects.toThrow('outage');
+    second();
+    expect(await hub.add(1)).toBe(1);
+  });
+
   test('a delay holds the reply by the virtual clock', async () => {
     const { clock, faults, hub, store } = setup();
     faults.delay({ method: 'add', delayMs: 500, when: 'after' });

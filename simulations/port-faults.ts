@@ -69,6 +69,7 @@ export class PortFaults<M extends string> {
   readonly #code: ErrorCode;
   readonly #faults: Fault[] = [];
   readonly #counts = new Map<string, number>();
+  #outages = 0;
 
   /** `code` is what callers get when the port does not answer. */
   constructor(options: { clock: Clock; code: ErrorCode }) {
@@ -100,6 +101,16 @@ export class PortFaults<M extends string> {
     this.#add(match, { kind: 'delay', when: match.when, delayMs: match.delayMs });
   }
 
+  /** The port answers nobody until the returned function is called. Outages may overlap. */
+  outage(): () => void {
+    this.#outages++;
+    let over = false;
+    return () => {
+      if (!over) this.#outages--;
+      over = true;
+    };
+  }
+
   /** Calls of a method so far, whatever became of them. */
   count(method: M): number {
     return this.#counts.get(method) ?? 0;
@@ -114,6 +125,7 @@ export class PortFaults<M extends string> {
 
   readonly layer: PortLayer = async (call, next) => {
     this.#counts.set(call.method, (this.#counts.get(call.method) ?? 0) + 1);
+    if (this.#outages > 0) throw this.#error(call, 'met an outage');
     const met = this.#meet(call);
     for (const effect of met) await this.#before(effect, call);
     const answer = await next();

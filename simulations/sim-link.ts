@@ -17,6 +17,8 @@ export interface SimNetworkOptions {
   latencyMs: { min: number; max: number };
   /** Chance that a frame meets a reset, which closes the whole link: streams do not lose single frames. */
   resetChance?: number;
+  /** Told of every frame as it leaves its process; `machine` is the dialling one. */
+  onFrame?: (frame: { machine: string; direction: 'up' | 'down'; text: string }) => void;
 }
 
 /** Takes a link, or refuses it with a close code. Called inside the listening process. */
@@ -134,6 +136,7 @@ export class SimConnection {
   readonly dialer: End;
   readonly listener: End;
   readonly #network: SimNetworkOptions;
+  #lossy = false;
   frames = 0;
 
   constructor(options: { url: string; from: SimProcess; to: SimProcess; network: SimNetworkOptions }) {
@@ -148,8 +151,14 @@ export class SimConnection {
     return [this.dialer, this.listener].some((end) => end.state !== 'closed' && end.process.state !== 'dead');
   }
 
+  /** Frames have vanished on it: what is missing never comes. */
+  get lossy(): boolean {
+    return this.#lossy;
+  }
+
   /** Sets what becomes of frames: `up` from the dialer, `down` to it. */
   set(flow: { up?: Flow; down?: Flow }): void {
+    if (flow.up === 'vanishing' || flow.down === 'vanishing') this.#lossy = true;
     if (flow.up) this.dialer.out.set(flow.up);
     if (flow.down) this.listener.out.set(flow.down);
   }
@@ -163,6 +172,11 @@ export class SimConnection {
 
   transmit(from: End, text: string, bytes: number): void {
     this.frames++;
+    this.#network.onFrame?.({
+      machine: this.dialer.process.name,
+      direction: from === this.dialer ? 'up' : 'down',
+      text,
+    });
     const { rng, resetChance = 0 } = this.#network;
     if (resetChance > 0 && rng.next() < resetChance) return this.cut('reset');
     from.out.carry(() => {

@@ -88,6 +88,12 @@ describe('virtual clock', () => {
     expect(clock.monotonic()).toBe(1_000);
   });
 
+  test('wall time is told in whole milliseconds, monotonic time exactly', async () => {
+    const clock = new VirtualClock();
+    await clock.advanceTo(0.75);
+    expect([clock.now(), clock.monotonic()]).toEqual([virtualStartMs, 0.75]);
+  });
+
   test('a timer that re-arms itself without delay is named instead of running for ever', async () => {
     const clock = new VirtualClock();
     const again = () => void clock.setTimeout(again, 0);

@@ -44,8 +44,9 @@ export class VirtualClock implements Clock {
     this.#afterTurn = options.afterTurn ?? null;
   }
 
+  /** Whole ms, as the system's clock tells them; `monotonic()` may be in between. */
   now(): number {
-    return this.#startMs + this.#elapsedMs + this.#wallOffsetMs;
+    return Math.floor(this.#startMs + this.#elapsedMs + this.#wallOffsetMs);
   }
 
   monotonic(): number {
@@ -156,7 +157,7 @@ export class VirtualClock implements Clock {
     this.#moveTo(timer.dueMs);
     if (++this.#firedAtInstant > timersPerInstantLimit) {
       throw new Error(
-        `time stands still: over ${timersPerInstantLimit} timers fired at ${this.#elapsedMs} ms; one of delay 0 re-arms itself`,
+        `time stands still: over ${timersPerInstantLimit} timers fired at ${this.#elapsedMs} ms; one of delay 0 re-arms itself: ${String(timer.fn).slice(0, 300)}`,
       );
     }
     this.#fired++;

@@ -1,0 +1,178 @@
+import { compareTokens } from '#protocol/token.ts';
+import type { Observation } from './observation.ts';
+import { Sometimes } from './sometimes.ts';
+
+/** What a set of chaos runs must have gone through, or it has shown too little. */
+export const chaosMarks = [
+  'a lease expired',
+  'a lease was released',
+  'a run failed and was tried again',
+  'a job failed for good',
+  'a job died of its attempts',
+  'a waiting job was cancelled',
+  'a running job was cancelled',
+  'a cancel came too late',
+  'a job was requeued',
+  'a ttl ended a job',
+  'a run was overdue',
+  'a delayed job was promoted',
+  'a stale completion was refused',
+  'a completion met an ended job',
+  'a completion was repeated',
+  'an exit came late',
+  'a claim met a closed broker',
+  'a claim was answered again',
+  'a lapsed machine beat',
+  'a beat dropped work',
+  'two beats left a lease out',
+  'an older incarnation was refused',
+  'running work was adopted after a loss',
+  'a rebuilt lease was given back',
+  'a reconcile opened the broker',
+  'a reconcile started again',
+  'a submit met another server',
+  'a submit met a closed broker',
+  'a submit met a tombstone',
+  'a singleton moved',
+  'a machine left',
+  'a link closed and its lease was shortened',
+  'a wake was passed on',
+] as const;
+type Mark = (typeof chaosMarks)[number];
+
+/** Counts the marks from what is observed. One per run: some marks need to know what came before. */
+export function watchMarks(): { sometimes: Sometimes; observe: (seen: Observation) => void } {
+  const sometimes = new Sometimes(chaosMarks);
+  const mark = (name: Mark, when: boolean) => {
+    if (when) sometimes.seen(name);
+  };
+  const memory = { tokens: new Map<string, string>(), holders: new Map<string, string>() };
+  return {
+    sometimes,
+    observe(seen) {
+      if (seen.kind === 'broker') markBroker(seen, mark, memory.tokens);
+      if (seen.kind === 'records') markRecords(seen, mark, memory.holders);
+    },
+  };
+}
+
+type Marker = (name: Mark, when: boolean) => void;
+
+function markBroker(
+  seen: Extract<Observation, { kind: 'broker' }>,
+  mark: Marker,
+  tokens: Map<string, string>,
+): void {
+  switch (seen.method) {
+    case 'claim': {
+      const { answer } = seen;
+      mark('a claim met a closed broker', answer.kind === 'closed');
+      mark('an older incarnation was refused', answer.kind === 'superseded');
+      if (answer.kind !== 'leased') return;
+      mark('a claim was answered again', tokens.get(answer.lease.jobId) === answer.lease.token);
+      tokens.set(answer.lease.jobId, answer.lease.token);
+      return;
+    }
+    case 'beat': {
+      const { answer } = seen;
+      mark('a lapsed machine beat', answer.kind === 'lapsed');
+      mark('an older incarnation was refused', answer.kind === 'superseded');
+      mark('a beat dropped work', answer.kind === 'ok' && answer.drop.length > 0);
+      mark('two beats left a lease out', answer.kind === 'ok' && answer.unnamed.length > 0);
+      return;
+    }
+    case 'submit': {
+      const { answer } = seen;
+      mark('a submit met another server', answer.kind === 'identityChanged');
+      mark('a submit met a closed broker', answer.kind === 'closed');
+      mark(
+        'a submit met a tombstone',
+        answer.kind === 'ok' && answer.answers.some((each) => each.kind === 'tombstoned'),
+      );
+      return;
+    }
+    case 'cancel':
+      mark('a waiting job was cancelled', seen.answer.kind === 'removed');
+      mark('a running job was cancelled', seen.answer.kind === 'requested');
+      return;
+    case 'lapsed':
+      mark(
+        'a rebuilt lease was given back',
+        seen.answer.kind === 'ok' && seen.answer.leases.some((lease) => lease.rebuilt),
+      );
+      return;
+    case 'reconcileFinish':
+      mark('a reconcile opened the broker', seen.answer.kind === 'open');
+      mark('a reconcile started again', seen.answer.kind === 'changed');
+      return;
+    case 'events':
+      mark(
+        'running work was adopted after a loss',
+        seen.answer.events.some((event) => event.kind === 'adopted'),
+      );
+      return;
+    case 'promote':
+      mark('a delayed job was promoted', seen.answer.promoted.length > 0);
+      return;
+    case 'leave':
+      mark('a machine left', true);
+      return;
+    case 'shorten':
+      mark('a link closed and its lease was shortened', true);
+      return;
+    case 'passWake':
+      mark('a wake was passed on', seen.answer.wake !== null);
+      return;
+    default:
+  }
+}
+
+function markRecords(
+  seen: Extract<Observation, { kind: 'records' }>,
+  mark: Marker,
+  holders: Map<string, string>,
+): void {
+  switch (seen.method) {
+    case 'exitJob': {
+      const { answer } = seen;
+      const { cause, token } = seen.args[0];
+      if (answer.kind !== 'ok') return;
+      mark('an exit came late', !answer.applied && compareTokens(token, answer.fenceFloor) < 0);
+      if (!answer.applied) return;
+      mark('a lease expired', cause.kind === 'expire' && cause.reason.includes('fell silent'));
+      mark('a run was overdue', cause.kind === 'expire' && cause.reason.includes('maxRunMs'));
+      mark('a lease was released', cause.kind === 'release');
+      mark(
+        'a run failed and was tried again',
+        cause.kind === 'fail' && (answer.state === 'waiting' || answer.state === 'scheduled'),
+      );
+      mark('a job failed for good', answer.state === 'failed');
+      mark('a job died of its attempts', answer.state === 'dead');
+      return;
+    }
+    case 'completeJob': {
+      const { answer } = seen;
+      mark('a stale completion was refused', answer.kind === 'staleLease');
+      mark('a completion met an ended job', answer.kind === 'terminal' && !answer.same);
+      mark('a completion was repeated', answer.kind === 'terminal' && answer.same);
+      return;
+    }
+    case 'requestCancel':
+      mark('a cancel came too late', seen.answer.kind === 'tooLate');
+      return;
+    case 'requeueJob':
+      mark('a job was requeued', seen.answer.kind === 'requeued');
+      return;
+    case 'expireTtl':
+      mark('a ttl ended a job', seen.answer.kind === 'ok' && seen.answer.value.length > 0);
+      return;
+    case 'holdSingleton': {
+      if (seen.answer === null) return;
+      const before = holders.get(seen.answer.name);
+      mark('a singleton moved', before !== undefined && before !== seen.answer.holder);
+      holders.set(seen.answer.name, seen.answer.holder);
+      return;
+    }
+    default:
+  }
+}

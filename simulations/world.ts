@@ -1,0 +1,220 @@
+import type { Broker } from '#protocol/broker.ts';
+import { EmpError, toEmpError } from '#protocol/errors.ts';
+import { isTerminal, type Job } from '#protocol/job.ts';
+import type { Records } from '#protocol/records.ts';
+import { cancelJob } from '#runtime/hub/cancel.ts';
+import { requeueJob } from '#runtime/hub/requeue.ts';
+import { submitJob } from '#runtime/hub/submit.ts';
+import { CheckerSet } from './checkers.ts';
+import { type Observation, Violation } from './observation.ts';
+import { pick } from './seeded-rng.ts';
+import { type SimEnv, simEnv } from './sim-env.ts';
+import { SimNetwork } from './sim-link.ts';
+import { SimObjects } from './sim-objects.ts';
+import { SimProcess } from './sim-process.ts';
+import type { OpenStores, StoreFactory } from './stage.ts';
+import { Trace } from './trace.ts';
+import { WorldHub } from './world-hub.ts';
+import { type MachineMaker, WorldMachine } from './world-machine.ts';
+import { stock } from './world-stock.ts';
+
+export interface WorldOptions {
+  seed: number | string;
+  machines: number;
+  hubs: number;
+  stores: StoreFactory;
+  leaseTtlMs: number;
+  makeMachine: MachineMaker;
+  /** Told of everything that happens, after checkers and trace: for `sometimes` counters. */
+  onObservation?: (seen: Observation) => void;
+}
+
+/** A client tries another hub when one has not answered for this long, ms. */
+const clientPatienceMs = 5_000;
+const clientRetryMs = 1_000;
+
+/**
+ * A whole installation in virtual time: production hubs on shared stores, machines that dial them over
+ * a simulated network, clients that submit. One thing happens at a time; the seed decides which.
+ */
+export class World {
+  readonly env: SimEnv;
+  readonly network: SimNetwork;
+  readonly checkers = new CheckerSet();
+  readonly trace: Trace;
+  readonly stores: OpenStores;
+  readonly objects: SimObjects;
+  readonly hubs: WorldHub[] = [];
+  readonly machines: WorldMachine[] = [];
+  readonly options: WorldOptions;
+  /** Every hub of this world accepts it, for as long as a run lasts. */
+  joinToken = '';
+  readonly #client: SimProcess;
+  /** The stores past all faults and delays, for audits. */
+  readonly #broker: Broker;
+  readonly #records: Records;
+  #steps = 0;
+
+  private constructor(
+    options: WorldOptions,
+    parts: { env: SimEnv; stores: OpenStores; broker: Broker; records: Records },
+  ) {
+    this.options = options;
+    this.env = parts.env;
+    this.stores = parts.stores;
+    this.#broker = parts.broker;
+    this.#records = parts.records;
+    this.trace = new Trace({ clock: this.env.clock });
+    this.objects = new SimObjects({ clock: this.env.clock });
+    this.network = new SimNetwork({
+      clock: this.env.clock,
+      rng: this.env.rng.fork('network'),
+      latencyMs: { min: 5, max: 90 },
+      resetChance: 0.0005,
+      onFrame: (frame) => this.observe({ kind: 'frame', ...frame }),
+    });
+    this.#client = new SimProcess({ name: 'client', world: this.env });
+  }
+
+  static async open(options: WorldOptions): Promise<World> {
+    const env = simEnv({ seed: options.seed });
+    const stores = await options.stores.open({ env });
+    const world = new World(options, {
+      env,
+      stores,
+      broker: await stores.broker(),
+      records: await stores.records(),
+    });
+    await stock(world.objects, await stores.records());
+    for (let index = 0; index < options.hubs; index++) world.hubs.push(new WorldHub(world, index));
+    for (const hub of world.hubs) await hub.start();
+    world.joinToken = world.hubs[0]?.joinToken() ?? '';
+    for (let index = 0; index < options.machines; index++)
+      world.machines.push(new WorldMachine(world, index));
+    for (const machine of world.machines) machine.start();
+    return world;
+  }
+
+  get clock(): SimEnv['clock'] {
+    return this.env.clock;
+  }
+
+  get steps(): number {
+    return this.#steps;
+  }
+
+  observe(seen: Observation): void {
+    this.trace.observe(seen);
+    this.checkers.observe(seen);
+    this.options.onObservation?.(seen);
+  }
+
+  /** Runs until `monotonic()` is `untilMs`, one timer at a time; throws the first breach of an invariant. */
+  async runTo(untilMs: number): Promise<void> {
+    await this.clock.settle();
+    for (let next = this.clock.nextMs; next !== null && next <= untilMs; next = this.clock.nextMs) {
+      this.clock.step();
+      await this.clock.settle();
+      this.#steps++;
+      this.checkers.throwIfBroken();
+    }
+    this.clock.skipTo(untilMs);
+  }
+
+  /** Both stores as they are, judged by every checker; and every machine's actors and disk. */
+  async audit(atRest: boolean): Promise<Job[]> {
+    const { jobs } = await this.checkers.audit({ broker: this.#broker, records: this.#records, atRest });
+    this.checkers.throwIfBroken();
+    for (const machine of this.machines) checkMachine(machine);
+    return jobs;
+  }
+
+  async openJobs(): Promise<Job[]> {
+    return (await this.#records.openJobs({ after: null, limit: 1_000 })).filter(
+      (job) => !isTerminal(job.state),
+    );
+  }
+
+  async job(jobId: string): Promise<Job | null> {
+    return await this.#records.getJob(jobId);
+  }
+
+  /** Submits until some hub accepts it, as a client with an idempotent id does. */
+  submit(document: { id: string }): void {
+    this.#persist(`submit ${document.id}`, async (hub) => {
+      await submitJob(hub.core.hub, document, { traceparent: null });
+      this.observe({ kind: 'accepted', jobId: document.id });
+    });
+  }
+
+  cancel(jobId: string): void {
+    this.#persist(`cancel ${jobId}`, async (hub) => void (await cancelJob(hub.core.hub, jobId, 'client')));
+  }
+
+  /** Requeues the `nth` (round and round) of the jobs that failed, died or were cancelled so far. */
+  requeueEnded(nth: number): void {
+    const filter = { state: ['failed' as const, 'dead' as const, 'cancelled' as const] };
+    const asking = this.#records.listJobs({ filter, limit: 100, cursor: null }).then(({ items }) => {
+      const jobId = items.at(nth % Math.max(1, items.length))?.id ?? `job-${nth}`;
+      this.#persist(
+        `requeue ${jobId}`,
+        async (hub) => void (await requeueJob(hub.core.hub, jobId, 'operator')),
+      );
+    });
+    asking.catch((error: unknown) => this.trace.note(`requeue: ${toEmpError(error).message}`));
+  }
+
+  async close(): Promise<void> {
+    for (const machine of this.machines) machine.process.kill();
+    for (const hub of this.hubs) hub.process.kill();
+    await this.stores.close();
+  }
+
+  /** Asks one hub after another until one answers; a refusal that is not worth repeating ends it. */
+  #persist(what: string, ask: (hub: WorldHub) => Promise<void>): void {
+    const { clock, rng } = this.#client.env;
+    const attempt = (triesLeft: number): void => {
+      const alive = this.hubs.filter((hub) => hub.serving);
+      const again = () => {
+        if (triesLeft > 0) clock.setTimeout(() => attempt(triesLeft - 1), clientRetryMs * rng.next());
+      };
+      if (alive.length === 0) return again();
+      const hub = pick(rng, alive);
+      let settled = false;
+      const once = (then: () => void) => () => {
+        if (settled) return;
+        settled = true;
+        clock.clearTimeout(timer);
+        then();
+      };
+      const timer = clock.setTimeout(once(again), clientPatienceMs);
+      const refused = (error: unknown) => {
+        const failure = error instanceof EmpError ? error : toEmpError(error);
+        this.trace.note(`${what} refused by ${hub.name}: ${failure.code}`);
+        once(failure.retryable ? again : () => {})();
+      };
+      // The request reaches the hub's process and its answer leaves it: neither happens while it is frozen.
+      hub.process.enter(() => {
+        ask(hub).then(
+          once(() => {}),
+          refused,
+        );
+      });
+    };
+    attempt(200);
+  }
+}
+
+function checkMachine(machine: WorldMachine): void {
+  const orphans = machine.orphans();
+  if (orphans.length > 0)
+    throw new Violation('no orphan actor', {
+      detail: `${machine.machineId} has actors without a parent: ${orphans.join(', ')}`,
+    });
+  const { cacheBytes, cacheLimitBytes } = machine;
+  if (cacheBytes > cacheLimitBytes) {
+    throw new Violation('the cache stays within its bytes', {
+      detail: `${machine.machineId} keeps ${cacheBytes} bytes of models, its limit is ${cacheLimitBytes}`,
+    });
+  }
+}
