@@ -1,6 +1,6 @@
 import type PQueue from 'p-queue';
 import { fromCallback, fromPromise } from 'xstate';
-import type { ExecuteInput } from '#machines/job-run-base.ts';
+import type { ExecuteInput, JobRunEvent } from '#machines/job-run-base.ts';
 import { jobErrorOf } from '#machines/policy/job-error.ts';
 import type {
   Connector,
@@ -33,6 +33,8 @@ export interface JobRunPorts extends TransferPorts {
 /** Largest small facts of a result, bytes as JSON. */
 const dataLimitBytes = 65_536;
 
+type ExecuteEnd = Extract<JobRunEvent, { type: 'run.finished' | 'run.failed' }>;
+
 /** Effects of one run: stage, execute, upload, report. */
 export function jobRunActors(ports: JobRunPorts) {
   const { link, disk, numbers, requestMs } = ports;
@@ -51,12 +53,19 @@ export function jobRunActors(ports: JobRunPorts) {
         report,
         beat: () => sendBack({ type: 'run.progress' }),
       });
+      let settled = false;
+      const settle = (event: ExecuteEnd) => {
+        settled = true;
+        sendBack(event);
+      };
       receive(abort);
       void execute(ports, { ...input, signal: controller.signal, progress }).then(
-        (result) => sendBack({ type: 'run.finished', result }),
-        (error: unknown) => sendBack({ type: 'run.failed', error: jobErrorOf(error, 'CONNECTOR_FAILED') }),
+        (result) => settle({ type: 'run.finished', result }),
+        (error: unknown) => settle({ type: 'run.failed', error: jobErrorOf(error, 'CONNECTOR_FAILED') }),
       );
-      return abort;
+      return () => {
+        if (!settled) abort();
+      };
     }),
     upload: fromPromise<JobOutput[], { assignment: Assignment; outputs: ConnectorOutput[] }>(
       ({ input, signal }) => ports.uploads.add(() => uploadAll(ports, { ...input, signal }), { signal }),

@@ -146,7 +146,8 @@ function settled(context: Context, result: ClaimResult): Partial<Context> {
     case 'lapsed':
       return { ...closed, wanted: true, blocks: { ...context.blocks, fenced: true } };
     case 'superseded':
-      return { ...closed, wanted: false };
+      // The whole machine ends; until it has, nothing is asked.
+      return { ...closed, wanted: false, blocks: { ...context.blocks, draining: true } };
     case 'closed':
       return { ...closed, tries: context.tries + 1, wanted: true };
   }

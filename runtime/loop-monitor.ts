@@ -11,7 +11,15 @@ export interface LoopMonitor {
  * windows are kept, so that one long pause is seen for at least `windowMs` and forgotten after twice
  * that. `onChange` is called when the delay rises above `limitMs`, and when it has been below again.
  */
-export function monitorLoop(clock: Clock, options: { everyMs: number; windowMs: number; limitMs: number; onChange: (slow: boolean, delayMs: number) => void }): LoopMonitor {
+export function monitorLoop(
+  clock: Clock,
+  options: {
+    everyMs: number;
+    windowMs: number;
+    limitMs: number;
+    onChange: (slow: boolean, delayMs: number) => void;
+  },
+): LoopMonitor {
   const { everyMs, windowMs, limitMs, onChange } = options;
   let older = 0;
   let newer = 0;

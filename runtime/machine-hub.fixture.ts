@@ -38,7 +38,7 @@ export class TestHub {
   /** Answers that replace the usual ones. */
   handlers: Handlers = {};
   leaseTtlMs = 30_000;
-  beatMs = 200;
+  beatMs = 50;
   refuseUpgrade = false;
   readonly #server = createServer((request, response) => void this.#serve(request, response));
   readonly #sockets = new Set<WebSocket>();

@@ -113,12 +113,16 @@ export function want(before: Ledger, { run, models }: Want): Step {
 
 /** A run is over, or gave up: its pins go. A fetch under way goes on, the next job may need it. */
 export function release(before: Ledger, { run }: { run: string }): Step {
+  return advance(unpin(before, run), []);
+}
+
+function unpin(before: Ledger, run: string): Ledger {
   let ledger: Ledger = { ...before, wants: before.wants.filter((other) => other.run !== run) };
   for (const entry of Object.values(before.entries)) {
     if (!entry.pins.includes(run)) continue;
     ledger = set(ledger, entry.modelId, { ...entry, pins: entry.pins.filter((pin) => pin !== run) });
   }
-  return advance(ledger, []);
+  return ledger;
 }
 
 /** A fetch knows how large its model is and asks for room. */
@@ -160,7 +164,7 @@ export function fetchFailed(before: Ledger, { modelId, error }: { modelId: strin
   if (entry === undefined) return { ledger: before, commands: [] };
   const losers = before.wants.filter((other) => other.models.includes(modelId));
   let ledger = drop(before, modelId);
-  for (const { run } of losers) ledger = release(ledger, { run }).ledger;
+  for (const { run } of losers) ledger = unpin(ledger, run);
   return advance(
     ledger,
     losers.map(({ run }) => ({ kind: 'failed', run, error })),

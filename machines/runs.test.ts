@@ -1,0 +1,287 @@
+import { afterAll, describe, expect, test } from 'vitest';
+import { type AnyEventObject, fromCallback, fromPromise } from 'xstate';
+import type { Assignment } from '#protocol/link.ts';
+import { VirtualClock } from '#simulations/virtual-clock.ts';
+import { ChartCoverage, chartRig, question } from './chart-rig.fixture.ts';
+import { jobRunChart } from './job-run.ts';
+import { runName, runsChart } from './runs.ts';
+
+const coverage = new ChartCoverage(runsChart);
+const assignment = (jobId: string, rest: Partial<Assignment> = {}): Assignment => ({
+  jobId,
+  token: '5',
+  run: 1,
+  attempts: 0,
+  service: 'test',
+  payload: {},
+  inputs: [],
+  models: [],
+  expectedMs: 1_000,
+  maxRunMs: 600_000,
+  traceparent: '',
+  ...rest,
+});
+
+function setup(options: { slots?: number; stageAhead?: number; up?: boolean } = {}) {
+  const clock = new VirtualClock();
+  const exit = question<{ kind: 'ok' | 'unknown' }, { jobId: string; cause: { kind: string } }>();
+  const complete = question<unknown, { jobId: string }>();
+  const executing: string[] = [];
+  const finish = new Map<string, () => void>();
+  const jobRun = jobRunChart.provide({
+    actors: {
+      stageInputs: fromPromise(async () => []),
+      upload: fromPromise(async () => []),
+      complete: complete.logic,
+      exit: exit.logic,
+      cleanUp: fromPromise(async () => undefined),
+      execute: fromCallback(
+        ({
+          input,
+          sendBack,
+        }: {
+          input: { assignment: Assignment };
+          sendBack: (event: AnyEventObject) => void;
+        }) => {
+          const { jobId } = input.assignment;
+          executing.push(jobId);
+          finish.set(jobId, () => sendBack({ type: 'run.finished', result: { outputs: [], data: null } }));
+          return () => void executing.splice(executing.indexOf(jobId), 1);
+        },
+      ),
+    } as never,
+  });
+  const slots = Array.from({ length: options.slots ?? 1 }, (_, index) => ({
+    id: `test#${index}`,
+    service: 'test',
+    device: 'cpu-0',
+  }));
+  const rig = chartRig({
+    chart: runsChart,
+    clock,
+    coverage,
+    peers: ['lease', 'claimer', 'supervisor', 'cache', 'connector/test'],
+    systemId: 'runs',
+    input: {
+      slots,
+      jobRun,
+      settings: { stallMs: 120_000, stopMs: 1_000, repeatMs: 2_000, rideMs: 1_000 },
+      folder: '/runs',
+      stageAhead: options.stageAhead ?? 0,
+    },
+  });
+  if (options.up ?? true) {
+    rig.send({ type: 'service.up', service: 'test' });
+    rig.send({ type: 'device.usable', device: 'cpu-0', usable: true });
+  }
+  const run = (jobId: string, token = '5') =>
+    rig.subject.system.get(runName({ jobId, token })) as
+      | { send(event: unknown): void; getSnapshot(): { value: unknown } }
+      | undefined;
+  return {
+    clock,
+    rig,
+    exit,
+    complete,
+    executing,
+    run,
+    finish: (jobId: string) => finish.get(jobId)?.(),
+    start: (jobId: string, rest: Partial<Assignment> = {}) =>
+      rig.send({ type: 'runs.start', assignment: assignment(jobId, rest) }),
+    /** Lets promise effects come to their end, and grants the card. */
+    async work(jobId: string, token = '5') {
+      await clock.settle();
+      run(jobId, token)?.send({ type: 'permit.granted' });
+    },
+    free: () =>
+      (
+        rig
+          .to('claimer')
+          .filter((event) => event.type === 'claim.free')
+          .at(-1) as unknown as { free: unknown }
+      ).free,
+    held: () =>
+      (rig.to('lease').at(-1) as unknown as { running: { jobId: string }[] }).running.map(
+        (entry) => entry.jobId,
+      ),
+  };
+}
+
+const slots = (count: number) => [{ service: 'test', slots: count }];
+
+describe('runs', () => {
+  afterAll(() => expect(coverage.missing()).toEqual({ states: [], transitions: [] }));
+
+  test('slots are free once their service and their card are up, and not before', () => {
+    const { rig, free } = setup({ slots: 2, up: false });
+    rig.send({ type: 'service.up', service: 'test' });
+    expect(free()).toEqual(slots(0));
+    rig.send({ type: 'device.usable', device: 'cpu-0', usable: true });
+    expect(free()).toEqual(slots(2));
+    rig.send({ type: 'device.usable', device: 'cpu-0', usable: false });
+    expect(free()).toEqual(slots(0));
+    rig.send({ type: 'service.down', service: 'test' });
+    expect(free()).toEqual([]);
+  });
+
+  test('a new desk asks everyone whether they are up', () => {
+    const { rig } = setup({ up: false });
+    expect(rig.to('connector/test')).toEqual([{ type: 'roll.call' }]);
+    expect(rig.to('cache')).toEqual([{ type: 'roll.call' }]);
+  });
+
+  test('a job takes a slot, is named as held and counted, until it is done', async () => {
+    const { rig, free, held, start, work, executing, finish, complete, clock } = setup();
+    start('j1');
+    expect(free()).toEqual(slots(0));
+    expect(held()).toEqual(['j1']);
+    expect(rig.to('supervisor').at(-1)).toEqual({ type: 'runs.count', count: 1 });
+    await work('j1');
+    expect(executing).toEqual(['j1']);
+    finish('j1');
+    expect(free()).toEqual(slots(1));
+    expect(held()).toEqual(['j1']);
+    await clock.advanceBy(1_000);
+    await complete.answer({ kind: 'committed', detail: null, next: null });
+    await clock.settle();
+    expect(held()).toEqual([]);
+    expect(rig.to('supervisor').at(-1)).toEqual({ type: 'runs.count', count: 0 });
+  });
+
+  test('finished runs leave nothing behind', async () => {
+    const { rig, start, work, finish, complete, clock } = setup();
+    for (let job = 0; job < 20; job++) {
+      start(`j${job}`);
+      await work(`j${job}`);
+      finish(`j${job}`);
+      await clock.advanceBy(1_000);
+      await complete.answer({ kind: 'committed', detail: null, next: null });
+      await clock.settle();
+    }
+    expect(Object.keys(rig.subject.getSnapshot().children)).toEqual([]);
+    expect(rig.context()['runs']).toEqual({});
+  });
+
+  test('an assignment that comes twice runs once', async () => {
+    const { start, work, executing } = setup({ slots: 2 });
+    start('j1');
+    start('j1');
+    await work('j1');
+    expect(executing).toEqual(['j1']);
+  });
+
+  test('a newer lease of a job drops its older run', async () => {
+    const { start, work, executing, run } = setup({ slots: 2 });
+    start('j1', { token: '5' });
+    await work('j1');
+    start('j1', { token: '6' });
+    expect(JSON.stringify(run('j1', '5')?.getSnapshot().value)).toContain('stopping');
+    await work('j1', '6');
+    expect(executing).toEqual(['j1', 'j1']);
+  });
+
+  test('cancel and drop reach the run of that job alone', async () => {
+    const { rig, start, held, exit, run } = setup({ slots: 3 });
+    start('j1');
+    start('j2');
+    start('j3');
+    rig.send({ type: 'runs.cancel', jobId: 'j1', reason: 'by request' });
+    rig.send({ type: 'runs.drop', jobIds: ['j2', 'unknown'], reason: 'lapsed' });
+    expect(exit.asked.map(({ input }) => [input.jobId, input.cause.kind])).toEqual([['j1', 'cancel']]);
+    expect(held()).toEqual(['j1', 'j3']);
+    expect(JSON.stringify(run('j3')?.getSnapshot().value)).toContain('preparing');
+  });
+
+  test('a dropped run is not named any more, though its work is still stopping', async () => {
+    const { rig, start, work, held, free, executing } = setup();
+    start('j1');
+    await work('j1');
+    rig.send({ type: 'runs.dropAll', reason: 'fenced' });
+    expect(held()).toEqual([]);
+    expect(executing).toEqual(['j1']);
+    expect(free()).toEqual(slots(0));
+  });
+
+  test('a draining machine offers nothing and releases what still arrives', () => {
+    const { rig, start, free, exit } = setup({ slots: 2 });
+    rig.send({ type: 'runs.drain' });
+    expect(free()).toEqual(slots(0));
+    start('late');
+    expect(exit.asked[0]?.input).toMatchObject({ jobId: 'late', cause: { kind: 'release' } });
+  });
+
+  test('releaseAll gives back every run', async () => {
+    const { rig, start, exit, clock } = setup({ slots: 2 });
+    start('j1');
+    start('j2');
+    await clock.settle();
+    rig.send({ type: 'runs.releaseAll', reason: 'reclaimed' });
+    expect(exit.asked.map(({ input }) => input.cause)).toEqual(
+      Array(2).fill({ kind: 'release', reason: 'reclaimed' }),
+    );
+  });
+
+  test('a service that this machine does not offer is released, not failed', () => {
+    const { start, exit } = setup();
+    start('j1', { service: 'other' });
+    expect(exit.asked[0]?.input.cause.kind).toBe('release');
+  });
+
+  test('with staging ahead one more job is prepared and takes the slot when it comes free', async () => {
+    const { start, work, free, executing, finish, clock } = setup({ stageAhead: 1 });
+    start('j1');
+    expect(free()).toEqual(slots(1));
+    start('j2');
+    expect(free()).toEqual(slots(0));
+    await work('j1');
+    await work('j2');
+    expect(executing).toEqual(['j1']);
+    finish('j1');
+    await clock.settle();
+    await work('j2');
+    expect(executing).toEqual(['j2']);
+  });
+
+  test('a run that dies of a bug is reported as failed, and its claim is given back', async () => {
+    const { rig, start, work, exit, run } = setup();
+    start('j1');
+    await work('j1');
+    // An event without what its type promises: the action that reads it throws.
+    run('j1')?.send({ type: 'run.finished' });
+    expect(exit.asked[0]?.input).toMatchObject({
+      jobId: 'j1',
+      cause: { kind: 'fail', error: { code: 'INTERNAL' } },
+    });
+    expect(rig.to('claimer')).toContainEqual({ type: 'ride.lost', run: 'run/j1.5' });
+    expect(rig.to('connector/test').map((event) => event.type)).toContain('connector.ended');
+    expect(rig.state()).toBe('"open"');
+  });
+
+  test('a run that dies while it only reports is left to the hub', async () => {
+    const { rig, start, run, held } = setup();
+    rig.send({ type: 'runs.drain' });
+    start('j1');
+    run('j1')?.send({
+      type: 'slot.granted',
+      get device(): string {
+        throw new Error('bug');
+      },
+    });
+    expect(held()).toEqual([]);
+  });
+
+  test('news of link and cache reach every run', async () => {
+    const { rig, start } = setup();
+    start('j1', { models: ['m1'] });
+    rig.send({ type: 'link.online', welcome: {} });
+    rig.send({ type: 'link.offline' });
+    rig.send({ type: 'cache.up' });
+    expect(rig.to('cache').filter((event) => event.type === 'models.want')).toHaveLength(2);
+  });
+
+  test('a word about a run that is gone changes nothing', () => {
+    const { rig, held } = setup();
+    rig.send({ type: 'run.phase', run: 'run/gone.1', phase: 'running' });
+    expect(held()).toEqual([]);
+  });
+});
