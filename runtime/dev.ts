@@ -108,6 +108,9 @@ export function startMachine(hubUrl: string, launch: MachineLaunch): FleetProces
   });
 }
 
+/** Who presses Ctrl-C does not want to wait for long jobs: they are given back after two seconds. */
+export const shortDrain = { EMP_DRAIN_MS: '2000' } as const;
+
 export interface MachineSpec {
   id: string;
   pool: string;

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -68,9 +68,11 @@ test('Ctrl-C in the middle ends it with 130 and cleans up', { timeout: 120_000 }
 });
 
 test('a folder that cannot be made is an error before anything is started', async () => {
-  run = new CliRun(['demo', '--out', '/proc/no/such', '--json'], { TMPDIR: dir });
+  const file = join(dir, 'file');
+  await writeFile(file, '');
+  run = new CliRun(['demo', '--out', join(file, 'out'), '--json'], { TMPDIR: dir });
   const { code, stderr } = await run.ended;
   expect(code).toBe(1);
   expect(JSON.parse(stderr)).toMatchObject({ code: 'EMP-OUTPUT-FAILED' });
-  expect(await readdir(dir)).toEqual([]);
+  expect(await readdir(dir)).toEqual(['file']);
 });

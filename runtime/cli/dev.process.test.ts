@@ -81,7 +81,7 @@ test('a child that dies ends it with an error and ends the others', async () => 
     code: 'EMP-CHILD-FAILED',
     error: expect.stringContaining('machine dev-fast-lane-1'),
   });
-  expect(pids.filter(isAlive)).toEqual([]);
+  await allGone(pids);
 });
 
 test('with --data jobs are there again after a restart; a port in use is replaced by a free one', async () => {

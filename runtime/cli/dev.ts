@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Fleet, freePort, type MachineSpec } from '#runtime/dev.ts';
+import { Fleet, freePort, type MachineSpec, shortDrain } from '#runtime/dev.ts';
 import { aborted, type CommandContext } from './context.ts';
 import { CliError } from './errors.ts';
 import { duration } from './format.ts';
@@ -14,7 +14,7 @@ export interface DevOptions {
 }
 
 /** The machines of `emp dev`, in turn: together they offer every built-in service in three pools. */
-const KINDS: readonly Omit<MachineSpec, 'id'>[] = [
+const KINDS: readonly Pick<MachineSpec, 'pool' | 'services'>[] = [
   { pool: 'fast-lane', services: ['image:1', 'simulation:2'] },
   { pool: 'standard', services: ['image:1', 'upscale:1', 'simulation:1'] },
   { pool: 'heavy', services: ['upscale:1', 'simulation:1'] },
@@ -23,8 +23,9 @@ const KINDS: readonly Omit<MachineSpec, 'id'>[] = [
 /** `count` machines with ids of their own, over the kinds in turn. */
 export function devMachines(count: number): MachineSpec[] {
   return Array.from({ length: count }, (_, index) => {
-    const kind = KINDS[index % KINDS.length] as Omit<MachineSpec, 'id'>;
-    return { ...kind, id: `dev-${kind.pool}-${Math.floor(index / KINDS.length) + 1}` };
+    const kind = KINDS[index % KINDS.length] as (typeof KINDS)[number];
+    const id = `dev-${kind.pool}-${Math.floor(index / KINDS.length) + 1}`;
+    return { ...kind, id, settings: shortDrain };
   });
 }
 

@@ -3,7 +3,7 @@ import type { MachineFlags } from '#runtime/machine-config.ts';
 import { type CommandContext, connect, hubAddress } from './context.ts';
 import { CliError } from './errors.ts';
 import { duration } from './format.ts';
-import { stopSignal } from './watch-stdin.ts';
+import { ParentGone, stopSignal } from './watch-stdin.ts';
 
 export interface MachineOptions {
   pool?: string;
@@ -28,7 +28,12 @@ export async function machine(context: CommandContext, options: MachineOptions):
     },
     variables: { ...context.env, ...where.variables },
   });
-  const stop = () => running.stop(signal.reason instanceof Error ? signal.reason.message : 'asked to stop');
+  const stop = () => {
+    const { reason } = signal;
+    running.stop(reason instanceof Error ? reason.message : 'asked to stop');
+    // Twice ends at once: the hub that would take the work back has lost the same parent.
+    if (reason instanceof ParentGone) running.stop(reason.message);
+  };
   if (signal.aborted) stop();
   signal.addEventListener('abort', stop, { once: true });
   running.ready.then(

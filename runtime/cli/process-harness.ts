@@ -146,11 +146,11 @@ export class World {
     return found;
   }
 
-  /** Submits a simulated job; it takes `durationMs` and reports progress ten times. */
+  /** Submits a simulated job; it takes `durationMs` and reports progress every 100 ms. */
   async submit(durationMs: number, change: { machineId?: string; outputs?: number } = {}): Promise<string> {
     const { job } = await this.client.submit({
       service: 'simulation',
-      payload: { durationMs, progressSteps: 10, outputs: change.outputs ?? 0 },
+      payload: { durationMs, progressSteps: Math.ceil(durationMs / 100), outputs: change.outputs ?? 0 },
       requirements: change.machineId === undefined ? {} : { machineId: change.machineId },
     });
     return job.id;
@@ -160,6 +160,17 @@ export class World {
   async running(jobId: string): Promise<{ machineId: string; process: FleetProcess }> {
     const { machineId } = await this.events.untilJob(jobId, 'job.progressed');
     return { machineId: machineId ?? '?', process: this.processOf(machineId) };
+  }
+
+  /** Resolves once the hub has heard that the machine is in this state, or that it has left. */
+  async reported(machineId: string, state: string): Promise<void> {
+    for (;;) {
+      const row = (await this.client.machines({ all: true })).find(
+        (machine) => machine.machineId === machineId,
+      );
+      if (row?.report['state'] === state || row?.state === 'left') return;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
   }
 
   /** Starts a hub on the port and data of the one that has ended. */

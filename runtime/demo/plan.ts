@@ -1,14 +1,14 @@
 import type { JsonObject } from '#protocol/json.ts';
-import type { MachineSpec } from '#runtime/dev.ts';
+import { type MachineSpec, shortDrain } from '#runtime/dev.ts';
 
 /** What the job with the biggest network asks for: a hard requirement, unlike the pool. */
 const roomy = 'roomy';
 
 /** Three machines, one per pool; a tag says which one may run the biggest network. */
 export const demoMachines: readonly MachineSpec[] = [
-  { id: 'demo-fast-lane', pool: 'fast-lane', services: ['image:1', 'simulation:2'] },
-  { id: 'demo-standard', pool: 'standard', services: ['image:1', 'upscale:1'] },
-  { id: 'demo-heavy', pool: 'heavy', services: ['upscale:1'], settings: { EMP_TAGS: roomy } },
+  { id: 'demo-fast-lane', pool: 'fast-lane', services: ['image:1', 'simulation:2'], settings: shortDrain },
+  { id: 'demo-standard', pool: 'standard', services: ['image:1', 'upscale:1'], settings: shortDrain },
+  { id: 'demo-heavy', pool: 'heavy', services: ['upscale:1'], settings: { ...shortDrain, EMP_TAGS: roomy } },
 ];
 
 export const demoPhotos = ['chelsea.jpg', 'coffee.jpg', 'rocket.jpg'] as const;
