@@ -9,7 +9,7 @@ import type { HubCore } from './compose-hub.ts';
 import { EventStreams, EventsQuery, eventRoutes } from './http/event-routes.ts';
 import { fleetRoutes } from './http/fleet-routes.ts';
 import { healthRoutes } from './http/health-routes.ts';
-import { type HttpApp, httpApp } from './http/http-app.ts';
+import { type HttpApp, httpApp, type Route } from './http/http-app.ts';
 import { jobRoutes } from './http/job-routes.ts';
 import { baseUrlOf, checkOrigin, traceIdOf } from './http/request-checks.ts';
 import { parseDocument, toProblem } from './hub/problem.ts';
@@ -37,10 +37,10 @@ export function hubApp(options: {
   stores: StoreNames;
   stopped: AbortSignal;
   extend?: (app: HttpApp) => void;
-}): { app: HttpApp; sockets: WebSocketServer } {
+}): { app: HttpApp; sockets: WebSocketServer; routes: readonly Route[] } {
   const { core, stopped } = options;
   const { hub } = core;
-  const app = httpApp(hub.env);
+  const { app, routes } = httpApp(hub.env);
   const streams = new EventStreams(hub);
   healthRoutes(app, core, options.stores);
   jobRoutes(app, hub);
@@ -62,7 +62,7 @@ export function hubApp(options: {
       refuseUpgrade(socket, toEmpError(error), request);
     }
   });
-  return { app, sockets };
+  return { app, sockets, routes };
 }
 
 function upgradeTarget(options: {

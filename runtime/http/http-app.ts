@@ -21,7 +21,7 @@ export type HttpApp = FastifyInstance;
  * The HTTP face without routes: ids, origin checks, and one way to fail. Every error is
  * `application/problem+json` with a code of ERROR_CODES; fastify's own are translated.
  */
-export function httpApp(env: Env): HttpApp {
+export function httpApp(env: Env): { app: HttpApp; routes: readonly Route[] } {
   const app = fastify({
     logger: false,
     bodyLimit: requestLimitBytes,
@@ -65,17 +65,25 @@ export function httpApp(env: Env): HttpApp {
         : new EmpError('NOT_FOUND', { detail: `This hub has no path ${path}: docs/api.md lists them` });
     return sendProblem({ env, error, request, reply });
   });
-  return app;
+  return { app, routes };
 }
 
-function routePatterns(app: HttpApp): { method: string; form: RegExp }[] {
-  const routes: { method: string; form: RegExp }[] = [];
+/** One method of one path, as they were added. */
+export interface Route {
+  method: string;
+  path: string;
+  form: RegExp;
+}
+
+function routePatterns(app: HttpApp): Route[] {
+  const routes: Route[] = [];
   app.addHook('onRoute', ({ method, url }) => {
     const escaped = url
       .replace(/[.+?^${}()|[\]\\]/g, '\\$&')
       .replace(/:[^/]+/g, '[^/]+')
       .replaceAll('*', '.*');
-    for (const each of [method].flat()) routes.push({ method: each, form: new RegExp(`^${escaped}$`) });
+    for (const each of [method].flat())
+      routes.push({ method: each, path: url, form: new RegExp(`^${escaped}$`) });
   });
   return routes;
 }

@@ -33,12 +33,13 @@ export async function httpRig(config: HubConfigInput = {}) {
   });
   const stopping = new AbortController();
   const stores = { records: 'sqlite', broker: 'memory', objects: 'folder', durable: false, dataDir: null };
-  const { app } = hubApp({
+  const { app, routes } = hubApp({
     core: rig.core,
     stores,
     stopped: stopping.signal,
     extend: (more) => objectRoutes(more, objects),
   });
+  await app.ready();
   cleanUps.push(async () => {
     stopping.abort();
     await rig.core.stop();
@@ -74,5 +75,5 @@ export async function httpRig(config: HubConfigInput = {}) {
       body: type.includes('json') ? answer.json() : null,
     };
   }
-  return { rig, ask, settle, app };
+  return { rig, ask, settle, routes: routes.map(({ method, path }) => `${method} ${path}`) };
 }
