@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import { plantTree } from './planted-tree.ts';
 import { repositoryRoot } from './repository.ts';
 import { sourceFiles } from './source-tree.ts';
+import { tiers } from './tiers.ts';
 
 const passing = "import { expect, test } from 'vitest';\n\ntest('adds', () => expect(1 + 1).toBe(2));\n";
 
@@ -14,8 +15,7 @@ function plantRepository(files: Record<string, string>) {
     'README.md': '# A repository\n',
     'docs/errors.md': '| `NOT_FOUND` | 404 | no | gone |\n',
     'protocol/errors.ts': 'export const ERROR_CODES = { NOT_FOUND: { status: 404, retryable: false } };\n',
-    'protocol/sum.test.ts': passing,
-    'runtime/sum.process.test.ts': passing,
+    ...Object.fromEntries(tiers.map(({ suffix }) => [`protocol/sum${suffix}`, passing])),
     ...files,
   });
   const frame = sourceFiles(repositoryRoot, 'runtime/toolchain').filter((path) => !path.endsWith('.test.ts'));
@@ -28,11 +28,11 @@ function plantRepository(files: Record<string, string>) {
 }
 
 /** Runs `npm test`'s program there as it runs outside CI. */
-function runTests(root: string) {
+function runTests(root: string, variables: NodeJS.ProcessEnv = {}) {
   const { CI: _, EMP_REPEAT: __, EMP_TALLY: ___, ...env } = process.env;
   const run = spawnSync(process.execPath, ['runtime/toolchain/run-tests.ts'], {
     cwd: root,
-    env,
+    env: { ...env, ...variables },
     encoding: 'utf8',
   });
   return {
@@ -43,11 +43,21 @@ function runTests(root: string) {
   };
 }
 
-// 6 checks, 2 tiers, 2 tests; the system packages are the one skip.
+/** Tiers that this machine can run: each is a step that passes, with one test that passes. */
+const running = tiers.filter((tier) => (tier.missing?.() ?? null) === null).length;
+/** The system packages, and tiers that this machine cannot run. */
+const skips = 1 + tiers.length - running;
+const checks = 6;
+
+function total(over: { passed?: number; failed?: number; skipped?: number } = {}): string {
+  const { passed = 0, failed = 0, skipped = 0 } = over;
+  return `${checks + 2 * running + passed} passed, ${failed} failed, ${skips + skipped} skipped`;
+}
+
 test('a sound repository passes, and the last line is the total', () => {
   using tree = plantRepository({});
   const { status, stdout, output, lastLine } = runTests(tree.root);
-  expect(lastLine, output).toBe('10 passed, 0 failed, 1 skipped');
+  expect(lastLine, output).toBe(total());
   expect(status).toBe(0);
   expect(stdout).toContain('system packages: installed only with CI=true');
 });
@@ -65,7 +75,7 @@ test('failing tests, files that do not load and bad checks are counted and named
   expect(stdout).toContain('   protocol/broken.test.ts > outside of its tests\n');
   expect(stdout).toContain('docs/errors.md does not list NOT_FOUND');
   expect(stdout).toContain('stray.txt: the root holds only');
-  expect(lastLine, output).toBe('6 passed, 6 failed, 1 skipped');
+  expect(lastLine, output).toBe(total({ passed: -4, failed: 6 }));
   expect(status).toBe(1);
 });
 
@@ -74,21 +84,29 @@ test('a skip is listed with its reason; one without a reason fails its tier', ()
     `import { expect, test } from 'vitest';\n\ntest('needs a part', (context) => {\n  ${call};\n  expect(1).toBe(1);\n});\n`;
   using tree = plantRepository({
     'protocol/a.test.ts': skipping("context.skip('no GPU on this machine')"),
-    'runtime/b.process.test.ts': skipping('context.skip()'),
+    'protocol/b.process.test.ts': skipping('context.skip()'),
   });
   const { status, stdout, output, lastLine } = runTests(tree.root);
   expect(stdout).toContain('   protocol/a.test.ts > needs a part: no GPU on this machine\n');
-  expect(stdout).toContain('runtime/b.process.test.ts > needs a part is skipped without a reason');
-  expect(lastLine, output).toBe('9 passed, 1 failed, 3 skipped');
+  expect(stdout).toContain('protocol/b.process.test.ts > needs a part is skipped without a reason');
+  expect(lastLine, output).toBe(total({ passed: -1, failed: 1, skipped: 2 }));
   expect(status).toBe(1);
+});
+
+test('a tier whose server is not installed is skipped as a whole, with the reason', () => {
+  using tree = plantRepository({});
+  const { status, stdout, output } = runTests(tree.root, { EMP_POSTGRES_BIN: tree.root });
+  expect(stdout).toMatch(/^ {3}postgres tests: no PostgreSQL here: /m);
+  expect(stdout, output).not.toContain('== postgres tests');
+  expect(status).toBe(0);
 });
 
 test('a tier without tests has failed', () => {
   using tree = plantRepository({
-    'runtime/sum.process.test.ts': "import { test } from 'vitest';\n\ntest.todo('a');\n",
+    'protocol/sum.process.test.ts': "import { test } from 'vitest';\n\ntest.todo('a');\n",
   });
   const { status, stdout, output, lastLine } = runTests(tree.root);
   expect(stdout).toContain('not one test ran');
-  expect(lastLine, output).toBe('8 passed, 1 failed, 2 skipped');
+  expect(lastLine, output).toBe(total({ passed: -2, failed: 1, skipped: 1 }));
   expect(status).toBe(1);
 });

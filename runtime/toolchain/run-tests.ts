@@ -88,7 +88,11 @@ for (const check of checks) await step(check.name, check.problems);
 const folder = mkdtempSync(join(tmpdir(), 'emp-tests-'));
 // Also when we are told to stop half-way.
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-for (const tier of tiers) await step(`${tier.name} tests`, () => runTier(tier, folder));
+for (const tier of tiers) {
+  const reason = inCi ? null : (tier.missing?.() ?? null);
+  if (reason === null) await step(`${tier.name} tests`, () => runTier(tier, folder));
+  else total.skips.push({ name: `${tier.name} tests`, reason });
+}
 
 if (total.skips.length > 0) console.log('\nSkipped:');
 for (const skip of total.skips) console.log(`   ${skip.name}: ${skip.reason || 'no reason given'}`);

@@ -1,3 +1,5 @@
+import { missingPostgres } from './postgres-server.ts';
+
 /** A group of tests that runs together, chosen by the ends of its files' names. */
 export interface Tier {
   name: string;
@@ -9,6 +11,8 @@ export interface Tier {
   testTimeoutMs: number;
   /** Limit of the whole tier, ms: past it the tier is killed and has failed. */
   budgetMs: { local: number; ci: number };
+  /** Why this machine cannot run the tier; null where it can. Then it is skipped, in CI it fails. */
+  missing?: () => string | null;
 }
 
 const minute = 60_000;
@@ -20,6 +24,23 @@ export const tiers: Tier[] = [
     serial: false,
     testTimeoutMs: 10_000,
     budgetMs: { local: 2.5 * minute, ci: 8 * minute },
+  },
+  {
+    // Each file starts a redis-server of its own; skipped with a reason where none is on PATH.
+    name: 'redis',
+    suffix: '.redis.test.ts',
+    serial: true,
+    testTimeoutMs: 30_000,
+    budgetMs: { local: 2 * minute, ci: 10 * minute },
+  },
+  {
+    // Each file starts a PostgreSQL of its own.
+    name: 'postgres',
+    suffix: '.postgres.test.ts',
+    serial: true,
+    testTimeoutMs: minute,
+    budgetMs: { local: 4 * minute, ci: 15 * minute },
+    missing: missingPostgres,
   },
   {
     name: 'process',
