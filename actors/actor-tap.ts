@@ -1,4 +1,5 @@
 import type { AnyActorRef, AnyEventObject, AnyMachineSnapshot, InspectionEvent } from 'xstate';
+import { isAlive } from '#machines/safe-send.ts';
 import type { Clock } from '#protocol/env.ts';
 import type { DeadLetters } from './dead-letters.ts';
 
@@ -159,7 +160,7 @@ export class ActorTap {
     });
     if (event.type.startsWith('xstate.error.actor.') && source !== undefined)
       this.#failed(source, (event as { error?: unknown }).error);
-    if (!event.type.startsWith('xstate.') && ref.getSnapshot()?.status !== 'active') {
+    if (!event.type.startsWith('xstate.') && !isAlive(ref)) {
       this.#letters.record({ reason: 'stopped', to: path, event: event.type });
     }
   }

@@ -14,6 +14,11 @@ export function formatAddress(address: ActorAddress): string {
 export function parseAddress(text: string): ActorAddress | null {
   const [machineId, incarnation, ...path] = text.split('/');
   if (!machineId || incarnation === undefined || !/^[1-9]\d{0,15}$/.test(incarnation)) return null;
-  if (path.some((id) => id === '')) return null;
-  return { machineId, incarnation: Number(incarnation), path: path.map((id) => decodeURIComponent(id)) };
+  if (path.some((id) => !/^(?:[^%]|%[0-9A-Fa-f]{2})+$/.test(id))) return null;
+  try {
+    return { machineId, incarnation: Number(incarnation), path: path.map((id) => decodeURIComponent(id)) };
+  } catch {
+    // Escapes that are no UTF-8: written by something else.
+    return null;
+  }
 }

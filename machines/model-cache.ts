@@ -212,6 +212,14 @@ const announce = [
   { type: 'tell' as const, params: { to: 'runs', event: { type: 'cache.up' } } },
 ];
 
+const diskIsFine = {
+  type: 'tell' as const,
+  params: {
+    to: 'supervisor',
+    event: { type: 'machine.recovered', reason: 'disk', detail: 'the disk has room for models' },
+  },
+};
+
 /**
  * The models of this machine: which are on disk, on their way, in use. Runs say what they want and when
  * they are done; the ledger (policy/cache-ledger.ts) decides, one child per model in motion does it.
@@ -240,16 +248,19 @@ export const modelCacheChart = base.createMachine({
         input: ({ context }) => ({ folder: context.folder }),
         onDone: {
           target: 'serving',
-          actions: assign({
-            ledger: ({ context, event }) => {
-              const { models, freeBytes } = event.output;
-              const ledger = models.reduce(found, emptyLedger(0));
-              return {
-                ...ledger,
-                limitBytes: limitBytes({ ...context.settings, onDiskBytes: usedBytes(ledger), freeBytes }),
-              };
-            },
-          }),
+          actions: [
+            diskIsFine,
+            assign({
+              ledger: ({ context, event }) => {
+                const { models, freeBytes } = event.output;
+                const ledger = models.reduce(found, emptyLedger(0));
+                return {
+                  ...ledger,
+                  limitBytes: limitBytes({ ...context.settings, onDiskBytes: usedBytes(ledger), freeBytes }),
+                };
+              },
+            }),
+          ],
         },
         onError: {
           target: 'unreadable',
@@ -329,23 +340,7 @@ export const modelCacheChart = base.createMachine({
                   },
                 ],
               },
-              {
-                target: 'roomy',
-                actions: [
-                  setLimit,
-                  {
-                    type: 'tell',
-                    params: {
-                      to: 'supervisor',
-                      event: {
-                        type: 'machine.recovered',
-                        reason: 'disk',
-                        detail: 'the disk has room for the whole budget',
-                      },
-                    },
-                  },
-                ],
-              },
+              { target: 'roomy', actions: [setLimit, diskIsFine] },
             ],
             onError: 'full',
           },

@@ -1,4 +1,4 @@
-import { and, assign, setup } from 'xstate';
+import { and, assign, or, setup } from 'xstate';
 import { type RetryDelays, retryDelayMs } from '#machines/policy/backoff-restart.ts';
 import { jobErrorOf } from '#machines/policy/job-error.ts';
 import type { Rng } from '#protocol/env.ts';
@@ -92,6 +92,7 @@ const base = setup({
     sourcesLeft: ({ context }) => context.source + 1 < fileOf(context).urls.length,
     roundsLeft: ({ context }) => context.round + 1 < context.settings.rounds,
     granted: ({ context }) => context.granted,
+    offline: ({ context }) => context.problem?.code === 'LINK_CLOSED',
     hopeless: ({ context }) => context.problem?.retryable === false,
   },
   delays: { retryMs: ({ context }) => retryDelayMs(context.round + 1, context.settings.retry, context.rng) },
@@ -235,16 +236,17 @@ export const modelFetchChart = base.createMachine({
     roundOver: {
       always: [
         { guard: 'hopeless', target: 'discarding' },
-        { guard: 'roundsLeft', target: 'pausing' },
+        { guard: or(['offline', 'roundsLeft']), target: 'pausing' },
         { target: 'discarding' },
       ],
     },
     pausing: {
       after: {
-        retryMs: {
-          target: 'describing',
-          actions: assign({ round: ({ context }) => context.round + 1, source: 0 }),
-        },
+        retryMs: [
+          // The hub could not be asked: that is no round.
+          { guard: 'offline', target: 'describing', actions: assign({ problem: null }) },
+          { target: 'describing', actions: assign({ round: ({ context }) => context.round + 1, source: 0 }) },
+        ],
       },
     },
     publishing: {

@@ -28,6 +28,15 @@ interface Scope {
 interface Internals {
   system: { _relay(from: AnyActorRef, to: AnyActorRef, event: AnyEventObject): void };
   self: { _actorScope: { defer(fn: () => void): void } };
+  ref: { _processingStatus: number };
+}
+
+const stoppedStatus = 2;
+
+/** Whether an actor still takes events. A stopped reducer's snapshot says `active` for ever. */
+export function isAlive(ref: AnyActorRef): boolean {
+  const { _processingStatus } = ref as unknown as Internals['ref'];
+  return _processingStatus !== stoppedStatus && ref.getSnapshot().status === 'active';
 }
 
 /**
@@ -44,7 +53,7 @@ export function safeSend(scope: Scope, params: TellParams): void {
 function deliver({ system, self }: Scope, { to, event }: TellParams): void {
   const { _relay: relay } = system as unknown as Internals['system'];
   const ref = resolve({ system, self }, to);
-  if (ref !== undefined && ref.getSnapshot().status === 'active') return relay(self, ref, event);
+  if (ref !== undefined && isAlive(ref)) return relay(self, ref, event);
   const box = system.get(deadLetterBox) as AnyActorRef | undefined;
   if (box === undefined || box === ref) return;
   const letter: DeadLetterEvent = {
