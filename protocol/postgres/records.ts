@@ -99,7 +99,7 @@ function closable(methods: Omit<Records, 'close'>, db: Database): Records {
   const guarded = Object.entries(methods as Record<string, (...args: unknown[]) => Promise<unknown>>).map(
     ([name, method]) => {
       const call = (...args: unknown[]) =>
-        closing ? Promise.reject(storeClosed(db.store)) : track(method(...args));
+        closing === null ? track(method(...args)) : Promise.reject(storeClosed(db.store));
       return [name, call] as const;
     },
   );
