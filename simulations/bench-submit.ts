@@ -1,5 +1,4 @@
 import { Agent, request } from 'node:http';
-import { newTraceparent } from '#protocol/trace.ts';
 import type { BenchHost, BenchReport } from '#runtime/cli/bench.ts';
 import { systemClock } from '#runtime/env.ts';
 import { percentile } from '#runtime/percentile.ts';
@@ -27,7 +26,6 @@ export async function run(host: BenchHost): Promise<BenchReport> {
     service: 'simulation',
     payload: { durationMs: 1_000, progressSteps: 4 },
     labels: { bench: 'submit' },
-    traceparent: newTraceparent(env.rng),
   });
   return await withFleet(host, { machines: [] }, async (fleet) => {
     const target = new URL(fleet.url);

@@ -123,7 +123,7 @@ function addServers(program: Command, action: Action): void {
   action(
     program
       .command('machine')
-      .description('run a machine and link it to a hub; settings: docs/machine.md')
+      .description('run a machine and link it to a hub; settings: runtime/machine-config.ts')
       .option('--pool <name>', 'hardware pool it belongs to')
       .option('--id <id>', 'id of this machine; made from the host name when absent')
       .option('--services <names>', 'services it offers, separated by commas', list())
