@@ -85,6 +85,7 @@ function markBroker(
       const { answer } = seen;
       mark('a submit met another server', answer.kind === 'identityChanged');
       mark('a submit met a closed broker', answer.kind === 'closed');
+      mark('a reconcile started again', seen.args[0].ticket !== undefined && answer.kind !== 'ok');
       mark(
         'a submit met a tombstone',
         answer.kind === 'ok' && answer.answers.some((each) => each.kind === 'tombstoned'),

@@ -3,6 +3,7 @@ import { chaosMarks, watchMarks } from './chaos-sometimes.ts';
 import { drawFaults, type Fault } from './fault-script.ts';
 import { modelMachines } from './model-maker.ts';
 import { Violation } from './observation.ts';
+import { productionMachines } from './production-maker.ts';
 import { seededRng } from './seeded-rng.ts';
 import { Sometimes } from './sometimes.ts';
 import type { StoreFactory } from './stage.ts';
@@ -24,8 +25,12 @@ export interface ChaosOptions {
   /** Stops here without a heal: to compare the beginnings of two runs. Virtual ms. */
   stopMs?: number;
   stores?: StoreFactory;
-  makeMachine?: MachineMaker;
+  machineKind?: MachineKind;
 }
+
+/** `production`: the machine that ships, whole; `model`: its protocol without its insides, much cheaper. */
+export type MachineKind = 'production' | 'model';
+const makers: Record<MachineKind, MachineMaker> = { production: productionMachines, model: modelMachines };
 
 export interface ChaosProblem {
   message: string;
@@ -36,6 +41,7 @@ export interface ChaosProblem {
 
 export interface ChaosReport {
   seed: number;
+  machineKind: MachineKind;
   faults: readonly Fault[];
   /** SHA-256 over every step: equal for equal seeds. */
   hash: string;
@@ -59,7 +65,7 @@ const faultsPerRun = 24;
  * look at every step, both stores are audited every 20 s, and at rest they must agree to the letter.
  */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
-  const { seed, machines = 6, hubs = 2, jobs = 100, chaosMs = 300_000 } = options;
+  const { seed, machines = 6, hubs = 2, jobs = 100, chaosMs = 300_000, machineKind = 'production' } = options;
   const rng = seededRng(`chaos ${seed}`);
   const script =
     options.faults ??
@@ -76,7 +82,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     hubs,
     stores: options.stores ?? embeddedStores({ leaseTtlMs: chaosTtlMs }),
     leaseTtlMs: chaosTtlMs,
-    makeMachine: options.makeMachine ?? modelMachines,
+    makeMachine: makers[machineKind],
     onObservation: (seen) => {
       marks.observe(seen);
       driver?.observe(seen);
@@ -92,7 +98,11 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
       startMs: world.clock.now(),
       machines: world.machines.map((machine) => machine.machineId),
     });
-    for (const { atMs, submission } of planned) world.clock.setTimeout(() => world.submit(submission), atMs);
+    for (const { atMs, cancelAfterMs, submission } of planned) {
+      world.clock.setTimeout(() => world.submit(submission), atMs);
+      if (cancelAfterMs !== null)
+        world.clock.setTimeout(() => world.cancel(submission.id), atMs + cancelAfterMs);
+    }
     if (options.stopMs === undefined) ended = await play(world, { script, driver, chaosMs, jobs });
     else await playUntil(world, { script, driver, stopMs: options.stopMs });
   } catch (error) {
@@ -103,6 +113,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const { trace, steps, clock } = world;
   return {
     seed,
+    machineKind,
     faults: script,
     hash: trace.hash(),
     steps,
@@ -124,6 +135,7 @@ async function play(
   const deadlineMs = world.clock.monotonic() + endWithinMs;
   for (;;) {
     await runAudited(world, world.clock.monotonic() + auditEveryMs);
+    for (const machine of world.machines) machine.revive();
     const stored = await world.audit(false);
     const open = await world.openJobs();
     if (stored.length === options.jobs && open.length === 0) break;
@@ -172,10 +184,11 @@ export function describeProblem(report: ChaosReport): string {
   if (report.problem === null) return `seed ${report.seed} held`;
   const faults = report.faults.map((fault) => `  ${JSON.stringify(fault)}`).join('\n');
   return [
-    `seed ${report.seed} broke after ${report.steps} steps: ${report.problem.message}`,
+    `seed ${report.seed} with ${report.machineKind} machines broke after ${report.steps} steps: ${report.problem.message}`,
     `faults:\n${faults}`,
     `seen:\n${report.problem.trace}`,
-    `repeat: EMP_CHAOS_SEED=${report.seed} pnpm exec vitest run simulations/chaos.test.ts`,
+    `repeat: EMP_CHAOS_SEED=${report.seed} EMP_CHAOS_MACHINES=${report.machineKind} pnpm exec vitest run simulations/chaos.test.ts`,
+    'with EMP_CHAOS_SHRINK=1 the faults are cut down to those that it takes',
   ].join('\n');
 }
 

@@ -257,21 +257,25 @@ describe('a draining machine', () => {
     text: JSON.stringify({ v: 1, id, type, body }),
   });
   const draining = frame(1, 'beat', { report: { state: 'draining' } });
-  test('beats and completes without an offer pass, and a new process may claim', () => {
+  const claimOf = (id: number, requestId: number) => frame(id, 'claim', { requestId });
+  test('beats, completions without an offer and repeats of an open request pass, and a new process may claim', () => {
     const history = [
+      claimOf(1, 7),
       draining,
       frame(2, 'beat', { report: { state: 'draining' } }),
       frame(3, 'complete', { next: null }),
+      claimOf(4, 7),
       frame(1, 'hello', { incarnation: null }),
-      frame(2, 'claim', {}),
+      claimOf(2, 8),
     ];
     expect(judge(drainingClaimsNothing(), history)).toBeNull();
   });
-  test('a claim or a completion with an offer is a breach', () => {
-    expect(judge(drainingClaimsNothing(), [draining, frame(2, 'claim', {})])).toContain('sent claim');
-    expect(
-      judge(drainingClaimsNothing(), [draining, frame(2, 'complete', { next: { requestId: 2 } })]),
-    ).toContain('sent complete');
+  test('a new claim or a completion with a new offer is a breach', () => {
+    expect(judge(drainingClaimsNothing(), [claimOf(1, 7), draining, claimOf(2, 8)])).toContain(
+      'sent claim with the new request 8',
+    );
+    const completion = frame(2, 'complete', { next: { requestId: 2 } });
+    expect(judge(drainingClaimsNothing(), [draining, completion])).toContain('sent complete');
   });
 });
 

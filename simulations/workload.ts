@@ -5,6 +5,8 @@ import { stockInputs, stockModels } from './world-stock.ts';
 
 export interface PlannedJob {
   atMs: number;
+  /** A client changes its mind so long after it began to submit; null for most jobs. */
+  cancelAfterMs: number | null;
   submission: JobSubmissionInput & { id: string };
 }
 
@@ -110,8 +112,11 @@ export function drawJobs(
       dueMs: options.startMs + atMs,
       machines: options.machines,
     });
+    const [changesMind, soon] = [own.next() < 0.08, own.next() < 0.5];
+    const cancelAfterMs = changesMind ? own.int(0, soon ? 20 : 10_000) : null;
     jobs.push({
       atMs,
+      cancelAfterMs,
       submission: {
         service: 'simulation',
         pool: pick(own, ['fast-lane', 'standard']),

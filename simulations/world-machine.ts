@@ -111,6 +111,11 @@ export class WorldMachine {
     for (const twin of this.#twins.splice(0)) this.#end(twin, 'clean');
     this.#process.thaw();
     this.#process.skewWall(0);
+    this.revive();
+  }
+
+  /** A container whose process has ended, superseded or drained, is started again by its provider. */
+  revive(): void {
     if (this.#running?.over) {
       this.#running = null;
       this.#end(this.#process, 'clean');
