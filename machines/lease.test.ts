@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import type { LinkAnswer } from '#protocol/link.ts';
 import { VirtualClock } from '#simulations/virtual-clock.ts';
 import { ChartCoverage, chartRig, question } from './chart-rig.fixture.ts';
-import { type BeatResult, fenceInMs, type Holdings, leaseChart } from './lease.ts';
+import { type BeatResult, fenceInMs, fenceMarginMs, type Holdings, leaseChart } from './lease.ts';
 
 const coverage = new ChartCoverage(leaseChart);
 const ok = (rest: Partial<Extract<LinkAnswer<'beat'>, { kind: 'ok' }>> = {}): LinkAnswer<'beat'> => ({
@@ -184,5 +184,10 @@ describe('lease', () => {
 
   test('an answer that took longer than the lease leaves no time at all', () => {
     expect(fenceInMs({ ttlMs: 30_000, marginMs: 5_000, sentAtMs: 0, answeredAtMs: 26_000 })).toBe(0);
+  });
+
+  test('the margin never takes more than a sixth of a short lease', () => {
+    expect(fenceMarginMs(1_000, { fenceMarginMs: 5_000 })).toBe(166);
+    expect(fenceMarginMs(30_000, { fenceMarginMs: 5_000 })).toBe(5_000);
   });
 });

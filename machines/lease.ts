@@ -16,8 +16,16 @@ export interface BeatResult {
 }
 
 export interface LeaseSettings {
-  /** Stop all work this long before the hub may hand it to others, ms: time to abort what runs. */
+  /**
+   * Stop all work this long before the hub may hand it to others, ms: time to abort what runs. At most
+   * a sixth of the lease, one beat: a margin near the lease itself would fence every machine at once.
+   */
   fenceMarginMs: number;
+}
+
+/** The margin that holds for a lease of this length, ms. */
+export function fenceMarginMs(ttlMs: number, settings: LeaseSettings): number {
+  return Math.min(settings.fenceMarginMs, Math.floor(ttlMs / 6));
 }
 
 type LeaseEvent =
@@ -84,7 +92,7 @@ const acked = (context: Context, { sentAtMs, answeredAtMs }: BeatResult): LeaseE
   type: 'lease.acked',
   fenceInMs: fenceInMs({
     ttlMs: context.ttlMs,
-    marginMs: context.settings.fenceMarginMs,
+    marginMs: fenceMarginMs(context.ttlMs, context.settings),
     sentAtMs,
     answeredAtMs,
   }),
@@ -137,7 +145,7 @@ export const leaseChart = base.createMachine({
             input: ({ context }) => ({
               running: context.running,
               free: context.free,
-              deadlineMs: beatDeadlineMs(context.ttlMs, context.settings.fenceMarginMs),
+              deadlineMs: beatDeadlineMs(context.ttlMs, fenceMarginMs(context.ttlMs, context.settings)),
             }),
             onDone: [
               {
