@@ -2,7 +2,16 @@ import { z } from 'zod';
 import { ERROR_CODES } from './errors.ts';
 import { JsonObject, JsonValue } from './json.ts';
 import { Sha256 } from './model.ts';
-import { CustomerName, FileName, Incarnation, JobId, MachineId, ModelId, PoolName, ServiceName } from './names.ts';
+import {
+  CustomerName,
+  FileName,
+  Incarnation,
+  JobId,
+  MachineId,
+  ModelId,
+  PoolName,
+  ServiceName,
+} from './names.ts';
 import { Requirements } from './requirements.ts';
 import { FencingToken } from './token.ts';
 
@@ -18,7 +27,16 @@ import { FencingToken } from './token.ts';
  * - `cancelled`: by request, before any completion. Terminal until an operator requeues it.
  * - `dead`: attempts or runs used up, poison, or TTL, with the reason. Terminal until requeued.
  */
-export const JobState = z.enum(['scheduled', 'held', 'waiting', 'leased', 'succeeded', 'failed', 'cancelled', 'dead']);
+export const JobState = z.enum([
+  'scheduled',
+  'held',
+  'waiting',
+  'leased',
+  'succeeded',
+  'failed',
+  'cancelled',
+  'dead',
+]);
 export type JobState = z.infer<typeof JobState>;
 
 export const TERMINAL_STATES = ['succeeded', 'failed', 'cancelled', 'dead'] as const satisfies JobState[];
@@ -28,7 +46,16 @@ export function isTerminal(state: JobState): boolean {
 }
 
 export const JobOperation = z.enum([
-  'claim', 'complete', 'fail', 'release', 'expire', 'cancel', 'promote', 'admit', 'ttl', 'requeue',
+  'claim',
+  'complete',
+  'fail',
+  'release',
+  'expire',
+  'cancel',
+  'promote',
+  'admit',
+  'ttl',
+  'requeue',
 ]);
 export type JobOperation = z.infer<typeof JobOperation>;
 
@@ -47,9 +74,21 @@ interface Transition {
 export const JOB_TRANSITIONS: Readonly<Record<JobOperation, Transition>> = {
   claim: { from: ['waiting', 'scheduled'], to: ['leased'], by: 'recorder, for a machine' },
   complete: { from: ['leased', 'waiting', 'scheduled'], to: ['succeeded'], by: 'hub, for a machine' },
-  fail: { from: ['leased', 'waiting', 'scheduled'], to: ['waiting', 'scheduled', 'failed', 'dead', 'cancelled'], by: 'hub, for a machine' },
-  release: { from: ['leased', 'waiting', 'scheduled'], to: ['waiting', 'dead', 'cancelled'], by: 'hub, for a machine or a rebuilt lease' },
-  expire: { from: ['leased', 'waiting', 'scheduled'], to: ['waiting', 'scheduled', 'dead', 'cancelled'], by: 'sweeper' },
+  fail: {
+    from: ['leased', 'waiting', 'scheduled'],
+    to: ['waiting', 'scheduled', 'failed', 'dead', 'cancelled'],
+    by: 'hub, for a machine',
+  },
+  release: {
+    from: ['leased', 'waiting', 'scheduled'],
+    to: ['waiting', 'dead', 'cancelled'],
+    by: 'hub, for a machine or a rebuilt lease',
+  },
+  expire: {
+    from: ['leased', 'waiting', 'scheduled'],
+    to: ['waiting', 'scheduled', 'dead', 'cancelled'],
+    by: 'sweeper',
+  },
   cancel: { from: ['scheduled', 'held', 'waiting', 'leased'], to: ['cancelled'], by: 'client or operator' },
   promote: { from: ['scheduled'], to: ['waiting'], by: 'recorder, when its time has come' },
   admit: { from: ['held'], to: ['waiting', 'scheduled'], by: 'hub, when the window has room' },
@@ -68,7 +107,10 @@ export const maxRunMsDefault = 6 * 3_600_000;
 
 export const Traceparent = z
   .string()
-  .regex(/^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/, 'traceparent has the W3C form 00-<32 hex>-<16 hex>-<2 hex>');
+  .regex(
+    /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/,
+    'traceparent has the W3C form 00-<32 hex>-<16 hex>-<2 hex>',
+  );
 
 /** An input file, uploaded before: `object` is the key that the upload answered. */
 export const InputRef = z.strictObject({ name: FileName, object: z.string().min(1).max(512) });
@@ -90,14 +132,25 @@ export const JobSubmission = z.strictObject({
   /** Client's own estimate of the run time, ms. */
   expectedMs: z.int().min(1).max(86_400_000).optional(),
   /** A run that takes longer is ended by the sweeper, ms. */
-  maxRunMs: z.int().min(1_000).max(7 * 86_400_000).default(maxRunMsDefault),
+  maxRunMs: z
+    .int()
+    .min(1_000)
+    .max(7 * 86_400_000)
+    .default(maxRunMsDefault),
   /** Counted tries: failures and expiries, not releases. */
   maxAttempts: z.int().min(1).max(20).default(3),
   /** Not before this time, RFC 3339 with offset. */
   notBefore: z.iso.datetime({ offset: true }).optional(),
   /** Dead if not claimed this long after submission, ms. */
-  ttlMs: z.int().min(1_000).max(30 * 86_400_000).optional(),
-  labels: z.record(z.string().min(1).max(64), z.string().max(256)).refine((labels) => Object.keys(labels).length <= 16, 'at most 16 labels').default({}),
+  ttlMs: z
+    .int()
+    .min(1_000)
+    .max(30 * 86_400_000)
+    .optional(),
+  labels: z
+    .record(z.string().min(1).max(64), z.string().max(256))
+    .refine((labels) => Object.keys(labels).length <= 16, 'at most 16 labels')
+    .default({}),
   traceparent: Traceparent.optional(),
 });
 export type JobSubmission = z.infer<typeof JobSubmission>;

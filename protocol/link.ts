@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { JobError, JobOutput, InputRef, outputsLimit } from './job.ts';
+import { InputRef, JobError, JobOutput, outputsLimit } from './job.ts';
 import { JsonObject, JsonValue } from './json.ts';
 import { ModelManifest, Residency, Sha256 } from './model.ts';
 import { FileName, Incarnation, JobId, MachineId, ModelId, ServiceName } from './names.ts';
@@ -99,7 +99,12 @@ export const LINK_REQUESTS = {
       report: MachineReport,
     }),
     answer: z.discriminatedUnion('kind', [
-      z.strictObject({ kind: z.literal('ok'), drop: z.array(JobId), cancel: z.array(JobId), work: z.boolean() }),
+      z.strictObject({
+        kind: z.literal('ok'),
+        drop: z.array(JobId),
+        cancel: z.array(JobId),
+        work: z.boolean(),
+      }),
       z.strictObject({ kind: z.literal('lapsed') }),
       z.strictObject({ kind: z.literal('superseded') }),
     ]),
@@ -140,7 +145,17 @@ export const LINK_REQUESTS = {
         what: z.literal('results'),
         jobId: JobId,
         token: FencingToken,
-        files: z.array(z.strictObject({ name: FileName, bytes: z.int().min(0), sha256: Sha256, mime: z.string().max(128) })).min(1).max(outputsLimit),
+        files: z
+          .array(
+            z.strictObject({
+              name: FileName,
+              bytes: z.int().min(0),
+              sha256: Sha256,
+              mime: z.string().max(128),
+            }),
+          )
+          .min(1)
+          .max(outputsLimit),
       }),
       z.strictObject({ what: z.literal('model'), modelId: ModelId }),
     ]),
@@ -148,13 +163,25 @@ export const LINK_REQUESTS = {
       z.strictObject({
         kind: z.literal('signed'),
         /** In the order asked; for a model one entry per file, with every source in order of preference. */
-        files: z.array(z.strictObject({ name: FileName, object: z.string(), urls: z.array(z.string().max(4_096)).min(1), bytes: z.int().min(0).nullable(), sha256: Sha256.nullable(), mime: z.string() })),
+        files: z.array(
+          z.strictObject({
+            name: FileName,
+            object: z.string(),
+            urls: z.array(z.string().max(4_096)).min(1),
+            bytes: z.int().min(0).nullable(),
+            sha256: Sha256.nullable(),
+            mime: z.string(),
+          }),
+        ),
         manifest: ModelManifest.nullable(),
       }),
       z.strictObject({ kind: z.literal('refused'), error: JobError }),
     ]),
   },
-  leave: { body: z.strictObject({ reason: z.string().max(200) }), answer: z.strictObject({ kind: z.literal('ok') }) },
+  leave: {
+    body: z.strictObject({ reason: z.string().max(200) }),
+    answer: z.strictObject({ kind: z.literal('ok') }),
+  },
 } as const;
 export type LinkRequestType = keyof typeof LINK_REQUESTS;
 export type LinkBody<T extends LinkRequestType> = z.infer<(typeof LINK_REQUESTS)[T]['body']>;
@@ -163,13 +190,33 @@ export type LinkAnswer<T extends LinkRequestType> = z.infer<(typeof LINK_REQUEST
 /** One-way frames of a machine: droppable, state-based, coalesced by the sender. */
 export const MACHINE_NOTICES = {
   progress: z.strictObject({
-    items: z.array(z.strictObject({ jobId: JobId, token: FencingToken, fraction: z.number().min(0).max(1), message: z.string().max(500).nullable() })).min(1).max(256),
+    items: z
+      .array(
+        z.strictObject({
+          jobId: JobId,
+          token: FencingToken,
+          fraction: z.number().min(0).max(1),
+          message: z.string().max(500).nullable(),
+        }),
+      )
+      .min(1)
+      .max(256),
   }),
-  preview: z.strictObject({ jobId: JobId, token: FencingToken, mime: z.string().max(64), base64: z.base64().max(Math.ceil(previewLimitBytes / 3) * 4) }),
+  preview: z.strictObject({
+    jobId: JobId,
+    token: FencingToken,
+    mime: z.string().max(64),
+    base64: z.base64().max(Math.ceil(previewLimitBytes / 3) * 4),
+  }),
   /** Residency entries changed since the last notice; all of them after a (re)connect. */
   residency: z.strictObject({ full: z.boolean(), entries: z.array(Residency).max(500) }),
   /** A fact worth keeping: an actor failed or restarted, dead letters, degraded, … */
-  incident: z.strictObject({ kind: z.string().max(64), path: z.string().max(256), detail: z.string().max(2_000), jobId: JobId.nullable() }),
+  incident: z.strictObject({
+    kind: z.string().max(64),
+    path: z.string().max(256),
+    detail: z.string().max(2_000),
+    jobId: JobId.nullable(),
+  }),
 } as const;
 export type MachineNoticeType = keyof typeof MACHINE_NOTICES;
 export type MachineNotice<T extends MachineNoticeType> = z.infer<(typeof MACHINE_NOTICES)[T]>;
@@ -191,7 +238,12 @@ export type HubNoticeType = keyof typeof HUB_NOTICES;
 export type HubNotice<T extends HubNoticeType> = z.infer<(typeof HUB_NOTICES)[T]>;
 
 const Envelope = z.union([
-  z.strictObject({ v: z.literal(linkVersion), id: z.int().min(1), type: z.string().max(32), body: JsonObject }),
+  z.strictObject({
+    v: z.literal(linkVersion),
+    id: z.int().min(1),
+    type: z.string().max(32),
+    body: JsonObject,
+  }),
   z.strictObject({ v: z.literal(linkVersion), re: z.int().min(1), body: JsonObject }),
   z.strictObject({ v: z.literal(linkVersion), re: z.int().min(1), error: JobError }),
   z.strictObject({ v: z.literal(linkVersion), type: z.string().max(32), body: JsonObject }),
@@ -202,7 +254,11 @@ export type DecodedFrame = { kind: 'ok'; frame: Envelope } | { kind: 'invalid'; 
 
 /** Checks size, JSON, version and shape of a frame; bodies are checked by their type afterwards. */
 export function decodeFrame(text: string): DecodedFrame {
-  if (text.length > frameLimitBytes) return { kind: 'invalid', detail: `frame of ${text.length} characters is over the limit of ${frameLimitBytes}` };
+  if (text.length > frameLimitBytes)
+    return {
+      kind: 'invalid',
+      detail: `frame of ${text.length} characters is over the limit of ${frameLimitBytes}`,
+    };
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -210,5 +266,7 @@ export function decodeFrame(text: string): DecodedFrame {
     return { kind: 'invalid', detail: `frame is not JSON: ${(error as Error).message}` };
   }
   const parsed = Envelope.safeParse(json);
-  return parsed.success ? { kind: 'ok', frame: parsed.data } : { kind: 'invalid', detail: z.prettifyError(parsed.error) };
+  return parsed.success
+    ? { kind: 'ok', frame: parsed.data }
+    : { kind: 'invalid', detail: z.prettifyError(parsed.error) };
 }

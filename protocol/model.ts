@@ -8,7 +8,10 @@ export const ModelFile = z.strictObject({
   bytes: z.int().min(1).max(1_099_511_627_776),
   sha256: Sha256,
   /** Where else the file can be had, tried in order after the object store. */
-  sources: z.array(z.url({ protocol: /^https?$/ }).max(2_048)).max(8).default([]),
+  sources: z
+    .array(z.url({ protocol: /^https?$/ }).max(2_048))
+    .max(8)
+    .default([]),
 });
 export type ModelFile = z.infer<typeof ModelFile>;
 

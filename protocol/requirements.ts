@@ -62,7 +62,9 @@ export function canonicalGroup(group: Group): Group {
   const all = unique(tags);
   const none = unique(withoutTags);
   const requirements = Object.fromEntries(
-    Object.entries({ ...rest, tags: all, withoutTags: none }).filter(([, value]) => value !== undefined && value !== 0),
+    Object.entries({ ...rest, tags: all, withoutTags: none }).filter(
+      ([, value]) => value !== undefined && value !== 0,
+    ),
   ) as Requirements;
   return { service: group.service, pool: group.pool, requirements };
 }

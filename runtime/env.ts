@@ -14,7 +14,10 @@ interface SystemTimer {
 
 function startTimer(timer: SystemTimer, fn: () => void, delayMs: number): void {
   const stepMs = Math.min(Math.max(0, delayMs), timerLimitMs);
-  timer.handle = setTimeout(() => (stepMs < delayMs ? startTimer(timer, fn, delayMs - stepMs) : fn()), stepMs);
+  timer.handle = setTimeout(
+    () => (stepMs < delayMs ? startTimer(timer, fn, delayMs - stepMs) : fn()),
+    stepMs,
+  );
 }
 
 export const systemClock: Clock = {

@@ -5,7 +5,11 @@ import type { JsonObject } from '#protocol/json.ts';
 /** One JSON line per event on stderr: stdout belongs to the command's own output. */
 export function processLog(options: { level: LogLevel | 'silent'; fields: JsonObject }): Log {
   const logger = pino(
-    { level: options.level, base: options.fields, redact: { paths: ['token', '*.token', '*.authorization'], censor: '[redacted]' } },
+    {
+      level: options.level,
+      base: options.fields,
+      redact: { paths: ['token', '*.token', '*.authorization'], censor: '[redacted]' },
+    },
     pino.destination({ fd: 2, sync: true }),
   );
   return wrap(logger);
