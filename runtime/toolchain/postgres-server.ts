@@ -17,6 +17,8 @@ export interface PostgresServer {
   database(template?: string): Promise<string>;
   /** One statement as the superuser. */
   query(text: string, database?: string): Promise<Record<string, unknown>[]>;
+  /** What the server has logged so far, of the last MiB. */
+  log(): string;
   /** Ends the process: SIGINT = fast shutdown, SIGQUIT = at once, as in a crash. */
   stop(signal?: 'SIGINT' | 'SIGQUIT'): Promise<void>;
   /** On the same data and port. */
@@ -81,6 +83,23 @@ export interface PostgresServerOptions {
   /** Whether commits wait for the disk. Tests of behaviour do without, benches do not. */
   durable?: boolean;
   settings?: Record<string, string>;
+  /** Size of a file system in memory, e.g. `32m`, mounted for this server alone at `folder`/small. */
+  smallDisk?: string;
+}
+
+/** Arguments of unshare(1) that give a command mounts of its own, and its user the right to make them. */
+function ownMounts(user = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }): string[] {
+  return ['--user', `--map-user=${user.uid}`, `--map-group=${user.gid}`, '--keep-caps', '--mount'];
+}
+
+/** Why `smallDisk` cannot be had here; null where it can: some hosts forbid user namespaces. */
+export function missingSmallDisk(): string | null {
+  const probe = spawnSync(
+    'unshare',
+    [...ownMounts(serverUser()), 'mount', '-t', 'tmpfs', 'tmpfs', tmpdir()],
+    serverUser() ?? {},
+  );
+  return probe.status === 0 ? null : 'this host lets nobody mount a file system of their own';
 }
 
 /** Throws where there is no PostgreSQL or it does not start, with what it said. */
@@ -109,7 +128,7 @@ export async function startPostgres(options: PostgresServerOptions = {}): Promis
     ...(options.durable ? {} : { fsync: 'off', full_page_writes: 'off' }),
     ...options.settings,
   };
-  const server = new ServerProcess({ bin, data, folder, port, user, settings });
+  const server = new ServerProcess({ bin, data, folder, port, user, settings, smallDisk: options.smallDisk });
   await server.start();
   return server;
 }
@@ -121,6 +140,16 @@ interface ProcessOptions {
   port: number;
   user: { uid: number; gid: number } | undefined;
   settings: Record<string, string>;
+  smallDisk: string | undefined;
+}
+
+/** The program itself, or one that mounts the small disk and then becomes it. */
+function commandOf({ bin, folder, user, smallDisk }: ProcessOptions): [string, ...string[]] {
+  const program = join(bin, 'postgres');
+  if (smallDisk === undefined) return [program];
+  const small = join(folder, 'small');
+  const mount = `mkdir -p "$0" && mount -t tmpfs -o size=${smallDisk},mode=700 tmpfs "$0" && exec "$@"`;
+  return ['unshare', ...ownMounts(user), 'sh', '-c', mount, small, program];
 }
 
 class ServerProcess implements PostgresServer {
@@ -129,6 +158,7 @@ class ServerProcess implements PostgresServer {
   readonly #options: ProcessOptions;
   #child: ChildProcess | null = null;
   #made = 0;
+  #said = '';
   readonly #killWithUs = () => this.#child?.kill('SIGQUIT');
 
   constructor(options: ProcessOptions) {
@@ -144,6 +174,10 @@ class ServerProcess implements PostgresServer {
 
   url(database: string): string {
     return `postgresql://postgres@127.0.0.1:${this.port}/${database}`;
+  }
+
+  log(): string {
+    return this.#said;
   }
 
   async database(template = 'template1'): Promise<string> {
@@ -164,21 +198,21 @@ class ServerProcess implements PostgresServer {
   }
 
   async start(): Promise<void> {
-    const { bin, data, folder, user, settings } = this.#options;
+    const { data, folder, user, settings } = this.#options;
+    const [command, ...before] = commandOf(this.#options);
     const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-    const child = spawn(join(bin, 'postgres'), ['-D', data, ...args], {
+    const child = spawn(command, [...before, '-D', data, ...args], {
       cwd: folder,
       stdio: ['ignore', 'ignore', 'pipe'],
       ...user,
     });
     this.#child = child;
-    let said = '';
     await new Promise<void>((resolve, reject) => {
       child.once('error', reject);
-      child.once('exit', () => reject(new Error(`PostgreSQL did not start: ${said.slice(-4_000)}`)));
+      child.once('exit', () => reject(new Error(`PostgreSQL did not start: ${this.#said.slice(-4_000)}`)));
       child.stderr.on('data', (chunk: Buffer) => {
-        said = (said + chunk.toString()).slice(-16_000);
-        if (said.includes('ready to accept connections')) resolve();
+        this.#said = (this.#said + chunk.toString()).slice(-1_048_576);
+        if (chunk.includes('ready to accept connections')) resolve();
       });
     });
   }
