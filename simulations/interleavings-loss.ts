@@ -74,24 +74,34 @@ export const lossInterleavings: readonly Interleaving[] = [
     async run(stage) {
       const { h1, h2, clock } = stage;
       const m1 = await stage.machine('m1', h1);
+      const m2 = await stage.machine('m2', h1);
       await h1.submit('a');
-      await m1.claim(h1.core);
+      await h1.submit('b');
+      const machines = [m1, m2];
+      for (const machine of machines) assert.equal((await machine.claim(h1.core)).kind, 'leased');
       await h1.record();
       await clock.advanceBy(29_000);
       const mark = await stage.stores.mark();
-      await m1.beat(h1.core);
+      for (const machine of machines) await machine.beat(h1.core);
       await stage.rollback(mark);
-      // By what the server still knows the lease ends now; by what was acknowledged it lives on.
+      // By what the server still knows both leases end now; by what was acknowledged they live on.
       await clock.advanceBy(2_000);
       await h2.sweep();
-      assert.deepEqual((await m1.beat(h1.core)).kind, 'ok');
+      // One machine beats while the server is closed, the other only after it was opened again.
+      assert.equal((await m1.beat(h1.core)).kind, 'ok');
       await h2.reconcile();
       await h2.sweep();
+      assert.equal((await m2.beat(h1.core)).kind, 'ok');
       await clock.advanceBy(20_000);
       await h2.sweep();
-      assert.equal(await m1.complete(h1.core, 'a'), 'committed');
-      const { attempts, runs } = await stage.job('a');
-      assert.deepEqual({ attempts, runs }, { attempts: 0, runs: 1 });
+      for (const machine of machines) {
+        for (const jobId of machine.held.keys())
+          assert.equal(await machine.complete(h1.core, jobId), 'committed');
+      }
+      for (const jobId of ['a', 'b']) {
+        const { attempts, runs } = await stage.job(jobId);
+        assert.deepEqual({ attempts, runs }, { attempts: 0, runs: 1 });
+      }
     },
   },
   {
