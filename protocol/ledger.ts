@@ -70,10 +70,13 @@ export type RunRow = Omit<JobRun, 'jobId'> & {
   adoptedCopied: boolean;
 };
 
+export type MutableColumn = Exclude<keyof JobRow, 'id' | 'maxAttempts'>;
+
 export interface JobLedger {
   readonly row: JobRow;
   readonly runs: Map<FencingToken, RunRow>;
-  rowChanged: boolean;
+  /** Columns of the row whose value is another than the one that was read. */
+  readonly changedColumns: Set<MutableColumn>;
   /** Tokens of the runs that are new or changed. */
   readonly changedRuns: Set<FencingToken>;
   /** To be stored; null where this commit brings none. */
@@ -88,7 +91,7 @@ export function openLedger(row: JobRow, runs: RunRow[], entries: Entries): JobLe
   return {
     row,
     runs: new Map(runs.map((run) => [run.token, run])),
-    rowChanged: false,
+    changedColumns: new Set(),
     changedRuns: new Set(),
     result: null,
     entries,
@@ -99,9 +102,10 @@ export function guardOf(row: JobRow): GuardRow {
   return { ...row, cancelRequested: row.cancelRequestedAtMs !== null };
 }
 
-export function updateRow(ledger: JobLedger, patch: Partial<Omit<JobRow, 'id' | 'maxAttempts'>>): void {
+export function updateRow(ledger: JobLedger, patch: Partial<Pick<JobRow, MutableColumn>>): void {
+  for (const column of Object.keys(patch) as MutableColumn[])
+    if (patch[column] !== ledger.row[column]) ledger.changedColumns.add(column);
   Object.assign(ledger.row, patch);
-  ledger.rowChanged = true;
 }
 
 export function recordChange(entries: Entries, change: Change): void {

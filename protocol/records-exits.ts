@@ -33,8 +33,7 @@ export function completeRun(ledger: JobLedger, completion: Completion): Complete
   const end = { token, outcome: 'succeeded', counted: false, error: null, nowMs } as const;
   // Too late to matter: only the run's own row is closed.
   if (isTerminal(state)) {
-    const same =
-      state === 'succeeded' && row.token === token && ledger.runs.get(token)?.outcome === 'succeeded';
+    const same = state === 'succeeded' && ledger.runs.get(token)?.outcome === 'succeeded';
     closeRun(ledger, { ...end, outcome: 'released' });
     return { kind: 'terminal', state, fenceFloor, same };
   }
@@ -55,7 +54,6 @@ export function completeRun(ledger: JobLedger, completion: Completion): Complete
     reason: null,
     startedAtMs,
     finishedAtMs: nowMs,
-    brokeredAtMs: row.brokeredAtMs ?? nowMs,
   });
   ledger.result = result;
   const actor = machineKey(holder);

@@ -199,7 +199,7 @@ export async function writeJobs(
   { changes, facts }: Entries,
 ): Promise<void> {
   const all = [...held.values()];
-  const rows = all.filter(({ ledger }) => ledger.rowChanged).map(jobColumns);
+  const rows = all.filter(({ ledger }) => ledger.changedColumns.size > 0).map(jobColumns);
   const runs = all.flatMap(runColumns);
   const results = all.flatMap(({ ordinal, ledger }) =>
     ledger.result ? [{ job: ordinal, document: JSON.stringify(ledger.result) }] : [],

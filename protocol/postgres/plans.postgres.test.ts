@@ -77,6 +77,11 @@ test.each<[string, string | RegExp, Use]>([
   ['the list of two states', 'jobs_by_state', filter({ state: ['waiting', 'leased'] })],
   ['the list of a service', 'jobs_by_service', filter({ service: 's7' })],
   ['the list of a customer', 'jobs_by_customer', filter({ customer: 'c7' })],
+  [
+    'the list of a customer in a state',
+    'jobs_by_customer_state',
+    filter({ customer: 'c7', state: ['waiting', 'dead'] }),
+  ],
   ['the list of a pool', 'jobs_by_pool', filter({ pool: 'p7' })],
   ['the list of a machine', 'jobs_by_machine', filter({ machineId: 'm7' })],
   ['the list of a label', 'job_labels_pkey', filter({ label: { key: 'k', value: 'v7' } })],

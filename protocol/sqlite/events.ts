@@ -1,9 +1,8 @@
-import { EmpError } from '#protocol/errors.ts';
-import { EVENT_DATA, EventType, eventDataLimitBytes } from '#protocol/events.ts';
 import { checkLimit } from '#protocol/page-cursor.ts';
 import type { RecordedEvent, Records } from '#protocol/records.ts';
+import { checkedEventData } from '#protocol/records-checks.ts';
 import type { Database, Row } from './database.ts';
-import { leaseStands } from './singletons.ts';
+import { leaseHolds } from './singletons.ts';
 
 /** The facts in commit order. Readers see up to the recorder's mark, so that no one can see a gap. */
 
@@ -20,28 +19,6 @@ function toEvent(row: Row): RecordedEvent {
 
 function markOf(db: Database): number {
   return Number(db.get("SELECT value FROM event_marks WHERE name = 'seq'")?.value ?? 0);
-}
-
-function refuse(pointer: string, detail: string): never {
-  throw new EmpError('VALIDATION_FAILED', {
-    detail: `${pointer.slice(1)}: ${detail}`,
-    errors: [{ pointer, detail }],
-  });
-}
-
-/** JSON of the event's data in the form that events.ts says. */
-function checkedData({ type, data }: Omit<RecordedEvent, 'seq'>): string {
-  const known = EventType.safeParse(type);
-  if (!known.success) return refuse('/type', `${type} is not an event of protocol/events.ts`);
-  const parsed = EVENT_DATA[known.data].safeParse(data);
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    return refuse(`/data/${issue?.path.join('/') ?? ''}`, issue?.message ?? 'has another form');
-  }
-  const text = JSON.stringify(parsed.data);
-  if (Buffer.byteLength(text) > eventDataLimitBytes)
-    return refuse('/data', `has at most ${eventDataLimitBytes} bytes as JSON`);
-  return text;
 }
 
 type Listed = Parameters<Records['listEvents']>[0];
@@ -87,7 +64,7 @@ export function eventMethods(
   return {
     assignSeq: ({ limit, lease }) =>
       db.write((): Assigned => {
-        if (!leaseStands(db, lease, nowMs())) return { kind: 'staleSingleton' };
+        if (!leaseHolds(db, lease, nowMs())) return { kind: 'staleSingleton' };
         const before = markOf(db);
         const newest = Number(db.get('SELECT max(id) AS id FROM events')?.id ?? 0);
         const highestSeq = Math.max(before, Math.min(newest, before + limit));
@@ -98,7 +75,7 @@ export function eventMethods(
     appendEvent: (event) =>
       db.write(() => {
         const insert = 'INSERT INTO events (type, job_id, machine_id, data, at_ms) VALUES (?, ?, ?, ?, ?)';
-        db.run(insert, event.type, event.jobId, event.machineId, checkedData(event), event.atMs);
+        db.run(insert, event.type, event.jobId, event.machineId, checkedEventData(event), event.atMs);
       }),
 
     listEvents: (options) => db.read(() => listEvents(db, options)),

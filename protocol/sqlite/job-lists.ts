@@ -3,6 +3,7 @@ import { checkLimit, decodeCursor, encodeCursor, type PageCursor } from '#protoc
 import type { JobFilter, Records } from '#protocol/records.ts';
 import type { Database, Row } from './database.ts';
 import { readJob, selectJobs, selectJobsBy, toJob } from './job-rows.ts';
+import { toRunRow } from './ledger.ts';
 
 /** How jobs are read: one, a page, counts, the timeline, and the lists of rebuild and reconcile. */
 
@@ -109,7 +110,7 @@ function countJobs(db: Database, filter: JobFilter): Record<JobState, number> {
 
 const selectTransitions = `SELECT from_state, to_state, operation, actor, reason, CAST(token AS TEXT) AS token, at_ms FROM transitions
   WHERE job = (SELECT ordinal FROM jobs WHERE id = ?) ORDER BY id`;
-const selectRuns = `SELECT run, CAST(token AS TEXT) AS token, machine_id, incarnation, started_at_ms, ended_at_ms, outcome, counted, error FROM runs
+const selectRuns = `SELECT run, CAST(token AS TEXT) AS token, machine_id, incarnation, started_at_ms, ended_at_ms, outcome, counted, error, leased_copied, adopted_copied FROM runs
   WHERE job = (SELECT ordinal FROM jobs WHERE id = ?) ORDER BY run`;
 
 function toTransition(jobId: string, row: Row): JobTransition {
@@ -126,18 +127,8 @@ function toTransition(jobId: string, row: Row): JobTransition {
 }
 
 function toRun(jobId: string, row: Row): JobRun {
-  return {
-    jobId,
-    run: row.run,
-    token: row.token,
-    machineId: row.machine_id,
-    incarnation: row.incarnation,
-    startedAtMs: row.started_at_ms,
-    endedAtMs: row.ended_at_ms,
-    outcome: row.outcome,
-    counted: row.counted === 1,
-    error: row.error === null ? null : JSON.parse(String(row.error)),
-  } as JobRun;
+  const { leasedCopied: _, adoptedCopied: __, ...run } = toRunRow(row);
+  return { jobId, ...run };
 }
 
 const openJobs = `${selectJobsBy('jobs_open')} WHERE j.state IN ('scheduled', 'held', 'waiting', 'leased') AND j.id > ? ORDER BY j.id LIMIT ?`;

@@ -1,12 +1,9 @@
-import type { GuardRow } from '#protocol/exit.ts';
-import type { Job, JobError, JobResult, JobState } from '#protocol/job.ts';
+import type { Job, JobError, JobResult } from '#protocol/job.ts';
 import type { JobId } from '#protocol/names.ts';
+import type { RequestDocument } from '#protocol/records-submits.ts';
 import type { Database, Row } from './database.ts';
 
 /** Between rows and documents. Tokens leave as text: 16 digits may exceed what a double holds. */
-
-/** Kept beside the job's row as one JSON document. */
-type RequestDocument = Pick<Job, 'payload' | 'inputs' | 'requirements' | 'labels' | 'models' | 'traceparent'>;
 
 const columns = [
   'ordinal',
@@ -84,48 +81,6 @@ export function toJob(row: Row): Job {
     reason: row.reason,
     result: parse(row.result ?? null) as JobResult | null,
   } as Job;
-}
-
-export function requestDocument(job: RequestDocument): string {
-  const { payload, inputs, requirements, labels, models, traceparent } = job;
-  return JSON.stringify({ payload, inputs, requirements, labels, models, traceparent });
-}
-
-/** What a commit needs to know of a job before it decides. */
-export interface Guard extends GuardRow {
-  ordinal: number;
-  jobId: JobId;
-  machineId: string | null;
-  incarnation: number | null;
-  notBeforeMs: number | null;
-  startedAtMs: number | null;
-  progress: number;
-}
-
-const selectGuard = `SELECT ordinal, id, state, CAST(fence_floor AS TEXT) AS fence_floor, CAST(token AS TEXT) AS token, attempts,
-  max_attempts, runs, runs_at_requeue, cancel_requested_at_ms, machine_id, incarnation, not_before_ms, started_at_ms, progress
-  FROM jobs WHERE id = ?`;
-
-export function readGuard(db: Database, jobId: JobId): Guard | null {
-  const row = db.get(selectGuard, jobId);
-  if (!row) return null;
-  return {
-    ordinal: Number(row.ordinal),
-    jobId,
-    state: row.state as JobState,
-    fenceFloor: String(row.fence_floor),
-    token: row.token === null ? null : String(row.token),
-    attempts: Number(row.attempts),
-    maxAttempts: Number(row.max_attempts),
-    runs: Number(row.runs),
-    runsAtRequeue: Number(row.runs_at_requeue),
-    cancelRequested: row.cancel_requested_at_ms !== null,
-    machineId: row.machine_id as string | null,
-    incarnation: row.incarnation as number | null,
-    notBeforeMs: row.not_before_ms as number | null,
-    startedAtMs: row.started_at_ms as number | null,
-    progress: Number(row.progress),
-  };
 }
 
 export function readJob(db: Database, jobId: JobId): Job | null {

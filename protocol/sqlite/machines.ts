@@ -1,12 +1,16 @@
-import { EmpError } from '#protocol/errors.ts';
+import { newEntries } from '#protocol/ledger.ts';
 import type { MachineRow, Records } from '#protocol/records.ts';
+import { checkedReport } from '#protocol/records-checks.ts';
+import {
+  flaggedMachine,
+  recordEnrolment,
+  reportedMachine,
+  resumedMachine,
+} from '#protocol/records-machines.ts';
 import type { Database, Row } from './database.ts';
-import { recordFact } from './ledger.ts';
+import { writeEntries } from './ledger.ts';
 
 /** Machines, their incarnations and classes. Every change of a machine's state leaves its event. */
-
-/** Largest report, bytes as JSON. */
-const reportLimitBytes = 65_536;
 
 const selectMachines =
   'SELECT machine_id, incarnation, class_id, machine_class, state, cordoned, draining, joined_at_ms, last_seen_at_ms, hub_id, report FROM machines';
@@ -32,10 +36,13 @@ function readMachine(db: Database, machineId: string): MachineRow | null {
   return row ? toMachine(row) : null;
 }
 
-function presentMachine(db: Database, machineId: string): MachineRow {
-  const row = readMachine(db, machineId);
-  if (!row) throw new Error(`machine ${machineId} has no row after its commit`);
-  return row;
+const update =
+  'UPDATE machines SET state = ?, cordoned = ?, draining = ?, last_seen_at_ms = ?, hub_id = ?, report = ? WHERE machine_id = ?';
+
+function writeMachine(db: Database, row: MachineRow): void {
+  const { machineId, state, cordoned, draining, lastSeenAtMs, hubId, report } = row;
+  const text = JSON.stringify(report);
+  db.run(update, state, Number(cordoned), Number(draining), lastSeenAtMs, hubId, text, machineId);
 }
 
 /** A new process: cordoned stays (an operator's word about the machine), draining was the old one's. */
@@ -46,92 +53,51 @@ const enrol = `INSERT INTO machines (machine_id, incarnation, class_id, machine_
 const seeClass = `INSERT INTO machine_classes (class_id, machine_class, seen_at_ms) VALUES (?, ?, ?)
   ON CONFLICT (class_id) DO UPDATE SET seen_at_ms = max(seen_at_ms, excluded.seen_at_ms)`;
 
-function enrolMachine(
-  db: Database,
-  { machineId, classId, machineClass, hubId, nowMs }: Parameters<Records['enrolMachine']>[0],
-): MachineRow {
+function enrolMachine(db: Database, options: Parameters<Records['enrolMachine']>[0]): MachineRow {
+  const { machineId, classId, machineClass, hubId, nowMs } = options;
   const text = JSON.stringify(machineClass);
   db.run(enrol, machineId, classId, text, nowMs, nowMs, hubId);
   db.run(seeClass, classId, text, nowMs);
-  const row = presentMachine(db, machineId);
-  const data = { incarnation: row.incarnation, classId, pool: machineClass.pool, hubId };
-  recordFact(db, { type: 'machine.joined', jobId: null, machineId, data, atMs: nowMs });
+  const row = readMachine(db, machineId);
+  if (!row) throw new Error(`machine ${machineId} has no row after its enrolment`);
+  const entries = newEntries();
+  recordEnrolment(entries, row, options);
+  writeEntries(db, null, entries);
   return row;
 }
 
-function recordState(
-  db: Database,
-  row: MachineRow,
-  state: MachineRow['state'],
-  hubId: string | null,
-  atMs: number,
-): void {
-  const { machineId, incarnation } = row;
-  const fact = { jobId: null, machineId, atMs };
-  if (state === 'joined') recordFact(db, { ...fact, type: 'machine.resumed', data: { incarnation, hubId } });
-  else
-    recordFact(db, {
-      ...fact,
-      type: state === 'lost' ? 'machine.lost' : 'machine.left',
-      data: { incarnation },
-    });
+function resumeMachine(db: Database, options: Parameters<Records['resumeMachine']>[0]): MachineRow | null {
+  const entries = newEntries();
+  const row = resumedMachine(entries, readMachine(db, options.machineId), options);
+  if (!row) return null;
+  writeMachine(db, row);
+  db.run(seeClass, row.classId, JSON.stringify(row.machineClass), options.nowMs);
+  writeEntries(db, null, entries);
+  return row;
 }
-
-const resume = `UPDATE machines SET state = 'joined', hub_id = ?, last_seen_at_ms = max(last_seen_at_ms, ?) WHERE machine_id = ?`;
-
-/** An incarnation that said LEAVE has ended: its process must enrol again. */
-function resumeMachine(
-  db: Database,
-  { machineId, incarnation, hubId, nowMs }: Parameters<Records['resumeMachine']>[0],
-): MachineRow | null {
-  const row = readMachine(db, machineId);
-  if (!row || row.incarnation !== incarnation || row.state === 'left') return null;
-  db.run(resume, hubId, nowMs, machineId);
-  db.run(seeClass, row.classId, JSON.stringify(row.machineClass), nowMs);
-  if (row.state !== 'joined') recordState(db, row, 'joined', hubId, nowMs);
-  return presentMachine(db, machineId);
-}
-
-/** Silence is not seeing: `lost` leaves the time at which the machine was last seen. */
-const report = `UPDATE machines SET state = ?, report = ?, last_seen_at_ms = CASE ? WHEN 'lost' THEN last_seen_at_ms ELSE max(last_seen_at_ms, ?) END
-  WHERE machine_id = ?`;
 
 function reportMachine(db: Database, options: Parameters<Records['reportMachine']>[0]): void {
-  const text = JSON.stringify(options.report);
-  if (Buffer.byteLength(text) > reportLimitBytes) {
-    const detail = `report has at most ${reportLimitBytes} bytes as JSON`;
-    throw new EmpError('VALIDATION_FAILED', { detail, errors: [{ pointer: '/report', detail }] });
-  }
-  const row = readMachine(db, options.machineId);
-  // An older incarnation has no say; one that left stays so.
-  if (!row || row.incarnation !== options.incarnation || row.state === 'left') return;
-  db.run(report, options.state, text, options.state, options.nowMs, options.machineId);
-  if (row.state !== options.state) recordState(db, row, options.state, row.hubId, options.nowMs);
+  checkedReport(options.report);
+  const entries = newEntries();
+  const row = reportedMachine(entries, readMachine(db, options.machineId), options);
+  if (!row) return;
+  writeMachine(db, row);
+  writeEntries(db, null, entries);
 }
 
 function setFlags(
   db: Database,
-  { machineId, cordoned, draining }: Parameters<Records['setMachineFlags']>[0],
+  options: Parameters<Records['setMachineFlags']>[0],
   atMs: number,
 ): MachineRow | null {
-  const row = readMachine(db, machineId);
+  const row = readMachine(db, options.machineId);
   if (!row) return null;
-  const flags = { cordoned: cordoned ?? row.cordoned, draining: draining ?? row.draining };
-  if (flags.cordoned === row.cordoned && flags.draining === row.draining) return row;
-  db.run(
-    'UPDATE machines SET cordoned = ?, draining = ? WHERE machine_id = ?',
-    Number(flags.cordoned),
-    Number(flags.draining),
-    machineId,
-  );
-  recordFact(db, {
-    type: 'machine.flagged',
-    jobId: null,
-    machineId,
-    data: { incarnation: row.incarnation, ...flags },
-    atMs,
-  });
-  return { ...row, ...flags };
+  const entries = newEntries();
+  const next = flaggedMachine(entries, row, options, atMs);
+  if (next === row) return row;
+  writeMachine(db, next);
+  writeEntries(db, null, entries);
+  return next;
 }
 
 const seenClasses = `SELECT class_id, machine_class FROM machine_classes WHERE seen_at_ms >= ?1

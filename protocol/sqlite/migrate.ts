@@ -1,66 +1,22 @@
-import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EmpError } from '#protocol/errors.ts';
+import { type Migration, migrationsAhead, numberedMigrations } from '#protocol/migrations.ts';
 import type { Database } from './database.ts';
 
-/**
- * Brings a store to the newest form. Migrations are numbered from 1 without gaps and never edited:
- * each one's checksum is kept in the store. A store that another version has written to, or whose
- * history differs from ours, is refused before anything is read from it.
- */
+/** Brings a file to the newest form; the rules of its history are in #protocol/migrations.ts. */
 
 export const migrationsFolder = join(import.meta.dirname, 'migrations');
 
 /** Marks the file as ours: `EMPR`. */
 const applicationId = 0x454d5052;
 
-interface Migration {
-  number: number;
-  name: string;
-  sql: string;
-  sha256: string;
-}
-
-export function readMigrations(folder: string): Migration[] {
-  const names = readdirSync(folder)
-    .filter((name) => name.endsWith('.sql'))
-    .sort();
-  return names.map((name, index) => {
-    const number = Number(/^(\d{4})_[a-z0-9_]+\.sql$/.exec(name)?.[1]);
-    if (number !== index + 1) {
-      throw new EmpError('CONFIG_INVALID', {
-        detail: `${join(folder, name)}: migrations are named 0001_what.sql, 0002_what.sql … without a gap.`,
-      });
-    }
-    const sql = readFileSync(join(folder, name), 'utf8');
-    return { number, name, sql, sha256: createHash('sha256').update(sql).digest('hex') };
-  });
-}
-
-function refuse(detail: string): never {
-  throw new EmpError('CONFIG_INVALID', { detail });
-}
-
-/** Throws unless what the store went through is the beginning of what we know. */
-function checkHistory(
-  path: string,
-  applied: { number: number; name: string; sha256: string }[],
-  known: Migration[],
-): void {
-  for (const row of applied) {
-    const ours = known[row.number - 1];
-    if (!ours) {
-      refuse(
-        `The record store ${path} was written by a newer version of emp (migration ${row.name}). Run that version, or restore a backup made before the upgrade.`,
-      );
-    }
-    if (ours.sha256 !== row.sha256 || ours.name !== row.name) {
-      refuse(
-        `Migration ${ours.name} is not the one that made the record store ${path} (then ${row.name}). Migrations are never edited: restore the file, and add a new one for the change.`,
-      );
-    }
-  }
+function readMigrations(folder: string): Migration[] {
+  const names = readdirSync(folder).filter((name) => name.endsWith('.sql'));
+  return numberedMigrations(
+    folder,
+    names.map((name) => ({ name, sql: readFileSync(join(folder, name), 'utf8') })),
+  );
 }
 
 const historyTable = `CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -72,9 +28,8 @@ export function migrate(db: Database, options: { folder: string; nowMs: number }
   const id = Number(db.get('PRAGMA application_id')?.application_id);
   const tables = Number(db.get("SELECT count(*) AS n FROM sqlite_schema WHERE type = 'table'")?.n);
   if (id !== applicationId && tables > 0) {
-    refuse(
-      `${db.path} is a database of another program. Point the data folder elsewhere, or move that file away.`,
-    );
+    const detail = `${db.path} is a database of another program. Point the data folder elsewhere, or move that file away.`;
+    throw new EmpError('CONFIG_INVALID', { detail });
   }
   if (id !== applicationId) db.exec(`PRAGMA application_id = ${applicationId}`);
   db.exec(historyTable);
@@ -83,8 +38,7 @@ export function migrate(db: Database, options: { folder: string; nowMs: number }
     name: String(row.name),
     sha256: String(row.sha256),
   }));
-  checkHistory(db.path, applied, known);
-  for (const migration of known.slice(applied.length)) {
+  for (const migration of migrationsAhead(db.path, applied, known)) {
     db.exec(migration.sql);
     const { number, name, sha256 } = migration;
     db.run(

@@ -1,9 +1,10 @@
 import { canonicalJson } from '#protocol/json.ts';
+import { newEntries, recordFact } from '#protocol/ledger.ts';
 import type { ModelManifest } from '#protocol/model.ts';
 import type { Records } from '#protocol/records.ts';
 import type { Group } from '#protocol/requirements.ts';
 import type { Database } from './database.ts';
-import { recordFact } from './ledger.ts';
+import { writeEntries } from './ledger.ts';
 
 /** What is registered once and read often: groups of requirements and models. */
 
@@ -16,13 +17,10 @@ function putModel(db: Database, manifest: ModelManifest, atMs: number): void {
     manifest.id,
     text,
   );
-  recordFact(db, {
-    type: 'model.registered',
-    jobId: null,
-    machineId: null,
-    data: { modelId: manifest.id, replaced: known !== undefined },
-    atMs,
-  });
+  const entries = newEntries();
+  const data = { modelId: manifest.id, replaced: known !== undefined };
+  recordFact(entries, { type: 'model.registered', jobId: null, machineId: null, data, atMs });
+  writeEntries(db, null, entries);
 }
 
 export function modelMethods(

@@ -1,7 +1,6 @@
 import { type Clock, type Rng, sleep } from '#protocol/env.ts';
 import type { Records } from '#protocol/records.ts';
 import { recorderMethods } from './broker-events.ts';
-import { cancelMethods } from './cancels.ts';
 import { Database } from './database.ts';
 import { eventMethods } from './events.ts';
 import { exitMethods } from './exits.ts';
@@ -90,8 +89,7 @@ export async function openSqliteRecords(options: SqliteRecordsOptions): Promise<
   return {
     ...submitMethods(db),
     ...listMethods(db),
-    ...exitMethods(db),
-    ...cancelMethods(db, nowMs),
+    ...exitMethods(db, nowMs),
     ...runMethods(db),
     ...recorderMethods(db, nowMs),
     ...eventMethods(db, nowMs),

@@ -1,36 +1,14 @@
-import type { Job, JobState } from '#protocol/job.ts';
+import type { Job } from '#protocol/job.ts';
 import type { NewJob, Records, SubmitRowAnswer } from '#protocol/records.ts';
-import { zeroToken } from '#protocol/token.ts';
+import { admit, requestDocument, submitChange, submitFact, submittedJob } from '#protocol/records-submits.ts';
 import type { Database } from './database.ts';
-import { readGuard, readJob, requestDocument, selectJobsBy, toJob } from './job-rows.ts';
-import { recordChange, recordFact } from './ledger.ts';
+import { readJob, selectJobsBy, toJob } from './job-rows.ts';
+import { changeJob, writeEntries } from './ledger.ts';
 
 /** How jobs get in: submit, the broker's mark, admission. */
 
 const insertJob = `INSERT INTO jobs (id, state, service, pool, customer, group_id, affinity, priority, expected_ms, max_run_ms,
   max_attempts, submitted_at_ms, not_before_ms, expires_at_ms, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
-
-function newRow(job: NewJob, nowMs: number): Job {
-  const { fingerprint: _, ...rest } = job;
-  return {
-    ...rest,
-    attempts: 0,
-    runs: 0,
-    submittedAtMs: nowMs,
-    startedAtMs: null,
-    finishedAtMs: null,
-    cancelRequestedAtMs: null,
-    brokeredAtMs: null,
-    fenceFloor: zeroToken,
-    token: null,
-    machineId: null,
-    incarnation: null,
-    progress: 0,
-    error: null,
-    reason: null,
-    result: null,
-  };
-}
 
 function submitOne(db: Database, job: NewJob, nowMs: number): SubmitRowAnswer {
   const known = db.get('SELECT fingerprint FROM jobs WHERE id = ?', job.id);
@@ -66,25 +44,9 @@ function submitOne(db: Database, job: NewJob, nowMs: number): SubmitRowAnswer {
       ordinal,
     );
   }
-  const { state, service, pool, customer, priority } = job;
-  recordChange(db, {
-    ordinal,
-    from: null,
-    to: state,
-    operation: 'submit',
-    actor: 'client',
-    reason: null,
-    token: null,
-    atMs: nowMs,
-  });
-  recordFact(db, {
-    type: 'job.submitted',
-    jobId: job.id,
-    machineId: null,
-    data: { state, service, pool, customer, priority },
-    atMs: nowMs,
-  });
-  return { kind: 'created', job: newRow(job, nowMs) };
+  const entries = { changes: [submitChange(job, nowMs)], facts: [submitFact(job, nowMs)] };
+  writeEntries(db, ordinal, entries);
+  return { kind: 'created', job: submittedJob(job, nowMs) };
 }
 
 const markBrokered = `UPDATE jobs SET brokered_at_ms = ? WHERE id = ? AND brokered_at_ms IS NULL AND fence_floor <= CAST(? AS INTEGER)
@@ -95,22 +57,9 @@ const anyFloor = '9999999999999999';
 const heldJobs = `${selectJobsBy('jobs_held')} WHERE j.state = 'held' AND j.customer = ? AND j.pool = ?
   ORDER BY j.priority DESC, j.submitted_at_ms, j.ordinal LIMIT ?`;
 
-function admitOne(db: Database, job: Job, actor: string, nowMs: number): Job {
-  const state: JobState = job.notBeforeMs !== null && job.notBeforeMs > nowMs ? 'scheduled' : 'waiting';
-  const guard = readGuard(db, job.id);
-  if (!guard) throw new Error(`held job ${job.id} has no row`);
-  db.run('UPDATE jobs SET state = ? WHERE ordinal = ?', state, guard.ordinal);
-  recordChange(db, {
-    ordinal: guard.ordinal,
-    from: 'held',
-    to: state,
-    operation: 'admit',
-    actor,
-    reason: null,
-    token: null,
-    atMs: nowMs,
-  });
-  recordFact(db, { type: 'job.admitted', jobId: job.id, machineId: null, data: { state }, atMs: nowMs });
+function admitOne(db: Database, job: Job, options: { actor: string; nowMs: number }): Job {
+  const state = changeJob(db, job.id, (ledger) => admit(ledger, options));
+  if (state === null) throw new Error(`held job ${job.id} has no row`);
   return { ...job, state };
 }
 
@@ -131,7 +80,8 @@ export function submitMethods(db: Database): Pick<Records, 'submitJobs' | 'markB
 
     admitJobs: ({ customer, pool, limit, actor, nowMs }) =>
       db.write(
-        () => db.all(heldJobs, customer, pool, limit).map((row) => admitOne(db, toJob(row), actor, nowMs)),
+        () =>
+          db.all(heldJobs, customer, pool, limit).map((row) => admitOne(db, toJob(row), { actor, nowMs })),
         limit,
       ),
   };

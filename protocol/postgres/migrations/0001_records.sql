@@ -45,6 +45,7 @@ CREATE INDEX jobs_by_time ON emp.jobs (submitted_at_ms, ordinal);
 CREATE INDEX jobs_by_state ON emp.jobs (state, submitted_at_ms, ordinal);
 CREATE INDEX jobs_by_service ON emp.jobs (service, submitted_at_ms, ordinal);
 CREATE INDEX jobs_by_customer ON emp.jobs (customer, submitted_at_ms, ordinal);
+CREATE INDEX jobs_by_customer_state ON emp.jobs (customer, state, submitted_at_ms, ordinal);
 CREATE INDEX jobs_by_pool ON emp.jobs (pool, submitted_at_ms, ordinal);
 CREATE INDEX jobs_by_machine ON emp.jobs (machine_id, submitted_at_ms, ordinal) WHERE machine_id IS NOT NULL;
 
