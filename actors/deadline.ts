@@ -1,6 +1,6 @@
 import { type RetryDelays, retryDelayMs } from '#machines/policy/backoff-restart.ts';
 import { type Clock, type Env, sleep } from '#protocol/env.ts';
-import { EmpError, toEmpError } from '#protocol/errors.ts';
+import { EmpError, type ErrorCode, toEmpError } from '#protocol/errors.ts';
 
 /**
  * Runs `work` with a signal that aborts after `limitMs`, or with `signal`. Rejects with `TIMEOUT` at
@@ -36,7 +36,13 @@ export async function withDeadline<T>(
 /** Tries again after a growing, jittered wait while the error says that it may help. */
 export async function withRetries<T>(
   env: Pick<Env, 'clock' | 'rng'>,
-  options: { tries: number; delays: RetryDelays; signal: AbortSignal },
+  options: {
+    tries: number;
+    delays: RetryDelays;
+    signal: AbortSignal;
+    /** Codes that another try here would only meet again, though it may help elsewhere. */
+    except?: readonly ErrorCode[];
+  },
   work: () => Promise<T>,
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {
@@ -44,7 +50,9 @@ export async function withRetries<T>(
     try {
       return await work();
     } catch (error) {
-      if (attempt >= options.tries || !toEmpError(error).retryable || options.signal.aborted) throw error;
+      const { code, retryable } = toEmpError(error);
+      const hopeless = !retryable || options.except?.includes(code) === true;
+      if (attempt >= options.tries || hopeless || options.signal.aborted) throw error;
       await sleep(env.clock, retryDelayMs(attempt, options.delays, env.rng), options.signal);
     }
   }

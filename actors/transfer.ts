@@ -13,7 +13,7 @@ export interface TransferPorts {
 
 /** Silence for this long ends a transfer, ms: a socket of a vanished peer would wait for ever. */
 const silenceLimitMs = 60_000;
-const retry = { tries: 4, delays: { baseMs: 250, limitMs: 5_000 } };
+const retry = { tries: 4, delays: { baseMs: 250, limitMs: 5_000 }, except: ['DISK_FULL'] as const };
 
 const transient = (status: number) => status === 408 || status === 425 || status === 429 || status >= 500;
 

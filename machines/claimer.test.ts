@@ -26,7 +26,7 @@ const leased = (jobId: string, more = false): ClaimResult => ({
 });
 const free = (slots: number) => ({ type: 'claim.free', free: [{ service: 'test', slots }] });
 
-function setup(input: { highestRequestId?: number; open?: ClaimOffer | null } = {}) {
+function setup(input: { highestRequestId?: number; open?: ClaimOffer | null; scanned?: boolean } = {}) {
   const clock = new VirtualClock();
   const claim = question<ClaimResult, { offer: ClaimOffer; deadlineMs: number }>();
   const rig = chartRig({
@@ -43,6 +43,7 @@ function setup(input: { highestRequestId?: number; open?: ClaimOffer | null } = 
     },
   });
   const online = (cordoned = false) => rig.send({ type: 'link.online', welcome: { cordoned } });
+  if (input.scanned ?? true) rig.send({ type: 'claim.resident', resident: [] });
   const open = (slots = 1) => {
     online();
     rig.send({ type: 'claim.held' });
@@ -73,6 +74,14 @@ describe('claimer', () => {
     const { claim, rig, open } = setup();
     rig.send({ type: 'claim.resident', resident: ['m1'] });
     open();
+    expect(claim.asked[0]?.input.offer.resident).toEqual(['m1']);
+  });
+
+  test('it does not ask before it knows which models are on disk', () => {
+    const { claim, rig, open } = setup({ scanned: false });
+    open();
+    expect(claim.asked).toHaveLength(0);
+    rig.send({ type: 'claim.resident', resident: ['m1'] });
     expect(claim.asked[0]?.input.offer.resident).toEqual(['m1']);
   });
 

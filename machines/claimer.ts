@@ -51,7 +51,8 @@ interface Context {
   rng: Rng;
   highestRequestId: number;
   open: OpenClaim | null;
-  blocks: { offline: boolean; fenced: boolean; cordoned: boolean; draining: boolean };
+  /** `unscanned`: what is on disk is not known yet, and a claim would be answered as if nothing were. */
+  blocks: { offline: boolean; fenced: boolean; cordoned: boolean; draining: boolean; unscanned: boolean };
   free: Free;
   resident: string[];
   /** Work may be there: false after an empty answer, until something says otherwise. */
@@ -165,7 +166,7 @@ export const claimerChart = base.createMachine({
   context: ({ input }) => ({
     ...input,
     open: input.open === null ? null : { offer: input.open, rider: null },
-    blocks: { offline: true, fenced: true, cordoned: false, draining: false },
+    blocks: { offline: true, fenced: true, cordoned: false, draining: false, unscanned: true },
     free: [],
     resident: [],
     wanted: true,
@@ -191,7 +192,9 @@ export const claimerChart = base.createMachine({
         return { free: event.free, wanted: context.wanted || more, news: context.news || more };
       }),
     },
-    'claim.resident': { actions: assign({ resident: ({ event }) => event.resident }) },
+    'claim.resident': {
+      actions: [assign({ resident: ({ event }) => event.resident }), block({ unscanned: false })],
+    },
     // Of a ride that is over already.
     'ride.lost': {},
     'ride.answered': {},

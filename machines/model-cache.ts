@@ -59,6 +59,9 @@ type CacheEvent =
   /** The desk of the runs is new and knows of nothing. */
   | { type: 'roll.call' };
 
+/** Below every version of a ledger: also an empty disk is news to those who know nothing. */
+const nothingTold = -1;
+
 interface Context extends ModelCacheInput {
   ledger: Ledger;
   commands: CacheCommand[];
@@ -234,7 +237,7 @@ export const modelCacheChart = base.createMachine({
     commands: [],
     backlog: [],
     motions: 0,
-    toldVersion: 0,
+    toldVersion: nothingTold,
   }),
   initial: 'scanning',
   on: { 'roll.call': {} },
@@ -278,11 +281,16 @@ export const modelCacheChart = base.createMachine({
         },
       },
     },
-    unreadable: { after: { remeasureMs: 'scanning' }, on: { 'models.want': {}, 'models.release': {} } },
+    /** Jobs without models can run meanwhile. */
+    unreadable: {
+      entry: { type: 'tell', params: { to: 'claimer', event: { type: 'claim.resident', resident: [] } } },
+      after: { remeasureMs: 'scanning' },
+      on: { 'models.want': {}, 'models.release': {} },
+    },
     serving: {
       entry: announce,
       on: {
-        'roll.call': { actions: [assign({ toldVersion: 0 }), ...announce] },
+        'roll.call': { actions: [assign({ toldVersion: nothingTold }), ...announce] },
         'models.want': {
           actions: apply((ledger, event: Extract<CacheEvent, { type: 'models.want' }>) =>
             want(ledger, event),

@@ -125,6 +125,13 @@ export class TestHub {
     return found.body as LinkBody<T>;
   }
 
+  /** The next request of this type from now on that `test` accepts. */
+  async next<T extends LinkRequestType>(type: T, test: (body: LinkBody<T>) => boolean): Promise<LinkBody<T>> {
+    const fits = (asked: Asked) => asked.type === type && test(asked.body as LinkBody<T>);
+    const found = await new Promise<Asked>((resolve) => this.#waiters.push({ test: fits, resolve }));
+    return found.body as LinkBody<T>;
+  }
+
   async close(): Promise<void> {
     this.cut();
     this.#server.closeAllConnections();

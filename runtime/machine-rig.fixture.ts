@@ -6,6 +6,7 @@ import { cpuGpus } from '#actors/gpu.ts';
 import { nodeDisk } from '#actors/node-disk.ts';
 import { nodeHttp } from '#actors/node-http.ts';
 import type { Connector, ConnectorRun } from '#protocol/connector.ts';
+import type { Disk } from '#protocol/disk.ts';
 import { EmpError } from '#protocol/errors.ts';
 import type { JsonObject } from '#protocol/json.ts';
 import { wsDialer } from '#protocol/peer/ws-dialer.ts';
@@ -60,9 +61,17 @@ function testConnector(runs: MachineRig['runs'], onRun: () => void): Connector {
 
 /** A whole machine on real sockets and a real disk, linked to a hub in the hands of the test. */
 export async function machineRig(
-  options: { slots?: number; settings?: Partial<MachineSettings>; hub?: (hub: TestHub) => void } = {},
+  options: {
+    slots?: number;
+    settings?: Partial<MachineSettings>;
+    budgetBytes?: number;
+    /** Data folder of an earlier machine; a new one if absent. */
+    dir?: string;
+    disk?: Disk;
+    hub?: (hub: TestHub) => void;
+  } = {},
 ): Promise<MachineRig> {
-  const dir = await mkdtemp(`${tmpdir()}/emp-machine-`);
+  const dir = options.dir ?? (await mkdtemp(`${tmpdir()}/emp-machine-`));
   const hub = await new TestHub().listen();
   options.hub?.(hub);
   const runs: MachineRig['runs'] = [];
@@ -84,7 +93,7 @@ export async function machineRig(
       region: null,
     },
     dataDir: dir,
-    budgetBytes: 1_000_000,
+    budgetBytes: options.budgetBytes ?? 1_000_000,
     software: 'test',
     settings: { ...machineSettings, ...options.settings },
   };
@@ -93,7 +102,7 @@ export async function machineRig(
     env: systemEnv(processLog({ level: 'silent', fields: {} })),
     ports: {
       dialer: wsDialer,
-      disk: nodeDisk,
+      disk: options.disk ?? nodeDisk,
       http: nodeHttp,
       gpus: cpuGpus({ name: 'cpu', memoryMb: 1_000, freeMemoryMb: () => 1_000 }),
     },
