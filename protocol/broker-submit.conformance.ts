@@ -193,6 +193,16 @@ export function submitSuite(setup: BrokerSetup): void {
       expect(Number((await machine.lease()).token)).toBeGreaterThan(Number(token));
     });
 
+    test('the next token is higher also where neither the clock nor the new floor has passed the last', async () => {
+      const rig = await open();
+      const machine = await rig.machine('m1');
+      await rig.add('a');
+      const lease = await machine.lease();
+      await rig.release(lease, { fenceFloor: '0' });
+      await rig.add('a', { fenceFloor: '1' });
+      expect(Number((await machine.lease()).token)).toBeGreaterThan(Number(lease.token));
+    });
+
     test('a lease that the new floor does not shut out goes on under it', async () => {
       const rig = await open();
       const machine = await rig.machine('m1');

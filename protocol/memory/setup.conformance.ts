@@ -17,6 +17,7 @@ export async function memorySetup(): Promise<MemoryUnderTest> {
     clock,
     broker,
     connect: async () => memoryBroker(server),
+    now: async () => clock.now(),
     advance: (ms) => clock.advanceBy(ms),
     restart: async () => server.restart(),
     loseAll: async () => server.loseAll(),
