@@ -1,0 +1,74 @@
+import type {
+  BeatRequest,
+  BrokerEntry,
+  BrokerSettings,
+  ClaimRequest,
+  ExitRequest,
+} from '#protocol/broker.ts';
+import { machineKey } from '#protocol/names.ts';
+import { priorityBoostMs } from '#protocol/score.ts';
+
+/** Arguments of a step after the common ones, in the order that the header of its .lua gives. */
+export type StepArguments = (string | number)[];
+
+const orNothing = (value: string | number | null | undefined): string | number => value ?? '';
+
+export function submitArguments(
+  options: { identity: string; entries: BrokerEntry[]; ticket?: { identity: string; nonce: string } },
+  settings: BrokerSettings,
+): StepArguments {
+  const { identity, entries, ticket } = options;
+  const head = [identity, orNothing(ticket?.identity), orNothing(ticket?.nonce), entries.length];
+  return [...head, ...entries.flatMap((entry) => entryArguments(entry, settings))];
+}
+
+function entryArguments(entry: BrokerEntry, settings: BrokerSettings): StepArguments {
+  const { lease } = entry;
+  return [
+    entry.jobId,
+    entry.group,
+    entry.affinity,
+    entry.pool,
+    entry.customer,
+    priorityBoostMs(entry.priority, settings),
+    entry.costMs,
+    entry.attempts,
+    entry.runs,
+    entry.fenceFloor,
+    orNothing(entry.notBeforeMs),
+    entry.body === null ? '' : JSON.stringify(entry.body),
+    orNothing(lease?.token),
+    orNothing(lease?.machineId),
+    orNothing(lease?.incarnation),
+  ];
+}
+
+export function claimArguments(request: ClaimRequest): StepArguments {
+  const { groups, warmLanes } = request;
+  return [
+    machineKey(request),
+    request.requestId,
+    groups.length,
+    warmLanes.length,
+    ...groups.flatMap(({ group, penaltyMs }) => [group, penaltyMs]),
+    ...warmLanes.flatMap(({ group, affinity, bonusMs }) => [group, affinity, bonusMs]),
+  ];
+}
+
+export function beatArguments(request: BeatRequest): StepArguments {
+  const { running, groups } = request;
+  return [
+    machineKey(request),
+    request.highestRequestId,
+    orNothing(request.openRequestId),
+    running.length,
+    groups.length,
+    ...running.flatMap(({ jobId, token }) => [jobId, token]),
+    ...groups.map(({ group }) => group),
+  ];
+}
+
+export function exitArguments(request: ExitRequest): StepArguments {
+  const { jobId, token, fenceFloor, state, attempts, runs } = request;
+  return [jobId, token, fenceFloor, state, attempts, runs, orNothing(request.notBeforeMs)];
+}

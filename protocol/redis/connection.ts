@@ -1,0 +1,95 @@
+import { Redis, type RedisOptions } from 'ioredis';
+import { EmpError } from '#protocol/errors.ts';
+
+/** Options of ioredis; replies keep the shapes of RESP2 whatever the protocol is. */
+export type RedisTarget = Omit<RedisOptions, 'replyMapping'>;
+
+export interface ConnectionOptions {
+  /** `redis://` or `rediss://` (TLS) URL, or the options of ioredis. */
+  target: string | RedisTarget;
+  /** RESP version; 2 for proxies and hosted servers that answer HELLO 3 in their own way. */
+  protocol: 2 | 3;
+  /** Every call is refused after this long, ms. */
+  deadlineMs: number;
+}
+
+/**
+ * One connection. A call that was under way when it broke is refused, never sent again: the server
+ * may have run it, and a beat that runs twice would count twice. Callers repeat what they may repeat.
+ */
+export function connect(options: ConnectionOptions): Redis {
+  const fixed = {
+    protocol: options.protocol,
+    commandTimeout: options.deadlineMs,
+    connectTimeout: options.deadlineMs,
+    lazyConnect: true,
+    autoResendUnfulfilledCommands: false,
+    // Each failed attempt to connect refuses the calls that wait for it.
+    maxRetriesPerRequest: 0,
+    retryStrategy: (times: number) => Math.min(2_000, 25 * 2 ** Math.min(times, 10)),
+    // A primary that was demoted refuses writes for good: connect again, to where the address leads now.
+    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+  } satisfies RedisOptions;
+  try {
+    return typeof options.target === 'string'
+      ? new Redis(options.target, fixed)
+      : new Redis({ ...options.target, ...fixed });
+  } catch (cause) {
+    throw new EmpError('CONFIG_INVALID', {
+      detail: 'REDIS_URL is not a Redis URL, see docs/redis.md',
+      cause,
+    });
+  }
+}
+
+/**
+ * Refuses a server that may drop keys: the index would lose jobs without a word. `unknown` = the
+ * server does not tell (CONFIG and INFO are closed on some hosts), accepted only by setting.
+ */
+export async function checkEviction(redis: Redis, options: { allowUnknown: boolean }): Promise<void> {
+  const policy = await evictionPolicy(redis);
+  if (policy === 'noeviction' || (policy === null && options.allowUnknown)) return;
+  const detail =
+    policy === null
+      ? 'the Redis server does not tell its maxmemory-policy: make sure that it is noeviction, then set allowUnknownEviction'
+      : `the Redis server has maxmemory-policy ${policy} and would drop jobs when it is full: CONFIG SET maxmemory-policy noeviction`;
+  throw new EmpError('CONFIG_INVALID', { detail, fields: { policy } });
+}
+
+async function evictionPolicy(redis: Redis): Promise<string | null> {
+  const memory = await redis.info('memory');
+  const named = /^maxmemory_policy:(\S+)/m.exec(memory)?.[1];
+  return named ?? null;
+}
+
+/** Connection settings that cannot become right by waiting. */
+const badSettings = /^(WRONGPASS|NOAUTH|NOPERM|ERR (AUTH|invalid password|Client sent AUTH))/;
+const brokenStep = /EMPSCHEMA|EMPIDENTITY|user_script|user_function|ERR value|WRONGTYPE|Wrong number/;
+
+/** What a failed call is to its caller. Nothing here says whether the server ran it, but a refusal by name. */
+export function brokerError(error: unknown, step: string): EmpError {
+  if (error instanceof EmpError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  const fields = { step };
+  if (message.startsWith('OOM'))
+    return new EmpError('BROKER_UNAVAILABLE', {
+      detail: 'the Redis server is full (maxmemory): running work goes on, new work must wait',
+      fields: { ...fields, full: true },
+      cause: error,
+    });
+  if (badSettings.test(message))
+    return new EmpError('CONFIG_INVALID', {
+      detail: `the Redis server refuses this client: ${message}; see docs/redis.md for what it must be allowed`,
+      fields,
+      cause: error,
+    });
+  if (/EMPSCHEMA|EMPIDENTITY/.test(message))
+    return new EmpError('CONFIG_INVALID', { detail: message, fields, cause: error });
+  if (brokenStep.test(message))
+    return new EmpError('INTERNAL', { detail: `broker step ${step}: ${message}`, fields, cause: error });
+  return new EmpError('BROKER_UNAVAILABLE', {
+    detail: `the Redis server did not serve ${step}: ${message}`,
+    fields,
+    cause: error,
+  });
+}

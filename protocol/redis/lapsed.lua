@@ -1,0 +1,20 @@
+--[[ lapsed: leases whose time has passed, oldest first; forgets ended incarnations that hold nothing.
+  KEYS[1] shard prefix
+  ARGV[1..3] as in identity  [4] limit
+  Answers {now, 'closed'} | {now, 'ok', {{incarnation key, job id, token, rebuilt 0 or 1} …}, earliest expiry or ''}
+  Touches alive held:<incarnation> idle idlegroup:<group> idlelane:<lane> incarnations job:<id> meta nonce
+  Looks at 1 000 incarnations at most. ]]
+local s = begin(KEYS, ARGV)
+if not s.open then return answer(s, 'closed') end
+local limit, leases = tonumber(ARGV[4]), {}
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', s.p .. ':alive', '-inf', int(s.now), 'LIMIT', 0, 1000)) do
+  if #leases >= limit then break end
+  leaveIdle(s, key)
+  local ids = heldBy(s, key)
+  if #ids == 0 then forgetIncarnation(s, key) end
+  for index = 1, math.min(#ids, limit - #leases) do
+    local f = redis.call('HMGET', s.p .. ':job:' .. ids[index], 't', 'aw', 'lg')
+    leases[#leases + 1] = { key, ids[index], f[1], (f[2] == '1' or isFromLoss(s, f[3])) and 1 or 0 }
+  end
+end
+return answer(s, 'ok', leases, earliestExpiry(s))

@@ -1,0 +1,100 @@
+--[[ Lines of claimable work of one generation: lanes by score, and the head of each lane and of each
+  group's best lane as text `score length-of-pool pool affinity`, so that a claim reads all its heads
+  in one command. Heads are exact: every change of a lane updates them. ]]
+
+local function headText(score, pool, affinity)
+  return score .. ' ' .. #pool .. ' ' .. pool .. affinity
+end
+
+-- Score, pool and affinity of a head's text.
+local function readHead(text)
+  local score, length, rest = string.match(text, '^(%S+) (%d+) (.*)$')
+  local size = tonumber(length)
+  return tonumber(score), string.sub(rest, 1, size), string.sub(rest, size + 1)
+end
+
+-- Writes the heads that follow from the lane's present first; answers the group's new head text or false.
+-- `e` is an entry that may not be stored yet, or nil.
+local function refreshHead(s, gen, group, affinity, e)
+  local lane = group .. '/' .. affinity
+  local lanes = s.p .. ':lanes:' .. gen .. ':' .. group
+  local first = redis.call('ZRANGE', s.p .. ':lane:' .. gen .. ':' .. lane, 0, 0, 'WITHSCORES')
+  local text
+  if first[1] then
+    local pool = e and e.id == first[1] and e.pool or redis.call('HGET', s.p .. ':job:' .. first[1], 'p')
+    text = headText(first[2], pool, affinity)
+    redis.call('HSET', s.p .. ':lanehead:' .. gen, lane, text)
+    redis.call('ZADD', lanes, first[2], affinity)
+  else
+    redis.call('HDEL', s.p .. ':lanehead:' .. gen, lane)
+    redis.call('ZREM', lanes, affinity)
+  end
+  local best = redis.call('ZRANGE', lanes, 0, 0, 'WITHSCORES')
+  if not best[1] then
+    redis.call('HDEL', s.p .. ':head:' .. gen, group)
+    redis.call('ZREM', s.p .. ':heads:' .. gen, group)
+    return false
+  end
+  if best[1] ~= affinity then text = redis.call('HGET', s.p .. ':lanehead:' .. gen, group .. '/' .. best[1]) end
+  redis.call('HSET', s.p .. ':head:' .. gen, group, text)
+  redis.call('ZADD', s.p .. ':heads:' .. gen, best[2], group)
+  return text
+end
+
+local function countWaiting(s, group, change)
+  s.waiting = s.waiting + change
+  -- Negative, so that the longest line comes first and equal ones in order of their names.
+  if redis.call('ZINCRBY', s.p .. ':waiting', -change, group) == '0' then
+    redis.call('ZREM', s.p .. ':waiting', group)
+  end
+end
+
+local function pushLane(s, e, gen)
+  local lane = s.p .. ':lane:' .. gen .. ':' .. e.group .. '/' .. e.affinity
+  redis.call('ZADD', lane, e.score, e.id)
+  countWaiting(s, e.group, 1)
+  if redis.call('ZRANGE', lane, 0, 0)[1] == e.id then refreshHead(s, gen, e.group, e.affinity, e) end
+end
+
+local function removeLane(s, e, gen)
+  local lane = s.p .. ':lane:' .. gen .. ':' .. e.group .. '/' .. e.affinity
+  local wasFirst = redis.call('ZRANGE', lane, 0, 0)[1] == e.id
+  redis.call('ZREM', lane, e.id)
+  countWaiting(s, e.group, -1)
+  if wasFirst then refreshHead(s, gen, e.group, e.affinity) end
+end
+
+-- Takes the first of a lane that is not empty; answers its id and the group's new head text or false.
+local function popLane(s, gen, group, affinity)
+  local id = redis.call('ZPOPMIN', s.p .. ':lane:' .. gen .. ':' .. group .. '/' .. affinity)[1]
+  countWaiting(s, group, -1)
+  return id, refreshHead(s, gen, group, affinity)
+end
+
+-- Puts an entry that is nowhere into its lane, or among the delayed until its time.
+local function place(s, e, gen)
+  e.gen = gen
+  if e.notBefore and e.notBefore > s.now then
+    e.state = 'd'
+    redis.call('ZADD', s.p .. ':delayed:' .. gen, e.notBefore, e.id)
+  else
+    e.state = 'w'
+    pushLane(s, e, gen)
+  end
+end
+
+-- True while closed and for one TTL after the opening: machines may still speak up for running work.
+local function isSettling(s)
+  return #s.quarantines > 0 and (not s.untilMs or s.untilMs > s.now)
+end
+
+-- Where an entry waits: what was here at a loss stays out of reach until its machines have had one TTL.
+local function restingGen(s, isFromLoss)
+  local mustWait = not s.open or (isFromLoss and isSettling(s))
+  return mustWait and s.quarantines[#s.quarantines] or s.gen
+end
+
+-- True if a claim may take this entry, placed in this step, at once.
+local function isClaimable(s, e)
+  return s.open and e.state == 'w' and e.gen == s.gen
+end

@@ -1,0 +1,113 @@
+--[[ Incarnations (`machine/incarnation`, called key here), their leases' end, and the idle index:
+  machines that found nothing to do, by what they could do, longest idle first, holders of the lane's
+  model before others. A machine that is woken leaves the index until it asks again. ]]
+
+local function machineOf(key)
+  return string.match(key, '^(.*)/%d+$')
+end
+
+local function incarnationOf(key)
+  return tonumber(string.match(key, '(%d+)$'))
+end
+
+local function newestOf(s, key)
+  return tonumber(redis.call('HGET', s.p .. ':newest', machineOf(key)) or '0')
+end
+
+local function isSuperseded(s, key)
+  return newestOf(s, key) > incarnationOf(key)
+end
+
+local function endsOf(s, key)
+  return tonumber(redis.call('ZSCORE', s.p .. ':alive', key) or '')
+end
+
+local function hasLeases(s, key)
+  return redis.call('EXISTS', s.p .. ':held:' .. key) == 1
+end
+
+-- True if this incarnation's lease has ended and it still holds jobs: the sweeper must empty it first.
+local function isLapsed(s, key)
+  local ends = endsOf(s, key)
+  return s.open and (not ends or ends <= s.now) and hasLeases(s, key)
+end
+
+-- End of the leases of an incarnation that may be served: the newest of its machine, not ended; else nil.
+local function servedUntil(s, key)
+  local ends = endsOf(s, key)
+  if ends and ends > s.now and newestOf(s, key) == incarnationOf(key) then return ends end
+end
+
+local function keepAlive(s, key, ends)
+  if redis.call('ZADD', s.p .. ':alive', int(ends), key) == 1 then
+    redis.call('SADD', s.p .. ':incarnations', key)
+  end
+  if newestOf(s, key) < incarnationOf(key) then
+    redis.call('HSET', s.p .. ':newest', machineOf(key), incarnationOf(key))
+  end
+end
+
+-- Answers text for the caller: '' = none.
+local function earliestExpiry(s)
+  return redis.call('ZRANGE', s.p .. ':alive', 0, 0, 'WITHSCORES')[2] or ''
+end
+
+-- Of lanes `{group, affinity}` those with a free slot: a resident model alone does not make a machine fit.
+local function offered(lanes, groups)
+  local names, isFree = {}, {}
+  for _, group in ipairs(groups) do isFree[group] = true end
+  for _, lane in ipairs(lanes) do
+    if isFree[lane[1]] then names[#names + 1] = lane[1] .. '/' .. lane[2] end
+  end
+  return names
+end
+
+local function leaveIdle(s, key)
+  local known = redis.call('HGET', s.p .. ':idle', key)
+  if not known then return end
+  redis.call('HDEL', s.p .. ':idle', key)
+  local wants = cmsgpack.unpack(known)
+  for _, group in ipairs(wants[1]) do redis.call('ZREM', s.p .. ':idlegroup:' .. group, key) end
+  for _, lane in ipairs(offered(wants[2], wants[1])) do redis.call('ZREM', s.p .. ':idlelane:' .. lane, key) end
+end
+
+-- A beat says which groups, not which lanes: with `lanes` nil the lanes of the last claim stay.
+local function enterIdle(s, key, groups, lanes)
+  local known = redis.call('HGET', s.p .. ':idle', key)
+  local older = known and cmsgpack.unpack(known) or { {}, {}, int(s.now) }
+  local wanted = lanes or older[2]
+  -- It has been idle for as long as before, whatever it can do by now.
+  local entered = cmsgpack.pack({ groups, wanted, older[3] })
+  if known == entered then return end
+  leaveIdle(s, key)
+  if #groups == 0 then return end
+  redis.call('HSET', s.p .. ':idle', key, entered)
+  for _, group in ipairs(groups) do redis.call('ZADD', s.p .. ':idlegroup:' .. group, older[3], key) end
+  for _, lane in ipairs(offered(wanted, groups)) do redis.call('ZADD', s.p .. ':idlelane:' .. lane, older[3], key) end
+end
+
+-- One idle fit machine, taken out of the index, or ''. Skips at most 1 000 that can no longer serve.
+local function wakeFor(s, group, affinity)
+  for _ = 1, 1000 do
+    local key = redis.call('ZRANGE', s.p .. ':idlelane:' .. group .. '/' .. affinity, 0, 0)[1]
+      or redis.call('ZRANGE', s.p .. ':idlegroup:' .. group, 0, 0)[1]
+    if not key then return '' end
+    leaveIdle(s, key)
+    if servedUntil(s, key) then return key end
+  end
+  return ''
+end
+
+-- Forgets an incarnation that holds nothing.
+local function forgetIncarnation(s, key)
+  redis.call('ZREM', s.p .. ':alive', key)
+  redis.call('SREM', s.p .. ':incarnations', key)
+  leaveIdle(s, key)
+end
+
+-- Job ids that an incarnation holds, in order of the ids.
+local function heldBy(s, key)
+  local ids = redis.call('ZRANGE', s.p .. ':held:' .. key, 0, -1)
+  table.sort(ids, isBefore)
+  return ids
+end

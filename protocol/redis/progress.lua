@@ -1,0 +1,15 @@
+--[[ progress: notes the share of work done where the token still holds the job; keeps only the newest per job.
+  KEYS[1] shard prefix
+  ARGV[1..3] as in identity  [4] number of items, at most 1 000; then 3 for each: job id, token, fraction
+  Answers {now, 'ok'}
+  Touches alive events incarnations job:<id> meta nonce progress ]]
+local s = begin(KEYS, ARGV)
+for at = 5, 4 + 3 * tonumber(ARGV[4]), 3 do
+  local id, fraction = ARGV[at], ARGV[at + 2]
+  local f = redis.call('HMGET', s.p .. ':job:' .. id, 'st', 't', 'fr', 'm', 'r')
+  if f[1] == 'l' and f[2] == ARGV[at + 1] and tonumber(fraction) > tonumber(f[3]) then
+    redis.call('HSET', s.p .. ':job:' .. id, 'fr', fraction)
+    addEvent(s, 'progress', { id = id, token = f[2], holder = f[4], runs = f[5] }, fraction)
+  end
+end
+return answer(s, 'ok')

@@ -1,0 +1,288 @@
+import type { Redis } from 'ioredis';
+import type { Broker, BrokerSettings } from '#protocol/broker.ts';
+import type { Clock } from '#protocol/env.ts';
+import { EmpError } from '#protocol/errors.ts';
+import * as check from '#protocol/memory/arguments.ts';
+import { machineKey } from '#protocol/names.ts';
+import {
+  beatArguments,
+  claimArguments,
+  exitArguments,
+  type StepArguments,
+  submitArguments,
+} from './arguments.ts';
+import { brokerError, checkEviction, connect, type RedisTarget } from './connection.ts';
+import { Loader, type LoaderKind } from './loader.ts';
+import {
+  beatAnswer,
+  cancelAnswer,
+  claimAnswer,
+  eventsAnswer,
+  exitAnswer,
+  inspectAnswer,
+  lapsedAnswer,
+  leaveAnswer,
+  listAnswer,
+  promoteAnswer,
+  type RedisBrokerStats,
+  Reply,
+  statsAnswer,
+  submitAnswer,
+  wakeAnswer,
+} from './replies.ts';
+import type { StepName } from './scripts.ts';
+
+export interface RedisBrokerOptions {
+  /** `redis://…`, `rediss://…` (TLS), or the options of ioredis (a Unix socket's `path`, sentinels). */
+  url: string | RedisTarget;
+  settings: BrokerSettings;
+  /** Measures the time between two calls, so that a step of the server's clock is told from silence. */
+  clock: Pick<Clock, 'monotonic'>;
+  /** Keys are `{prefix:0}:…`; all of them lie in one slot of a cluster. */
+  prefix?: string;
+  protocol?: 2 | 3;
+  /** `auto` takes functions where the server has them, else EVALSHA. */
+  loader?: LoaderKind | 'auto';
+  /** Accept a server that does not tell its eviction policy. */
+  allowUnknownEviction?: boolean;
+  /** Every call is refused as BROKER_UNAVAILABLE after this long, ms. Far below the life of a tombstone. */
+  deadlineMs?: number;
+  /** Virtual time for tests and simulations, ms; absent = the server's own TIME, read in the step. */
+  now?: () => number;
+}
+
+export interface RedisBroker extends Broker {
+  stats(): Promise<RedisBrokerStats>;
+}
+
+/**
+ * Opens one connection to the Broker in Redis. Rejects where the server cannot be reached
+ * (BROKER_UNAVAILABLE) or must not be used (CONFIG_INVALID). Afterwards the connection is made again
+ * by itself whenever it breaks, and checked again before the next step runs on it.
+ */
+export async function openRedisBroker(options: RedisBrokerOptions): Promise<RedisBroker> {
+  const connection = new StepConnection(options);
+  await connection.open();
+  return brokerOn(connection, options.settings);
+}
+
+class StepConnection {
+  readonly #options: RedisBrokerOptions;
+  readonly #deadlineMs: number;
+  readonly #key: string;
+  readonly #redis: Redis;
+  readonly #loader: Loader;
+  /** Outcome of the check of the present connection. */
+  #checked: Promise<void>;
+  /** Time of the newest step, and when it was sent by our own clock. */
+  #newest: { serverMs: number; sentMs: number } | null = null;
+  #isClosed = false;
+
+  constructor(options: RedisBrokerOptions) {
+    this.#options = options;
+    this.#deadlineMs = options.deadlineMs ?? 5_000;
+    this.#key = `{${options.prefix ?? 'emp'}:0}`;
+    this.#redis = connect({
+      target: options.url,
+      protocol: options.protocol ?? 3,
+      deadlineMs: this.#deadlineMs,
+    });
+    this.#loader = new Loader(this.#redis, options.loader ?? 'auto');
+    this.#checked = Promise.resolve();
+    this.#redis.on('ready', () => {
+      // Another server may have another clock.
+      this.#newest = null;
+      this.#checked = this.#check();
+      // Whoever calls next is told; until then nobody waits for it.
+      this.#checked.catch(() => undefined);
+    });
+    // Without a listener ioredis prints to the console. Each call tells its own caller what failed.
+    this.#redis.on('error', () => undefined);
+  }
+
+  async open(): Promise<void> {
+    try {
+      await this.#redis.connect();
+      await this.#checked;
+    } catch (error) {
+      this.close();
+      throw brokerError(error, 'open');
+    }
+  }
+
+  async #check(): Promise<void> {
+    await checkEviction(this.#redis, { allowUnknown: this.#options.allowUnknownEviction ?? false });
+    await this.#loader.ensure();
+  }
+
+  async run(step: StepName, args: StepArguments): Promise<Reply> {
+    if (this.#isClosed)
+      throw new EmpError('BROKER_UNAVAILABLE', { detail: 'this connection to the broker is closed' });
+    try {
+      // Waits for a connection with a command that may be late: a step must not run after its caller left.
+      if (this.#redis.status !== 'ready') await this.#redis.ping();
+      await this.#checked;
+      const sentMs = this.#options.clock.monotonic();
+      const head = [this.#now(), this.#latest(sentMs), this.#options.settings.leaseTtlMs];
+      const values = await this.#loader.run(step, this.#key, [...head, ...args]);
+      if (!Array.isArray(values)) throw new EmpError('INTERNAL', { detail: `${step} answered no list` });
+      this.#newest = { serverMs: Number(values[0]), sentMs };
+      return new Reply(values.slice(1));
+    } catch (error) {
+      throw brokerError(error, step);
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#redis.disconnect();
+  }
+
+  #now(): string {
+    return this.#options.now === undefined ? '' : String(Math.floor(this.#options.now()));
+  }
+
+  /** The server's time beyond which this step would run late or on a moved clock; '' before the first answer. */
+  #latest(sentMs: number): string {
+    if (this.#newest === null) return '';
+    const elapsedMs = sentMs - this.#newest.sentMs;
+    return String(Math.ceil(this.#newest.serverMs + elapsedMs + this.#deadlineMs));
+  }
+}
+
+/** Arguments are judged as in memory, before anything is sent. */
+function brokerOn(connection: StepConnection, settings: BrokerSettings): RedisBroker {
+  const run: Run = (step, args) => connection.run(step, args);
+  return {
+    ...jobMethods(run, settings),
+    ...machineMethods(run),
+    ...standingMethods(run),
+    async close() {
+      connection.close();
+    },
+  };
+}
+
+type Run = (step: StepName, args: StepArguments) => Promise<Reply>;
+
+type JobMethods = Pick<
+  Broker,
+  'submit' | 'claim' | 'progress' | 'complete' | 'exit' | 'cancel' | 'promote' | 'inspect' | 'list'
+>;
+
+function jobMethods(run: Run, settings: BrokerSettings): JobMethods {
+  return {
+    async submit(options) {
+      check.submit(options);
+      return submitAnswer(await run('submit', submitArguments(options, settings)));
+    },
+    async claim(request) {
+      check.claim(request);
+      return claimAnswer(await run('claim', claimArguments(request)));
+    },
+    async progress(items) {
+      check.progress(items);
+      const flat = items.flatMap(({ jobId, token, fraction }) => [jobId, token, fraction]);
+      await run('progress', [items.length, ...flat]);
+    },
+    async complete(request) {
+      check.end(request);
+      const reply = await run('complete', [request.jobId, request.token, request.fenceFloor]);
+      return { kind: reply.one('removed', 'unchanged') };
+    },
+    async exit(request) {
+      check.exit(request);
+      return exitAnswer(await run('exit', exitArguments(request)));
+    },
+    async cancel(request) {
+      check.cancel(request);
+      return cancelAnswer(await run('cancel', [request.jobId, request.fenceFloor]));
+    },
+    async promote(options) {
+      check.limit(options);
+      return promoteAnswer(await run('promote', [options.limit]));
+    },
+    async inspect(jobId) {
+      check.jobId(jobId);
+      return inspectAnswer(await run('inspect', [jobId]), jobId);
+    },
+    async list(options) {
+      check.page(options);
+      return listAnswer(await run('list', [options.after ?? '', options.limit]));
+    },
+  };
+}
+
+type MachineMethods = Pick<Broker, 'beat' | 'lapsed' | 'enrol' | 'shorten' | 'leave' | 'passWake'>;
+
+function machineMethods(run: Run): MachineMethods {
+  return {
+    async beat(request) {
+      check.beat(request);
+      return beatAnswer(await run('beat', beatArguments(request)));
+    },
+    async lapsed(options) {
+      check.limit(options);
+      return lapsedAnswer(await run('lapsed', [options.limit]));
+    },
+    async enrol(ref) {
+      check.ref(ref);
+      return { kind: (await run('enrol', [machineKey(ref)])).one('ok', 'superseded') };
+    },
+    async shorten(options) {
+      check.shorten(options);
+      const reply = await run('shorten', [machineKey(options), options.restMs]);
+      return { earliestExpiryMs: reply.numberOrNull(0) };
+    },
+    async leave(ref) {
+      check.ref(ref);
+      return leaveAnswer(await run('leave', [machineKey(ref)]));
+    },
+    async passWake(options) {
+      check.passWake(options);
+      const { groups } = options;
+      return wakeAnswer(await run('pass-wake', [machineKey(options), groups.length, ...groups]));
+    },
+  };
+}
+
+type StandingMethods = Pick<
+  Broker,
+  'identity' | 'events' | 'trimEvents' | 'reconcileStart' | 'reconcileFinish'
+> &
+  Pick<RedisBroker, 'stats'>;
+
+function standingMethods(run: Run): StandingMethods {
+  return {
+    async identity() {
+      const reply = await run('identity', []);
+      return { identity: reply.text(0), open: reply.flag(1) };
+    },
+    async events(options) {
+      check.events(options);
+      return eventsAnswer(await run('events', [options.after, options.limit]));
+    },
+    async trimEvents(options) {
+      check.trimEvents(options);
+      const { identity, upTo } = options;
+      // Short steps, repeated: what is trimmed stays trimmed, whoever is interrupted.
+      for (;;) {
+        const reply = await run('trim-events', [identity, upTo]);
+        if (!reply.flag(0)) return;
+      }
+    },
+    async reconcileStart(options) {
+      check.reconcileStart(options);
+      const { nonce } = options;
+      return { identity: (await run('reconcile-start', [nonce])).text(0), nonce };
+    },
+    async reconcileFinish(ticket) {
+      check.ticket(ticket);
+      const reply = await run('reconcile-finish', [ticket.identity, ticket.nonce]);
+      return { kind: reply.one('open', 'changed') };
+    },
+    async stats() {
+      return statsAnswer(await run('stats', []));
+    },
+  };
+}

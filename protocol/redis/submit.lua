@@ -1,0 +1,88 @@
+--[[ submit: adds entries in order; a closed Broker takes them only with the ticket of the reconcile under way.
+  KEYS[1] shard prefix
+  ARGV[1..3] as in identity  [4] identity under which the rows were read
+  ARGV[5] ticket identity  [6] ticket nonce ('' and '' = none)  [7] number of entries, at most 1 000
+  ARGV then 15 for each entry: id, group, affinity, pool, customer, boost ms, cost ms, attempts, runs,
+    fence floor, not before ms or '', body or '', lease token or '', lease machine, lease incarnation
+  Answers {now, 'identityChanged', identity} | {now, 'closed'} | {now, 'ok', {{'added', wake or ''} |
+    {'exists'} | {'tombstoned', floor} …}}
+  Touches adoptions alive body:<id> delayed:<gen> events finish:<pool> head:<gen> heads:<gen>
+    held:<incarnation> idle idlegroup:<group> idlelane:<lane> ids incarnations job:<id>
+    lane:<gen>:<lane> lanehead:<gen> lanes:<gen>:<group> meta newest nonce progress tombends tombstones
+    virtual waiting
+  Keeps: an id is here at most once, and never again at a floor at which it ended. ]]
+local s = begin(KEYS, ARGV)
+if ARGV[4] ~= s.identity then return answer(s, 'identityChanged', s.identity) end
+local nonce = redis.call('GET', s.p .. ':nonce')
+if not s.open and not (nonce and ARGV[6] == nonce and ARGV[5] == s.identity) then return answer(s, 'closed') end
+
+-- Start tag of a job that enters its pool now; charges its customer and forgets tags that order nothing more.
+local function startTag(pool, customer, cost)
+  local finish = s.p .. ':finish:' .. pool
+  local virtual = tonumber(redis.call('HGET', s.p .. ':virtual', pool) or '0')
+  local start = math.max(virtual, tonumber(redis.call('ZSCORE', finish, customer) or '0'))
+  for _, past in ipairs(redis.call('ZRANGEBYSCORE', finish, '-inf', int(virtual), 'LIMIT', 0, 8)) do
+    redis.call('ZREM', finish, past)
+  end
+  redis.call('ZADD', finish, int(start + cost), customer)
+  return start
+end
+
+-- Re-drive of running work: the lease that Records know, or the newer one that a beat named meanwhile.
+local function leaseAgain(e, token, machine, incarnation)
+  local adoption = redis.call('HGET', s.p .. ':adoptions', e.id)
+  if adoption then redis.call('HDEL', s.p .. ':adoptions', e.id) end
+  local named, holder = string.match(adoption or '', '^(%d+) (.*)$')
+  local isKnown = token ~= '' and stands(e, token)
+  local isNewer = named and stands(e, named) and (not isKnown or tonumber(named) >= tonumber(token))
+  if not isKnown and not isNewer then return false end
+  if isNewer and not (isKnown and named == token) then e.runs = e.runs + 1 end
+  local key = isNewer and holder or machine .. '/' .. incarnation
+  grant(s, e, key, 0, isNewer and named or token)
+  if not endsOf(s, key) then keepAlive(s, key, s.now + s.ttl) end
+  e.rebuilt, e.awaited = not isNewer, not isNewer
+  if isNewer then addEvent(s, 'adopted', e) end
+  return true
+end
+
+-- True if the entry that is here stays. One of a lower floor is of a former life; a lease that the new
+-- floor does not shut out goes on under it.
+local function keepsItsPlace(older, floor)
+  if tonumber(floor) <= tonumber(older.floor) then return true end
+  if older.state ~= 'l' or tonumber(older.token) < tonumber(floor) then return false end
+  redis.call('HSET', s.p .. ':job:' .. older.id, 'f', floor, 'cx', '0')
+  s.operations = s.operations + 1
+  return true
+end
+
+local function submitOne(at)
+  local id, floor = ARGV[at], ARGV[at + 9]
+  local older = load(s, id)
+  if older and keepsItsPlace(older, floor) then return { 'exists' } end
+  local buried = buriedFloor(s, id)
+  if buried and tonumber(floor) <= tonumber(buried) then return { 'tombstoned', buried } end
+  local wasHere = older and isRebuilt(s, older)
+  if older then forget(s, older) end
+  local start = startTag(ARGV[at + 3], ARGV[at + 4], tonumber(ARGV[at + 6]))
+  local e = {
+    id = id, group = ARGV[at + 1], affinity = ARGV[at + 2], pool = ARGV[at + 3],
+    score = int(start - tonumber(ARGV[at + 5])), attempts = ARGV[at + 7], runs = tonumber(ARGV[at + 8]),
+    floor = floor, notBefore = tonumber(ARGV[at + 10]), gen = s.gen, holder = '', request = 0, missed = 0,
+    -- Kept from a former life: tokens rise per job, also where the clock stands still.
+    token = older and older.token or '0',
+    awaited = false, cancel = false, rebuilt = not s.open or wasHere or ARGV[at + 12] ~= '',
+  }
+  redis.call('ZADD', s.p .. ':ids', 0, id)
+  if ARGV[at + 11] ~= '' then redis.call('SET', s.p .. ':body:' .. id, ARGV[at + 11]) end
+  s.operations = s.operations + 1
+  if not leaseAgain(e, ARGV[at + 12], ARGV[at + 13], ARGV[at + 14]) then place(s, e, restingGen(s, wasHere)) end
+  redis.call('HSET', s.p .. ':job:' .. id, 'g', e.group, 'a', e.affinity, 'p', e.pool, 's', int(start), 'sc', e.score)
+  save(s, e)
+  return { 'added', isClaimable(s, e) and wakeFor(s, e.group, e.affinity) or '' }
+end
+
+local answers = {}
+for index = 1, tonumber(ARGV[7]) do
+  answers[index] = submitOne(8 + (index - 1) * 15)
+end
+return answer(s, 'ok', answers)
