@@ -22,7 +22,7 @@ const assignment = (jobId: string, rest: Partial<Assignment> = {}): Assignment =
   ...rest,
 });
 
-function setup(options: { slots?: number; stageAhead?: number; up?: boolean } = {}) {
+function setup(options: { slots?: number; leadMs?: number; up?: boolean } = {}) {
   const clock = new VirtualClock();
   const exit = question<{ kind: 'ok' | 'unknown' }, { jobId: string; cause: { kind: string } }>();
   const complete = question<unknown, { jobId: string }>();
@@ -67,7 +67,7 @@ function setup(options: { slots?: number; stageAhead?: number; up?: boolean } = 
       jobRun,
       settings: { stallMs: 120_000, stopMs: 1_000, repeatMs: 2_000, rideMs: 1_000 },
       folder: '/runs',
-      stageAhead: options.stageAhead ?? 0,
+      staging: { leadMs: options.leadMs ?? 0, waitMs: 30_000 },
     },
   });
   if (options.up ?? true) {
@@ -227,19 +227,42 @@ describe('runs', () => {
     expect(exit.asked[0]?.input.cause.kind).toBe('release');
   });
 
-  test('with staging ahead one more job is prepared and takes the slot when it comes free', async () => {
-    const { start, work, free, executing, finish, clock } = setup({ stageAhead: 1 });
-    start('j1');
+  test('shortly before a run should end one more job is claimed, and takes the slot when it comes free', async () => {
+    const { start, work, free, executing, finish, clock } = setup({ leadMs: 300 });
+    start('j1', { expectedMs: 1_000 });
+    await work('j1');
+    await clock.advanceBy(699);
+    expect(free()).toEqual(slots(0));
+    await clock.advanceBy(1);
     expect(free()).toEqual(slots(1));
     start('j2');
     expect(free()).toEqual(slots(0));
-    await work('j1');
     await work('j2');
     expect(executing).toEqual(['j1']);
     finish('j1');
     await clock.settle();
     await work('j2');
     expect(executing).toEqual(['j2']);
+  });
+
+  test('nothing is claimed ahead of a run that goes on past its expected end', async () => {
+    const { start, work, free, clock } = setup({ leadMs: 300 });
+    start('j1', { expectedMs: 1_000 });
+    await work('j1');
+    await clock.advanceBy(1_300);
+    expect(free()).toEqual(slots(0));
+  });
+
+  test('a prepared job whose slot does not come free is given back', async () => {
+    const { start, work, clock, exit } = setup({ leadMs: 300 });
+    start('j1', { expectedMs: 1_000 });
+    await work('j1');
+    await clock.advanceBy(700);
+    start('j2');
+    await clock.advanceBy(29_999);
+    expect(exit.asked).toEqual([]);
+    await clock.advanceBy(1);
+    expect(exit.asked.map(({ input }) => [input.jobId, input.cause.kind])).toEqual([['j2', 'release']]);
   });
 
   test('a run that dies of a bug is reported as failed, and its claim is given back', async () => {

@@ -17,8 +17,18 @@ export interface RunsInput {
   settings: JobRunSettings;
   /** Folder below which each run has its own. */
   folder: string;
-  /** Jobs that may be prepared while every slot is taken: 0 or 1. */
-  stageAhead: number;
+  staging: StagingSettings;
+}
+
+/** One job may be claimed and prepared while every slot of its service is still taken. */
+export interface StagingSettings {
+  /**
+   * How long before the expected end of a running job, ms; 0 = never. Hides the round trip and the
+   * fetches behind that job. Longer: the next job waits here while another machine may fall idle.
+   */
+  leadMs: number;
+  /** A prepared job whose slot has not come free after this is given back, ms. */
+  waitMs: number;
 }
 
 export type RunsEvent =
@@ -33,6 +43,9 @@ export type RunsEvent =
   | { type: 'runs.drain' }
   | { type: 'runs.releaseAll'; reason: string }
   | { type: 'run.phase'; run: string; phase: RunPhase }
+  /** A running job is about to end, or the time at which it should have is over. */
+  | { type: 'run.nearEnd'; run: string; near: boolean }
+  | { type: 'run.slotLate'; run: string }
   | { type: 'service.up'; service: string }
   | { type: 'service.down'; service: string }
   | { type: 'device.usable'; device: string; usable: boolean }
@@ -45,6 +58,8 @@ export interface RunEntry {
   slot: string | null;
   /** Its lease has ended: no longer named in beats, though its work may still be stopping. */
   dropped: boolean;
+  /** It runs and is expected to end within the lead of staging. */
+  nearEnd: boolean;
 }
 
 interface Context extends RunsInput {
@@ -73,15 +88,21 @@ function view(context: Context): SlotView {
   };
 }
 
-/** What may be claimed: free slots, and with all of them taken one job to prepare ahead. */
+/**
+ * What may be claimed: free slots, and where a service has none one job to prepare ahead while one of
+ * its runs is about to end.
+ */
 function claimable(context: Context): { service: string; slots: number }[] {
   const free = freeSlots(view(context));
   const entries = Object.values(context.runs);
   if (context.draining || entries.length >= siblingsLimit)
     return free.map(({ service }) => ({ service, slots: 0 }));
-  const ahead = entries.filter((entry) => entry.slot === null && occupies(entry)).length;
-  const none = free.every((entry) => entry.slots === 0);
-  return none && ahead < context.stageAhead ? free.map(({ service }) => ({ service, slots: 1 })) : free;
+  return free.map(({ service, slots }) => {
+    const own = entries.filter((entry) => entry.assignment.service === service && occupies(entry));
+    const isStaged = own.some((entry) => entry.slot === null);
+    const mayStage = slots === 0 && !isStaged && own.some((entry) => entry.nearEnd);
+    return { service, slots: mayStage ? 1 : slots };
+  });
 }
 
 const base = setup({
@@ -113,6 +134,10 @@ const base = setup({
     },
   },
   guards: {
+    slotless: ({ context, event }) => {
+      const entry = context.runs[(event as Extract<RunsEvent, { type: 'run.slotLate' }>).run];
+      return entry !== undefined && entry.slot === null && occupies(entry);
+    },
     known: ({ context, event }) =>
       runName((event as Extract<RunsEvent, { type: 'runs.start' }>).assignment) in context.runs,
   },
@@ -155,8 +180,10 @@ const start = base.enqueueActions(({ enqueue, context, event }) => {
     phase: exit === null ? 'preparing' : 'ending',
     slot: null,
     dropped: false,
+    nearEnd: false,
   };
   enqueue.assign({ runs: { ...context.runs, [name]: entry } });
+  enqueue.raise({ type: 'run.slotLate', run: name }, { id: `late/${name}`, delay: context.staging.waitMs });
   (enqueue.spawnChild as unknown as SpawnRun)(context.jobRun, {
     id: name,
     systemId: name,
@@ -214,11 +241,27 @@ const forget = base.enqueueActions(({ enqueue, context, event }) => {
   enqueue.assign({ runs });
 });
 
-const setPhase = base.assign({
+const changeEntry = (context: Context, run: string, change: Partial<RunEntry>) => {
+  const entry = context.runs[run];
+  return entry === undefined ? context.runs : { ...context.runs, [run]: { ...entry, ...change } };
+};
+
+/** A run that begins is timed by its expected length, to claim the next one shortly before its end. */
+const setPhase = base.enqueueActions(({ enqueue, context, event }) => {
+  const { run, phase } = event as Extract<RunsEvent, { type: 'run.phase' }>;
+  enqueue.assign({ runs: changeEntry(context, run, { phase }) });
+  const { leadMs } = context.staging;
+  const expectedMs = context.runs[run]?.assignment.expectedMs;
+  if (phase !== 'running' || leadMs === 0 || expectedMs === undefined) return;
+  const near = (isNear: boolean) => ({ type: 'run.nearEnd' as const, run, near: isNear });
+  enqueue.raise(near(true), { id: `near/${run}`, delay: Math.max(0, expectedMs - leadMs) });
+  enqueue.raise(near(false), { id: `over/${run}`, delay: expectedMs + leadMs });
+});
+
+const setNearEnd = base.assign({
   runs: ({ context, event }) => {
-    const { run, phase } = event as Extract<RunsEvent, { type: 'run.phase' }>;
-    const entry = context.runs[run];
-    return entry === undefined ? context.runs : { ...context.runs, [run]: { ...entry, phase } };
+    const { run, near } = event as Extract<RunsEvent, { type: 'run.nearEnd' }>;
+    return changeEntry(context, run, { nearEnd: near });
   },
 });
 
@@ -269,6 +312,17 @@ export const runsChart = base.createMachine({
       on: {
         'runs.start': [{ guard: 'known' }, { actions: [start, ...settle] }],
         'run.phase': { actions: [setPhase, ...settle] },
+        'run.nearEnd': { actions: [setNearEnd, 'publish'] },
+        'run.slotLate': {
+          guard: 'slotless',
+          actions: {
+            type: 'tellRuns',
+            params: ({ event }) => ({
+              names: [event.run],
+              event: { type: 'run.end', cause: { kind: 'release', reason: 'no slot came free in time' } },
+            }),
+          },
+        },
         'xstate.done.actor.*': { actions: [forget, ...settle] },
         'xstate.error.actor.*': { actions: [bury, ...settle] },
         'runs.cancel': {

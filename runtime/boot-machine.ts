@@ -75,7 +75,7 @@ export async function bootMachine(options: {
         ...machineSettings,
         jobRun: { ...machineSettings.jobRun, stallMs: config.stallMs },
         gpu: { ...machineSettings.gpu, reserveMb: config.vramReserveMb },
-        stageAhead: config.stageAhead,
+        staging: { ...machineSettings.staging, leadMs: config.stageLeadMs },
       },
     },
     env: { ...env, log: env.log.child({ machineId }) },

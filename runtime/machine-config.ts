@@ -76,8 +76,9 @@ export const MachineConfig = z.strictObject({
   drainMs: whole(0, 86_400_000).default(20_000),
   /** A run without progress for this long fails with JOB_STALLED (at least twice its expected time), ms. */
   stallMs: whole(1_000, 86_400_000).default(120_000),
-  /** Jobs prepared while every slot is taken, 0 or 1. 1 hides fetches and round trips, but the job waits here. */
-  stageAhead: whole(0, 1).default(0),
+  /** The next job is claimed and prepared this long before a running one is expected to end, ms; 0 = never.
+   *  Hides fetches and the round trip. Longer: the job waits here while another machine may fall idle. */
+  stageLeadMs: whole(0, 60_000).default(300),
   /** Video memory that no two jobs may share out, MiB. */
   vramReserveMb: whole(0, 1_000_000).default(512),
   logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
@@ -101,7 +102,7 @@ const VARIABLES: Record<keyof MachineConfig, string[]> = {
   region: ['EMP_REGION'],
   drainMs: ['EMP_DRAIN_MS'],
   stallMs: ['EMP_STALL_MS'],
-  stageAhead: ['EMP_STAGE_AHEAD'],
+  stageLeadMs: ['EMP_STAGE_LEAD_MS'],
   vramReserveMb: ['EMP_VRAM_RESERVE_MB'],
   logLevel: ['EMP_LOG_LEVEL'],
   simulationCrash: ['EMP_SIMULATION_CRASH'],
@@ -134,11 +135,12 @@ export function readMachineConfig(sources: Sources): MachineConfig {
   }
   input['services'] ??= sources.defaultServices;
   input['joinToken'] ??= tokenFromFile(sources, problems);
+  const tokenTold = problems.length > 0;
   const parsed = MachineConfig.safeParse(input);
   if (!parsed.success) {
     for (const issue of parsed.error.issues) {
       const field = String(issue.path[0] ?? '');
-      if (field === 'joinToken' && problems.length > 0) continue;
+      if (field === 'joinToken' && tokenTold) continue;
       problems.push({
         pointer: `/${issue.path.join('/')}`,
         detail: `${origin.get(field) ?? field}: ${advice(field, input[field]) ?? issue.message}`,

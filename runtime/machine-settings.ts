@@ -6,6 +6,7 @@ import type { JobRunSettings } from '#machines/job-run-base.ts';
 import type { LeaseSettings } from '#machines/lease.ts';
 import type { LinkSettings } from '#machines/link.ts';
 import type { CacheSettings } from '#machines/model-cache.ts';
+import type { StagingSettings } from '#machines/runs.ts';
 import type { SupervisorSettings } from '#machines/supervisor.ts';
 
 /**
@@ -22,9 +23,7 @@ export interface MachineSettings {
   cache: Omit<CacheSettings, 'budgetBytes'>;
   reporter: ReporterSettings;
   supervisor: SupervisorSettings;
-  /** Jobs prepared while every slot is taken: 0 or 1. 1 hides fetches and round trips behind the running
-   *  job; the job may wait here while another machine falls idle. */
-  stageAhead: number;
+  staging: StagingSettings;
   /** Limit for answers of the hub to requests of runs, ms. */
   requestMs: number;
   /** Uploads, input downloads and model downloads at once. */
@@ -63,7 +62,7 @@ export const machineSettings: MachineSettings = {
   },
   reporter: { gatherMs: 100, bufferLimitBytes: MiB },
   supervisor: { releaseMs: 10_000, leaveMs: 3_000 },
-  stageAhead: 0,
+  staging: { leadMs: 300, waitMs: 30_000 },
   requestMs: 15_000,
   uploads: 4,
   inputs: 8,

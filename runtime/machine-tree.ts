@@ -92,6 +92,13 @@ export function partsOf(options: MachineOptions) {
   };
 }
 
+/** Throws with the names of all effects that nobody provided: at run time each would look like an endless retry. */
+export function refuseMissing(charts: readonly AnyStateMachine[]): void {
+  const missing = charts.flatMap((chart) => missingActors(chart));
+  if (missing.length === 0) return;
+  throw new EmpError('INTERNAL', { detail: `effects without an implementation: ${missing.join(', ')}` });
+}
+
 /** Every chart with its effects. Refuses to start while one is missing. */
 export function chartsOf(options: MachineOptions, parts: MachineParts, report: () => MachineReport) {
   const { config, env, ports } = options;
@@ -170,9 +177,7 @@ export function chartsOf(options: MachineOptions, parts: MachineParts, report: (
       },
     }),
   };
-  const missing = Object.values(provided).flatMap((chart) => missingActors(chart as AnyStateMachine));
-  if (missing.length > 0)
-    throw new EmpError('INTERNAL', { detail: `effects without an implementation: ${missing.join(', ')}` });
+  refuseMissing(Object.values(provided) as AnyStateMachine[]);
   return {
     ...provided,
     reporter: reporterActors({ clock, link, settings: settings.reporter, onOverflow: overflow }).reporter,
@@ -222,7 +227,7 @@ export function treeOf(
       jobRun: logic.jobRun,
       settings: settings.jobRun,
       folder: parts.runsFolder,
-      stageAhead: settings.stageAhead,
+      staging: settings.staging,
     }),
     child('link', logic.link, {
       hubs: config.hubUrls,

@@ -23,7 +23,7 @@ interface Measured {
 /**
  * Share of one slot's time that one-second jobs keep busy, claimed and completed by one real machine
  * process: on loopback, and behind a slow link with results of 2 MB, which then go up while the next
- * job runs; there also with one job staged ahead, which hides the round trips of claim and inputs. Wall time is from the first claim to the last commit, by the hub's clock.
+ * job runs. Wall time is from the first claim to the last commit, by the hub's clock.
  */
 export async function run(host: BenchHost): Promise<BenchReport> {
   const jobs = Math.max(3, Math.round(jobsFull * host.scale));
@@ -44,23 +44,15 @@ export async function run(host: BenchHost): Promise<BenchReport> {
       const slow = { dir, jobs, outputBytes: wanResultBytes, url };
       const far = await measure(host, fleet, { ...slow, kind: 'wan' });
       far.upBytes = proxy.bytes.up;
-      host.note('the same with the next job prepared while the slot is taken');
-      const staged = await measure(host, fleet, {
-        ...slow,
-        kind: 'wan-staged',
-        settings: { EMP_STAGE_AHEAD: '1' },
-      });
-      staged.upBytes = proxy.bytes.up - far.upBytes;
       return {
         bench: 'busy',
         figures: {
           utilisation: figure(near.utilisation, '', { atLeast: 0.95 }),
           utilisationWan: figure(far.utilisation, '', { atLeast: 0.9 }),
-          utilisationWanStaged: figure(staged.utilisation, '', { atLeast: 0.9 }),
           // Less than the results themselves would mean that they took another way.
           wanResultsUp: figure(far.upBytes / (jobs * wanResultBytes), '', { atLeast: 1 }),
         },
-        rows: [near, far, staged].map(({ wallMs, utilisation, ...rest }) => ({
+        rows: [near, far].map(({ wallMs, utilisation, ...rest }) => ({
           ...rest,
           wallMs: Math.round(wallMs),
           utilisation: Math.round(utilisation * 1_000) / 1_000,
@@ -80,8 +72,6 @@ interface MeasureOptions {
   outputBytes: number;
   /** How the machine reaches the hub. */
   url: string;
-  /** Settings of the machine. */
-  settings?: Record<string, string>;
 }
 
 async function measure(host: BenchHost, fleet: Fleet, options: MeasureOptions): Promise<Measured> {
@@ -93,7 +83,6 @@ async function measure(host: BenchHost, fleet: Fleet, options: MeasureOptions): 
     services: ['simulation:1'],
     dataDir: join(options.dir, 'machines', options.kind),
     joinToken: token,
-    settings: options.settings ?? {},
   });
   try {
     await untilReady(machine, host.signal);
