@@ -3,7 +3,9 @@ import type { BenchHost, BenchReport } from '#runtime/cli/bench.ts';
 import { systemClock } from '#runtime/env.ts';
 import { percentile } from '#runtime/percentile.ts';
 import { quietEnv } from '#runtime/quiet-client.ts';
+import { missingPostgres } from '#runtime/toolchain/postgres-server.ts';
 import { benchEnv, figure, withFleet } from './bench/bench-fleet.ts';
+import { measurePostgresSubmits } from './bench/postgres-submits.ts';
 
 /** Submissions under way at once: what a handful of busy web servers would send. */
 const connections = 32;
@@ -11,6 +13,7 @@ const singleJobs = 15_000;
 const batchJobs = 60_000;
 const jobsPerBatch = 1_000;
 const batchConnections = 4;
+const postgresJobs = 15_000;
 
 interface Load {
   count: number;
@@ -20,6 +23,35 @@ interface Load {
 
 /** Submissions per second that are answered only after their commit on disk, one by one and in batches. */
 export async function run(host: BenchHost): Promise<BenchReport> {
+  const embedded = await runEmbedded(host);
+  const postgres = await runPostgres(host);
+  return {
+    ...embedded,
+    figures: { ...embedded.figures, ...postgres.figures },
+    rows: [...embedded.rows, ...postgres.rows],
+  };
+}
+
+/** Nothing where there is no PostgreSQL to measure. */
+async function runPostgres(host: BenchHost): Promise<Pick<BenchReport, 'figures' | 'rows'>> {
+  const missing = missingPostgres();
+  if (missing !== null) {
+    host.note(`postgresPerSecond is left out: ${missing}`);
+    return { figures: {}, rows: [] };
+  }
+  const count = Math.max(connections, Math.round(postgresJobs * host.scale));
+  host.note(`${count} submissions into PostgreSQL from ${connections} callers`);
+  const measured = await measurePostgresSubmits(host, { count, callers: connections });
+  return {
+    figures: {
+      postgresPerSecond: figure(count / measured.seconds, '/s', { atLeast: 2_000 }),
+      postgresLost: figure(measured.lost, 'jobs', { atMost: 0 }),
+    },
+    rows: [row('postgres', measured, count)],
+  };
+}
+
+async function runEmbedded(host: BenchHost): Promise<BenchReport> {
   const env = quietEnv();
   const body = () => ({
     id: env.newId('job'),
