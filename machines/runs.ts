@@ -252,9 +252,10 @@ const setPhase = base.enqueueActions(({ enqueue, context, event }) => {
   enqueue.assign({ runs: changeEntry(context, run, { phase }) });
   const { leadMs } = context.staging;
   const expectedMs = context.runs[run]?.assignment.expectedMs;
-  if (phase !== 'running' || leadMs === 0 || expectedMs === undefined) return;
+  // A job shorter than the lead ends before a claim of its own would pay: its completion carries one.
+  if (phase !== 'running' || leadMs === 0 || expectedMs === undefined || expectedMs <= leadMs) return;
   const near = (isNear: boolean) => ({ type: 'run.nearEnd' as const, run, near: isNear });
-  enqueue.raise(near(true), { id: `near/${run}`, delay: Math.max(0, expectedMs - leadMs) });
+  enqueue.raise(near(true), { id: `near/${run}`, delay: expectedMs - leadMs });
   enqueue.raise(near(false), { id: `over/${run}`, delay: expectedMs + leadMs });
 });
 
