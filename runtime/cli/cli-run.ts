@@ -53,31 +53,48 @@ export class CliRun {
   }
 }
 
-/** Whether a process runs; one that has ended but that nobody collected (a container without an init) does not. */
-export function isAlive(pid: number): boolean {
+/** One process of one moment: the kernel gives its number to others later, its start time tells them apart. */
+export interface Pid {
+  pid: number;
+  startedAt: string;
+}
+
+/** State and start time of a process, from what follows its name in `/proc/PID/stat`; null where none has the number. */
+function stat(pid: number): { state: string; startedAt: string } | null {
   try {
-    return !/^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    return { state: fields[0] ?? '', startedAt: fields[19] ?? '' };
   } catch {
-    return false;
+    return null;
   }
 }
 
-/** Resolves when none of the processes is left; the test's time limit is the only one. */
-export async function allGone(pids: number[]): Promise<void> {
-  while (pids.some(isAlive)) await new Promise((resolve) => setTimeout(resolve, 20));
+/** Whether a process runs; one that has ended but that nobody collected (a container without an init) does not. */
+export function isAlive({ pid, startedAt }: Pid): boolean {
+  const now = stat(pid);
+  return now !== null && now.startedAt === startedAt && !['Z', 'X'].includes(now.state);
 }
 
-/** Process ids of all descendants of a process, as the kernel lists them now. */
-export function descendants(pid: number): number[] {
+/** Resolves when none of the processes is left; the test's time limit is the only one. */
+export async function allGone(processes: Pid[]): Promise<void> {
+  while (processes.some(isAlive)) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+/** All descendants of a process, as the kernel lists them now. */
+export function descendants(pid: number): Pid[] {
   let children: number[] = [];
   try {
     children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
       .trim()
       .split(' ')
-      .filter(Boolean)
+      .filter((text) => text !== '')
       .map(Number);
   } catch {
     // It has ended in the meantime: no children.
   }
-  return children.flatMap((child) => [child, ...descendants(child)]);
+  return children.flatMap((child) => {
+    const found = stat(child);
+    return found === null ? [] : [{ pid: child, startedAt: found.startedAt }, ...descendants(child)];
+  });
 }

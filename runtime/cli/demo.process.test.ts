@@ -50,20 +50,19 @@ test('the demo runs every job, leaves the promised pictures and no process', {
 
 test('Ctrl-C in the middle ends it with 130 and cleans up', { timeout: 120_000 }, async () => {
   const { child, ended } = demo([]);
-  let pids: number[] = [];
   await new Promise<void>((resolve) => {
     child.stderr?.on('data', () => {
       // The first finished job: everything runs.
       if (run.stderr.includes('/26]')) resolve();
     });
   });
-  pids = descendants(child.pid ?? -1);
-  expect(pids.length).toBeGreaterThanOrEqual(4);
+  const processes = descendants(child.pid ?? -1);
+  expect(processes.length).toBeGreaterThanOrEqual(4);
   child.kill('SIGINT');
   const { code, stderr } = await ended;
   expect(code).toBe(130);
   expect(stderr).toContain('EMP-INTERRUPTED');
-  await allGone(pids);
+  await allGone(processes);
   expect((await readdir(dir)).filter((name) => name !== 'out')).toEqual([]);
 });
 

@@ -35,18 +35,20 @@ interface Ready {
 async function startDev(args: string[]) {
   const dev = start(['dev', '--json', '--port', '0', ...args]);
   const ready = await dev.firstLine<Ready>();
-  return { dev, ready, pids: descendants(dev.child.pid ?? -1) };
+  return { dev, ready, processes: descendants(dev.child.pid ?? -1) };
 }
 
 test('other commands find it, and it ends with 0 and without a trace on Ctrl-C', async () => {
-  const { dev, ready, pids } = await startDev(['--machines', '3']);
+  const { dev, ready, processes } = await startDev(['--machines', '3']);
   expect(ready).toMatchObject({ kind: 'dev.ready', stores: { durable: false } });
   expect(ready.machines.map(({ id }) => id).sort()).toEqual([
     'dev-fast-lane-1',
     'dev-heavy-1',
     'dev-standard-1',
   ]);
-  expect(pids).toEqual(expect.arrayContaining([ready.hub.pid, ...ready.machines.map(({ pid }) => pid)]));
+  expect(processes.map(({ pid }) => pid)).toEqual(
+    expect.arrayContaining([ready.hub.pid, ...ready.machines.map(({ pid }) => pid)]),
+  );
   const status = await start(['status', '--json']).ended;
   expect(JSON.parse(status.stdout)).toMatchObject({ url: ready.hub.url, machines: { joined: 3 } });
   const job = await start(['run', 'simulation', '--set', 'durationMs=50', '--wait', '--json']).ended;
@@ -54,26 +56,29 @@ test('other commands find it, and it ends with 0 and without a trace on Ctrl-C',
   expect(JSON.parse(job.stdout)).toMatchObject({ state: 'succeeded', result: { data: { durationMs: 50 } } });
   dev.child.kill('SIGINT');
   expect((await dev.ended).code).toBe(0);
-  expect(pids.filter(isAlive)).toEqual([]);
+  expect(processes.filter(isAlive)).toEqual([]);
   expect(await readdir(join(dir, 'state'))).toEqual([]);
   expect((await readdir(dir)).filter((name) => name !== 'state')).toEqual([]);
 });
 
 test('killed without warning in the middle of work, it leaves no process behind', async () => {
-  const { dev, pids } = await startDev(['--machines', '2']);
+  const { dev, processes } = await startDev(['--machines', '2']);
   const job = JSON.parse(
-    (await start(['run', 'simulation', '--set', 'durationMs=60000', '--json']).ended).stdout,
+    (
+      await start(['run', 'simulation', '--set', 'durationMs=60000', '--set', 'progressSteps=600', '--json'])
+        .ended
+    ).stdout,
   );
   const events = start(['events', '-f', '--job', job.id, '--type', 'job.progressed', '--json']);
   await events.firstLine();
   events.child.kill('SIGKILL');
   dev.child.kill('SIGKILL');
   await dev.ended;
-  await allGone(pids);
+  await allGone(processes);
 });
 
 test('a child that dies ends it with an error and ends the others', async () => {
-  const { dev, ready, pids } = await startDev(['--machines', '1']);
+  const { dev, ready, processes } = await startDev(['--machines', '1']);
   process.kill(ready.machines[0]?.pid ?? 0, 'SIGKILL');
   const { code, stderr } = await dev.ended;
   expect(code).toBe(1);
@@ -81,7 +86,7 @@ test('a child that dies ends it with an error and ends the others', async () => 
     code: 'EMP-CHILD-FAILED',
     error: expect.stringContaining('machine dev-fast-lane-1'),
   });
-  await allGone(pids);
+  await allGone(processes);
 });
 
 test('with --data jobs are there again after a restart; a port in use is replaced by a free one', async () => {

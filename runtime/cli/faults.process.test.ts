@@ -66,9 +66,9 @@ describe.each(repetitions)('run %i', () => {
   });
 
   test('a hub killed and started again on its data: nothing is lost and running work goes on under its token', async () => {
-    // A machine fences itself when its lease is over, so this lease outlasts the restart; waiting work
-    // rests for one lease afterwards.
-    const world = await setup({ leaseTtlMs: 12_000, settings: { EMP_SINGLETON_TTL_MS: '1000' } });
+    // A machine fences itself when its lease is over, so this lease outlasts the restart also on a busy
+    // computer; waiting work rests for one lease afterwards.
+    const world = await setup({ leaseTtlMs: 20_000, settings: { EMP_SINGLETON_TTL_MS: '1000' } });
     const done = await world.submit(10);
     await world.client.wait(done);
     const running = await Promise.all([
