@@ -101,6 +101,8 @@ export const connectorChart = base.createMachine({
     'connector.reset': {},
     'roll.call': {},
   },
+  // A service whose actor was restarted is not offered before it has answered.
+  entry: announce('service.down'),
   initial: 'starting',
   states: {
     starting: {

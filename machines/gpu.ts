@@ -58,9 +58,8 @@ const base = setup({
   actors: { read: unprovided<GpuReading, { uuid: string }>() },
   actions: {
     tell: safeSend,
-    grant: ({ context, system, self }, { from }: { from: number }) => {
-      for (const { run } of context.permits.slice(from))
-        safeSend({ system, self }, { to: run, event: { type: 'permit.granted' } });
+    grant: ({ system, self }, { runs }: { runs: string[] }) => {
+      for (const run of runs) safeSend({ system, self }, { to: run, event: { type: 'permit.granted' } });
     },
   },
   guards: {
@@ -90,14 +89,15 @@ const serve = base.enqueueActions(({ enqueue, context }) => {
   }
   if (permits.length === context.permits.length) return;
   enqueue.assign({ permits, waiting });
-  enqueue({ type: 'grant', params: { from: context.permits.length } });
+  enqueue({ type: 'grant', params: { runs: permits.slice(context.permits.length).map(({ run }) => run) } });
 });
 
-const enter = base.assign({
-  waiting: ({ context, event }) => {
-    const { run, memoryMb = 0 } = event as Extract<GpuEvent, { type: 'permit.ask' }>;
-    return [...without(context.waiting, run), { run, memoryMb }];
-  },
+/** Takes a place in the line; a run that has its permit already, asking after a restart of its own view, keeps it. */
+const enter = base.enqueueActions(({ enqueue, context, event }) => {
+  const { run, memoryMb = 0 } = event as Extract<GpuEvent, { type: 'permit.ask' }>;
+  const at = context.permits.findIndex((permit) => permit.run === run);
+  if (at !== -1) enqueue({ type: 'grant', params: { runs: [run] } });
+  else enqueue.assign({ waiting: [...without(context.waiting, run), { run, memoryMb }] });
 });
 
 const leave = base.assign(({ context, event }) => {
@@ -133,6 +133,8 @@ export const gpuChart = base.createMachine({
     'permit.release': { actions: leave },
     'roll.call': {},
   },
+  // A card whose actor was restarted is not offered before it has answered.
+  entry: usable(false),
   initial: 'probing',
   states: {
     probing: {

@@ -44,6 +44,8 @@ export type JobRunEvent =
   | { type: 'models.ready'; models: ResidentModel[] }
   | { type: 'models.failed'; error: JobError }
   | { type: 'cache.up' }
+  /** The actor of its card is up, perhaps anew and without a memory of its permit. */
+  | { type: 'device.up' }
   | { type: 'link.online' }
   | { type: 'run.progress' }
   | { type: 'run.finished'; result: ConnectorResult }
@@ -185,6 +187,13 @@ export const askModels = {
       service: context.assignment.service,
       models: context.assignment.models,
     },
+  }),
+};
+export const askPermit = {
+  type: 'tell' as const,
+  params: ({ context }: { context: Context }) => ({
+    to: `gpu/${context.device}`,
+    event: { type: 'permit.ask', run: context.name },
   }),
 };
 export const tellConnector = (type: 'connector.began' | 'connector.ended') => ({

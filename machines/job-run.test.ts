@@ -81,6 +81,19 @@ describe('job-run', () => {
     expect(run.rig.to('cache').map((event) => event.type)).toEqual(Array(4).fill('models.want'));
   });
 
+  test('a card whose actor is new is asked for its permit again, before the work and during it', async () => {
+    const run = setup();
+    run.rig.send({ type: 'device.up' });
+    await run.stageInputs.answer([]);
+    run.rig.send({ type: 'slot.granted', device: 'cpu-0' });
+    run.rig.send({ type: 'device.up' });
+    run.rig.send({ type: 'permit.granted' });
+    run.rig.send({ type: 'device.up' });
+    run.rig.send({ type: 'permit.granted' });
+    expect(run.rig.to('gpu/cpu-0').map((event) => event.type)).toEqual(Array(3).fill('permit.ask'));
+    expect(run.work.began).toBe(1);
+  });
+
   test('an input that cannot be had fails the job with its code', async () => {
     const run = setup();
     await run.stageInputs.fail(new EmpError('INPUT_UNAVAILABLE', { detail: 'gone' }));
@@ -373,18 +386,10 @@ describe('job-run', () => {
     expect(run.rig.subject.getSnapshot().status).toBe('done');
   });
 
-  test('words that come too late are taken without a stir', async () => {
+  test('words that come too late are taken without a stir', () => {
     const run = setup();
-    for (const type of [
-      'link.online',
-      'cache.up',
-      'run.progress',
-      'run.failed',
-      'permit.granted',
-      'models.ready',
-      'models.failed',
-    ])
-      run.rig.send({ type });
+    const late = 'link.online cache.up run.progress run.failed permit.granted models.ready models.failed';
+    for (const type of late.split(' ')) run.rig.send({ type });
     run.rig.send(finished());
     expect(run.rig.state()).toContain('preparing');
   });

@@ -2,6 +2,7 @@ import { and, assign } from 'xstate';
 import { chartOptions } from './chart-options.ts';
 import {
   askModels,
+  askPermit,
   base,
   type Context,
   type ExitCause,
@@ -76,14 +77,8 @@ const queueing = base.createStateConfig({
   states: {
     slot: { always: { guard: ({ context }) => context.device !== null, target: 'permit' } },
     permit: {
-      entry: {
-        type: 'tell',
-        params: ({ context }) => ({
-          to: `gpu/${context.device}`,
-          event: { type: 'permit.ask', run: context.name },
-        }),
-      },
-      on: { 'permit.granted': '#job-run.working' },
+      entry: askPermit,
+      on: { 'device.up': { actions: askPermit }, 'permit.granted': '#job-run.working' },
     },
   },
 });
@@ -103,7 +98,7 @@ const working = base.createStateConfig({
     onError: { target: '#job-run.exiting', actions: failsWith('CONNECTOR_FAILED') },
   },
   initial: 'running',
-  on: { 'cache.up': { actions: askModels } },
+  on: { 'cache.up': { actions: askModels }, 'device.up': { actions: askPermit } },
   states: {
     running: {
       on: {
@@ -242,6 +237,7 @@ export const jobRunChart = base.createMachine({
     // Waits are ended by their states; what comes later finds nothing to do.
     'link.online': {},
     'cache.up': {},
+    'device.up': {},
     'run.progress': {},
     'run.finished': {},
     'run.failed': {},

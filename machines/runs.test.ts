@@ -60,7 +60,7 @@ function setup(options: { slots?: number; leadMs?: number; up?: boolean } = {}) 
     chart: runsChart,
     clock,
     coverage,
-    peers: ['lease', 'claimer', 'supervisor', 'cache', 'connector/test'],
+    peers: ['lease', 'claimer', 'supervisor', 'cache', 'connector/test', 'gpu/cpu-0'],
     systemId: 'runs',
     input: {
       slots,
@@ -300,6 +300,18 @@ describe('runs', () => {
     rig.send({ type: 'link.offline' });
     rig.send({ type: 'cache.up' });
     expect(rig.to('cache').filter((event) => event.type === 'models.want')).toHaveLength(2);
+  });
+
+  test('a card that is up again is told to the runs on it, and to no other', async () => {
+    const { rig, start, clock } = setup();
+    start('j1');
+    await clock.settle();
+    rig.send({ type: 'device.usable', device: 'cpu-0', usable: false });
+    rig.send({ type: 'device.usable', device: 'cpu-9', usable: true });
+    const asks = () => rig.to('gpu/cpu-0').filter((event) => event.type === 'permit.ask');
+    expect(asks()).toHaveLength(1);
+    rig.send({ type: 'device.usable', device: 'cpu-0', usable: true });
+    expect(asks()).toHaveLength(2);
   });
 
   test('a word about a run that is gone changes nothing', () => {

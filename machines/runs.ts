@@ -299,6 +299,20 @@ const everyone = ({ context, event }: { context: Context; event: { type: string 
   event: { ...event },
 });
 
+/** Runs whose slot lies on a card that is up, perhaps with an actor that has forgotten their permits. */
+const onDevice = ({
+  context,
+  event,
+}: {
+  context: Context;
+  event: Extract<RunsEvent, { type: 'device.usable' }>;
+}) => {
+  const slots = event.usable ? context.slots.filter((slot) => slot.device === event.device) : [];
+  const ids = new Set(slots.map((slot) => slot.id));
+  const runs = Object.values(context.runs).filter((entry) => entry.slot !== null && ids.has(entry.slot));
+  return { names: runs.map((entry) => entry.name), event: { type: 'device.up' } };
+};
+
 /**
  * The desk of the running jobs: one child per lease, slots given and taken back, and the list that
  * beats name. Its children never restart: a run that ends takes its entry with it. Never left.
@@ -364,6 +378,8 @@ export const runsChart = base.createMachine({
             assign({
               usableDevices: ({ context, event }) => list(context.usableDevices, event.device, event.usable),
             }),
+            // Before anyone new is granted a slot there: they ask for their permits themselves.
+            { type: 'tellRuns', params: onDevice },
             ...settle,
           ],
         },

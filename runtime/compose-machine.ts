@@ -1,4 +1,4 @@
-import { type Actor, createActor } from 'xstate';
+import { type Actor, type AnyActorRef, createActor } from 'xstate';
 import { ActorTap, type ActorView, type TapFrame } from '#actors/actor-tap.ts';
 import { snapshotWhere, watchActor } from '#actors/actor-watch.ts';
 import type { DeadLetter } from '#actors/dead-letters.ts';
@@ -27,6 +27,8 @@ export interface Machine {
     tree(): ActorView[];
     listen(listener: (frame: TapFrame) => void): () => void;
     deadLetters(): DeadLetter[];
+    /** Sends an event to an actor by its name: for simulations and operators, never for the machine itself. */
+    send(name: string, event: { type: string }): void;
     counters(): { observerErrors: number; orphansStopped: number };
   };
 }
@@ -100,6 +102,7 @@ export function composeMachine(options: MachineOptions): Machine {
       tree: () => tap.tree(),
       listen: (listener) => tap.listen(listener),
       deadLetters: () => parts.letters.recent(),
+      send: (name, event) => (root.system.get(name as never) as AnyActorRef | undefined)?.send(event),
       counters: () => ({ observerErrors: tap.observerErrors, orphansStopped: tap.orphansStopped }),
     },
   };

@@ -7,6 +7,7 @@ import type { LeaseSettings } from '#machines/lease.ts';
 import type { LinkSettings } from '#machines/link.ts';
 import type { CacheSettings } from '#machines/model-cache.ts';
 import type { StagingSettings } from '#machines/runs.ts';
+import type { SuperviseInput } from '#machines/supervise.ts';
 import type { SupervisorSettings } from '#machines/supervisor.ts';
 
 /**
@@ -23,6 +24,8 @@ export interface MachineSettings {
   cache: Omit<CacheSettings, 'budgetBytes'>;
   reporter: ReporterSettings;
   supervisor: SupervisorSettings;
+  /** How actors that fail are restarted, at every level of the tree. */
+  supervise: Pick<SuperviseInput, 'intensity' | 'periodMs' | 'backoff'>;
   staging: StagingSettings;
   /** Limit for answers of the hub to requests of runs, ms. */
   requestMs: number;
@@ -62,6 +65,7 @@ export const machineSettings: MachineSettings = {
   },
   reporter: { gatherMs: 100, bufferLimitBytes: MiB },
   supervisor: { releaseMs: 10_000, leaveMs: 3_000 },
+  supervise: { intensity: 5, periodMs: 60_000, backoff: { baseMs: 200, limitMs: 10_000 } },
   staging: { leadMs: 300, waitMs: 30_000 },
   requestMs: 15_000,
   uploads: 4,

@@ -193,7 +193,7 @@ export function treeOf(
 ): SuperviseInput {
   const { config, env } = options;
   const { settings } = config;
-  const policy = { intensity: 5, periodMs: 60_000, backoff: { baseMs: 200, limitMs: 10_000 } };
+  const policy = settings.supervise;
   const branch = (id: string, strategy: SuperviseInput['strategy'], children: ChildSpec[]): ChildSpec => ({
     id,
     logic: superviseChart,
