@@ -21,11 +21,14 @@ import { observing } from './observation.ts';
 import { type SimEnv, simEnv } from './sim-env.ts';
 import { SimObjects } from './sim-objects.ts';
 import { StageMachine } from './stage-machine.ts';
+import { VirtualClock } from './virtual-clock.ts';
 
 /** A pair of stores under test and what can happen to the Broker's server. */
 export interface StoreFactory {
   name: string;
   open(options: { env: SimEnv }): Promise<OpenStores>;
+  /** For stores on real servers: resolves when none of their calls is under way. Virtual time waits for it. */
+  afterTurn?: () => Promise<void>;
 }
 
 export interface OpenStores {
@@ -131,7 +134,8 @@ export class Stage {
   }
 
   static async open(factory: StoreFactory, seed: string): Promise<Stage> {
-    const env = simEnv({ seed });
+    const { afterTurn } = factory;
+    const env = simEnv({ seed, clock: new VirtualClock(afterTurn ? { afterTurn } : {}) });
     const checkers = new CheckerSet();
     const stores = await factory.open({ env });
     const [broker, records] = [await stores.broker(), await stores.records()];
