@@ -45,13 +45,20 @@ function entryArguments(entry: BrokerEntry, settings: BrokerSettings): StepArgum
 
 export function claimArguments(request: ClaimRequest): StepArguments {
   const { groups, warmLanes } = request;
+  // Of a group that is named twice the last penalty counts.
+  const placeOf = new Map(groups.map(({ group }, at) => [group, at + 1]));
+  const penaltyOf = new Map(groups.map(({ group, penaltyMs }) => [group, penaltyMs]));
   return [
-    machineKey(request),
+    request.machineId,
+    request.incarnation,
     request.requestId,
     groups.length,
     warmLanes.length,
-    ...groups.flatMap(({ group, penaltyMs }) => [group, penaltyMs]),
-    ...warmLanes.flatMap(({ group, affinity, bonusMs }) => [group, affinity, bonusMs]),
+    ...groups.map(({ group }) => group),
+    ...groups.map(({ group }) => penaltyOf.get(group) ?? 0),
+    ...warmLanes.map(({ group, affinity }) => `${group}/${affinity}`),
+    ...warmLanes.map(({ group }) => placeOf.get(group) ?? 0),
+    ...warmLanes.map(({ bonusMs }) => bonusMs),
   ];
 }
 

@@ -2,8 +2,8 @@
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] job id  [5] fence floor
   Answers {now, 'removed'} | {now, 'requested', holder key, token} | {now, 'unknown'}
-  Touches alive body:<id> delayed:<gen> head:<gen> heads:<gen> held:<incarnation> ids incarnations job:<id>
-    lane:<gen>:<lane> lanehead:<gen> lanes:<gen>:<group> meta nonce tombends tombstones waiting ]]
+  Touches alive body:<id> delayed:<gen> head:<gen> heads:<gen> held:<incarnation> ids incarnations
+    job:<id> lane:<gen>:<lane> lanehead:<gen> lanes:<gen>:<group> meta nonce tombends tombstones waiting ]]
 local s = begin(KEYS, ARGV)
 local id, floor = ARGV[4], ARGV[5]
 local e = load(s, id)

@@ -1,104 +1,97 @@
 --[[ claim: leases the best job that this machine may run; a repeat is answered as before while its lease stands.
   KEYS[1] shard prefix
-  ARGV[1..3] as in identity  [4] incarnation key  [5] request id
-  ARGV[6] number of groups, at most 32  [7] number of warm lanes, at most 16
-  ARGV then 2 for each group: group, penalty ms; then 3 for each lane: group, affinity, bonus ms
+  ARGV[1..3] as in identity  [4] machine id  [5] incarnation  [6] request id
+  ARGV[7] number of groups n, at most 32  [8] number of warm lanes m, at most 16
+  ARGV then n groups, n penalties ms, m lanes `group/affinity`, m places of the lane's group among the
+    groups (0 = not served now), m bonuses ms
   Answers {now, 'closed'} | {now, 'superseded'} | {now, 'lapsed'} | {now, 'empty'} | {now, 'leased', id, token,
     group, affinity, run, attempts, floor, body or '', rebuilt 0 or 1, expires ms, more 0 or 1, wake or ''}
-  Touches alive body:<id> events head:<gen> heads:<gen> held:<incarnation> idle idlegroup:<group>
-    idlelane:<lane> incarnations job:<id> lane:<gen>:<lane> lanehead:<gen> lanes:<gen>:<group> meta
-    newest nonce progress virtual waiting
+  Touches alive body:<id> delayed:<gen> events head:<gen> heads:<gen> held:<incarnation> idle
+    idlegroup:<group> idlelane:<lane> incarnations job:<id> lane:<gen>:<lane> lanehead:<gen>
+    lanes:<gen>:<group> meta newest nonce progress virtual waiting
   Keeps: a job has at most one holder; its token never falls; two score lookups, one pop, no scan. ]]
 local s = begin(KEYS, ARGV)
-local key, request = ARGV[4], tonumber(ARGV[5])
 if not s.open then return answer(s, 'closed') end
-if isSuperseded(s, key) then return answer(s, 'superseded') end
-local ends = servedUntil(s, key)
-if not ends then return answer(s, 'lapsed') end
+local key, incarnation = ARGV[4] .. '/' .. ARGV[5], tonumber(ARGV[5])
+local newest, ends = tonumber(redis.call('HGET', s.p .. ':newest', ARGV[4]) or '0'), endsOf(s, key)
+if newest > incarnation then return answer(s, 'superseded') end
+if newest < incarnation or not ends or ends <= s.now then return answer(s, 'lapsed') end
 
-local groups, penalties, lanes, bonuses = {}, {}, {}, {}
-for index = 1, tonumber(ARGV[6]) do
-  local group = ARGV[6 + 2 * index]
-  groups[index], penalties[group] = group, tonumber(ARGV[7 + 2 * index])
-end
-local firstLane = 5 + 2 * #groups
-for index = 1, tonumber(ARGV[7]) do
-  local at = firstLane + 3 * index
-  lanes[index], bonuses[index] = { ARGV[at], ARGV[at + 1] }, tonumber(ARGV[at + 2])
-end
-local heads = #groups > 0 and redis.call('HMGET', s.p .. ':head:' .. s.gen, unpack(groups)) or {}
+local n, m = tonumber(ARGV[7]), tonumber(ARGV[8])
+local heads = n > 0 and redis.call('HMGET', s.p .. ':head:' .. s.gen, unpack(ARGV, 9, 8 + n)) or {}
 
+-- Virtual clocks of the pools that heads name, read once each.
 local virtual = {}
 local function virtualOf(pool)
-  if not virtual[pool] then virtual[pool] = tonumber(redis.call('HGET', s.p .. ':virtual', pool) or '0') end
-  return virtual[pool]
+  local clock = virtual[pool]
+  if not clock then
+    clock = tonumber(redis.call('HGET', s.p .. ':virtual', pool) or '0')
+    virtual[pool] = clock
+  end
+  return clock
 end
 
 -- Smallest rank over the groups' heads and the warm lanes; equal ranks by group, then by lane.
-local best
-local function consider(group, text, bonus)
-  if not text or not penalties[group] then return end
-  local score, pool, affinity = readHead(text)
-  local rank = score - virtualOf(pool) + penalties[group] - bonus
-  if best and (rank > best.rank or (rank == best.rank and not (isBefore(group, best.group)
-    or (group == best.group and isBefore(affinity, best.affinity))))) then return end
-  best = { group = group, affinity = affinity, rank = rank }
+local bestAt, bestText, bestRank
+local function consider(at, text, bonus)
+  local score, pool = readHead(text)
+  local rank = score - virtualOf(pool) + tonumber(ARGV[8 + n + at]) - bonus
+  if bestRank and rank >= bestRank then
+    if rank > bestRank then return end
+    local group, best = ARGV[8 + at], ARGV[8 + bestAt]
+    if group == best and not isBefore(affinityOf(text), affinityOf(bestText)) then return end
+    if group ~= best and not isBefore(group, best) then return end
+  end
+  bestAt, bestText, bestRank = at, text, rank
 end
 
-local id = redis.call('ZRANGEBYSCORE', s.p .. ':held:' .. key, ARGV[5], ARGV[5], 'LIMIT', 0, 1)[1]
+local id = redis.call('ZRANGEBYSCORE', s.p .. ':held:' .. key, ARGV[6], ARGV[6], 'LIMIT', 0, 1)[1]
 local isReplay = id ~= nil
 if not isReplay then
-  for index, group in ipairs(groups) do consider(group, heads[index], 0) end
-  if #lanes > 0 then
-    local names = {}
-    for index, lane in ipairs(lanes) do names[index] = lane[1] .. '/' .. lane[2] end
-    local warm = redis.call('HMGET', s.p .. ':lanehead:' .. s.gen, unpack(names))
-    for index, lane in ipairs(lanes) do consider(lane[1], warm[index], bonuses[index]) end
+  local firstLane = 8 + 2 * n
+  for at = 1, n do
+    if heads[at] then consider(at, heads[at], 0) end
   end
-  if not best then
-    enterIdle(s, key, groups, lanes)
+  local warm = m > 0 and redis.call('HMGET', s.p .. ':lanehead:' .. s.gen, unpack(ARGV, firstLane + 1, firstLane + m))
+  for index = 1, m do
+    local at = tonumber(ARGV[firstLane + m + index])
+    if warm[index] and at > 0 then consider(at, warm[index], tonumber(ARGV[firstLane + 2 * m + index])) end
+  end
+  if not bestAt then
+    enterIdle(s, key, { unpack(ARGV, 9, 8 + n) }, { unpack(ARGV, firstLane + 1, firstLane + m) })
     return answer(s, 'empty')
+  end
+  local group, text = ARGV[8 + bestAt], nil
+  id, text = popLane(s, s.gen, group, affinityOf(bestText))
+  for at = 1, n do
+    if ARGV[8 + at] == group then heads[at] = text end
   end
 end
 
-if not isReplay then
-  local text
-  id, text = popLane(s, s.gen, best.group, best.affinity)
-  for index, group in ipairs(groups) do
-    if group == best.group then heads[index] = text end
-  end
-end
-local f = redis.call('HMGET', s.p .. ':job:' .. id, 't', 'f', 's', 'p', 'r', 'at', 'rb', 'lg', 'g', 'a')
+local f = redis.call('HMGET', s.p .. ':job:' .. id, 't', 'f', 's', 'p', 'r', 'at', 'rb', 'lg', 'g', 'a', 'b')
 local e = { id = id, token = f[1], floor = f[2], runs = tonumber(f[5]), group = f[9], affinity = f[10] }
 local rebuilt = f[7] == '1' or (isReplay and isFromLoss(s, f[8]))
 if not isReplay then
   if tonumber(f[3]) > virtualOf(f[4]) then redis.call('HSET', s.p .. ':virtual', f[4], f[3]) end
   e.runs = e.runs + 1
-  grant(s, e, key, request, int(math.max(s.now * 1000, tonumber(e.token) + 1, tonumber(e.floor))))
-  redis.call('HSET', s.p .. ':job:' .. id, 'st', 'l', 't', e.token, 'r', e.runs, 'nb', '', 'm', key, 'q', ARGV[5],
+  grant(s, e, key, ARGV[6], int(math.max(s.now * 1000, tonumber(e.token) + 1, tonumber(e.floor))))
+  redis.call('HSET', s.p .. ':job:' .. id, 'st', 'l', 't', e.token, 'r', e.runs, 'nb', '', 'm', key, 'q', ARGV[6],
     'mb', 0, 'aw', '0', 'fr', '0', 'lg', s.closings)
   addEvent(s, 'leased', e)
   s.operations = s.operations + 1
 end
-leaveIdle(s, key)
 
 -- Whether this machine could claim again, and an idle machine for what it leaves behind.
-local function leftover()
-  local names, more = {}, 0
-  for index, group in ipairs(groups) do
-    if heads[index] then
-      local _, _, affinity = readHead(heads[index])
-      names[#names + 1] = { group, affinity }
-      more = 1
-    end
+local isAnyIdle = redis.call('EXISTS', s.p .. ':idle') == 1
+if isAnyIdle then leaveIdle(s, key) end
+local more, wake = 0, ''
+for at = 1, n do
+  if heads[at] then
+    more = 1
+    if not isAnyIdle then break end
+    wake = wakeFor(s, ARGV[8 + at], affinityOf(heads[at]))
+    if wake ~= '' then break end
   end
-  if more == 0 or redis.call('EXISTS', s.p .. ':idle') == 0 then return more, '' end
-  for _, name in ipairs(names) do
-    local wake = wakeFor(s, name[1], name[2])
-    if wake ~= '' then return more, wake end
-  end
-  return more, ''
 end
-local more, wake = leftover()
 return answer(s, 'leased', id, e.token, e.group, e.affinity, e.runs, f[6], e.floor,
-  redis.call('GET', s.p .. ':body:' .. id) or '', rebuilt and 1 or 0, int(ends), more, wake)
+  f[11] and redis.call('GET', s.p .. ':body:' .. id) or '', rebuilt and 1 or 0, int(ends), more, wake)

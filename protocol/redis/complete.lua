@@ -2,8 +2,8 @@
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] job id  [5] token  [6] fence floor
   Answers {now, 'removed'} | {now, 'unchanged'}
-  Touches alive body:<id> delayed:<gen> head:<gen> heads:<gen> held:<incarnation> ids incarnations job:<id>
-    lane:<gen>:<lane> lanehead:<gen> lanes:<gen>:<group> meta nonce tombends tombstones waiting
+  Touches alive body:<id> delayed:<gen> head:<gen> heads:<gen> held:<incarnation> ids incarnations
+    job:<id> lane:<gen>:<lane> lanehead:<gen> lanes:<gen>:<group> meta nonce tombends tombstones waiting
   Keeps: also on a closed Broker, a tombstone shuts out a re-drive that was read before the commit. ]]
 local s = begin(KEYS, ARGV)
 local e = load(s, ARGV[4])

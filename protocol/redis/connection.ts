@@ -71,6 +71,8 @@ export function brokerError(error: unknown, step: string): EmpError {
   if (error instanceof EmpError) return error;
   const message = error instanceof Error ? error.message : String(error);
   const fields = { step };
+  // ioredis keeps the whole command on its errors: job bodies do not belong in logs.
+  if (error instanceof Error && 'command' in error) delete error.command;
   if (message.startsWith('OOM'))
     return new EmpError('BROKER_UNAVAILABLE', {
       detail: 'the Redis server is full (maxmemory): running work goes on, new work must wait',

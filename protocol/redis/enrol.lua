@@ -2,7 +2,8 @@
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] incarnation key
   Answers {now, 'ok'} | {now, 'superseded'}
-  Touches alive held:<incarnation> idle idlegroup:<group> idlelane:<lane> incarnations meta newest nonce ]]
+  Touches alive delayed:<gen> heads:<gen> held:<incarnation> idle idlegroup:<group> idlelane:<lane>
+    incarnations meta newest nonce ]]
 local s = begin(KEYS, ARGV)
 local key = ARGV[4]
 local older, incarnation = newestOf(s, key), incarnationOf(key)

@@ -98,7 +98,7 @@ class Audit {
       const [id = '', score = ''] = await this.#redis.zrange(`${prefix}lane:${name}`, '0', '0', 'WITHSCORES');
       const [group = '', affinity = ''] = lane.split('/');
       const pool = this.#jobs.get(id)?.['p'] ?? '';
-      const text = `${score} ${pool.length} ${pool}${affinity}`;
+      const text = `${score.padStart(17)}${pool} ${affinity}`;
       this.#check(laneHeads[lane] === text, `lane ${name} has head ${text}, noted ${laneHeads[lane]}`);
       const known = best.get(group);
       const isFirst =
@@ -123,13 +123,10 @@ class Audit {
     const counts = new Map<string, number>();
     for (const job of this.#jobs.values())
       if (job['st'] === 'w') counts.set(job['g'] ?? '', (counts.get(job['g'] ?? '') ?? 0) + 1);
-    const noted = await this.#redis.zrange(`${prefix}waiting`, '0', '-1', 'WITHSCORES');
-    this.#check(noted.length === 2 * counts.size, 'groups without waiting entries are counted');
-    for (let at = 0; at < noted.length; at += 2)
-      this.#check(
-        -Number(noted[at + 1]) === counts.get(noted[at] ?? ''),
-        `wrong count of group ${noted[at]}`,
-      );
+    const noted = Object.entries(await this.#redis.hgetall(`${prefix}waiting`));
+    this.#check(noted.length === counts.size, 'groups without waiting entries are counted');
+    for (const [group, count] of noted)
+      this.#check(Number(count) === counts.get(group), `wrong count of group ${group}`);
     const sum = [...counts.values()].reduce((total, count) => total + count, 0);
     const total = Number((await this.#redis.hget(`${prefix}meta`, 'waiting')) ?? 0);
     this.#check(total === sum, `${sum} wait, ${total} counted`);

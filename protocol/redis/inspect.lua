@@ -3,7 +3,7 @@
   ARGV[1..3] as in identity  [4] job id
   Answers {now, 'none'} | {now, 'ok', state w d or l, token, floor, score, group, affinity, attempts, runs,
     holder key or '', cancel 0 or 1, rebuilt 0 or 1, not before ms or '', entries ahead}
-  Touches alive incarnations job:<id> lane:<gen>:<lane> meta nonce ]]
+  Touches alive delayed:<gen> heads:<gen> incarnations job:<id> lane:<gen>:<lane> meta nonce ]]
 local s = begin(KEYS, ARGV)
 local e = load(s, ARGV[4])
 if not e then return answer(s, 'none') end

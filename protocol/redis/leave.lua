@@ -2,7 +2,8 @@
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] incarnation key
   Answers {now, 'ok', {{job id, token} …}}
-  Touches alive held:<incarnation> idle idlegroup:<group> idlelane:<lane> incarnations job:<id> meta nonce
+  Touches alive delayed:<gen> heads:<gen> held:<incarnation> idle idlegroup:<group> idlelane:<lane>
+    incarnations job:<id> meta nonce
   Keeps: the leases keep their time, in case the hub that releases them dies half-way. ]]
 local s = begin(KEYS, ARGV)
 local key, leases = ARGV[4], {}

@@ -44,7 +44,7 @@ end
 -- Gives an entry that is nowhere to an incarnation. Says nothing about how long: only beats do.
 local function grant(s, e, key, request, token)
   e.state, e.token, e.holder, e.request, e.missed, e.awaited = 'l', token, key, request, 0, false
-  redis.call('ZADD', s.p .. ':held:' .. key, int(request), e.id)
+  redis.call('ZADD', s.p .. ':held:' .. key, request, e.id)
 end
 
 -- Refuses submits of this id up to the higher of token and floor for 15 minutes; forgets 8 that have passed.
@@ -92,8 +92,10 @@ local function addEvent(s, kind, e, fraction)
     if older then redis.call('XDEL', s.p .. ':events', older .. '-0') end
     redis.call('HSET', s.p .. ':progress', e.id, id)
   end
-  redis.call('XADD', s.p .. ':events', id .. '-0', 'k', kind, 'j', e.id, 't', e.token, 'm', e.holder or '',
-    'r', e.runs, 'f', fraction or '', 'at', int(s.now))
+  -- One field of words: no name has a blank in it.
+  local holder = e.holder and e.holder ~= '' and e.holder or '-'
+  redis.call('XADD', s.p .. ':events', id .. '-0', 'e', kind .. ' ' .. e.id .. ' ' .. e.token .. ' ' .. holder
+    .. ' ' .. e.runs .. ' ' .. (fraction or '-') .. ' ' .. int(s.now))
 end
 
 -- True for what was here at a loss; what still waits in quarantine is not marked before it leaves.

@@ -1,16 +1,18 @@
 --[[ Lines of claimable work of one generation: lanes by score, and the head of each lane and of each
-  group's best lane as text `score length-of-pool pool affinity`, so that a claim reads all its heads
-  in one command. Heads are exact: every change of a lane updates them. ]]
+  group's best lane as text, so that a claim reads all its heads in one command: 17 columns of score,
+  the pool, a blank (no name has one), the affinity. Heads are exact: every change of a lane updates them. ]]
 
 local function headText(score, pool, affinity)
-  return score .. ' ' .. #pool .. ' ' .. pool .. affinity
+  return string.format('%17s', score) .. pool .. ' ' .. affinity
 end
 
--- Score, pool and affinity of a head's text.
+-- Score and pool of a head's text; a claim reads 48 of them.
 local function readHead(text)
-  local score, length, rest = string.match(text, '^(%S+) (%d+) (.*)$')
-  local size = tonumber(length)
-  return tonumber(score), string.sub(rest, 1, size), string.sub(rest, size + 1)
+  return tonumber(text:sub(1, 17)), text:sub(18, text:find(' ', 18, true) - 1)
+end
+
+local function affinityOf(text)
+  return text:sub(text:find(' ', 18, true) + 1)
 end
 
 -- Writes the heads that follow from the lane's present first; answers the group's new head text or false.
@@ -29,23 +31,22 @@ local function refreshHead(s, gen, group, affinity, e)
     redis.call('HDEL', s.p .. ':lanehead:' .. gen, lane)
     redis.call('ZREM', lanes, affinity)
   end
-  local best = redis.call('ZRANGE', lanes, 0, 0, 'WITHSCORES')
-  if not best[1] then
+  local best = redis.call('ZRANGE', lanes, 0, 0)[1]
+  if not best then
     redis.call('HDEL', s.p .. ':head:' .. gen, group)
     redis.call('ZREM', s.p .. ':heads:' .. gen, group)
     return false
   end
-  if best[1] ~= affinity then text = redis.call('HGET', s.p .. ':lanehead:' .. gen, group .. '/' .. best[1]) end
+  if best ~= affinity then text = redis.call('HGET', s.p .. ':lanehead:' .. gen, group .. '/' .. best) end
   redis.call('HSET', s.p .. ':head:' .. gen, group, text)
-  redis.call('ZADD', s.p .. ':heads:' .. gen, best[2], group)
+  redis.call('ZADD', s.p .. ':heads:' .. gen, tonumber(text:sub(1, 17)), group)
   return text
 end
 
 local function countWaiting(s, group, change)
   s.waiting = s.waiting + change
-  -- Negative, so that the longest line comes first and equal ones in order of their names.
-  if redis.call('ZINCRBY', s.p .. ':waiting', -change, group) == '0' then
-    redis.call('ZREM', s.p .. ':waiting', group)
+  if redis.call('HINCRBY', s.p .. ':waiting', group, change) == 0 then
+    redis.call('HDEL', s.p .. ':waiting', group)
   end
 end
 

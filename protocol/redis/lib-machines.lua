@@ -52,12 +52,12 @@ local function earliestExpiry(s)
   return redis.call('ZRANGE', s.p .. ':alive', 0, 0, 'WITHSCORES')[2] or ''
 end
 
--- Of lanes `{group, affinity}` those with a free slot: a resident model alone does not make a machine fit.
+-- Of lanes `group/affinity` those with a free slot: a resident model alone does not make a machine fit.
 local function offered(lanes, groups)
   local names, isFree = {}, {}
   for _, group in ipairs(groups) do isFree[group] = true end
   for _, lane in ipairs(lanes) do
-    if isFree[lane[1]] then names[#names + 1] = lane[1] .. '/' .. lane[2] end
+    if isFree[string.match(lane, '^[^/]+')] then names[#names + 1] = lane end
   end
   return names
 end

@@ -3,7 +3,7 @@
   lines), quarantines (generations that were here at a loss, oldest first), untilMs (their end, nil =
   not before the opening), closings, and the counters lastEvent, operations, waiting. ]]
 
--- Whole numbers as text: tostring() keeps 14 digits, tokens have 16.
+-- Whole numbers as text: tostring() and `..` keep 14 digits, tokens have 16.
 local function int(value)
   return string.format('%.0f', value)
 end
@@ -39,6 +39,9 @@ local function readClock(s, given, latest, last)
   end
 end
 
+-- Of the process that runs this: as a function it is asked once, as a script in every step.
+local runId
+
 local function infoField(section, field)
   local text = redis.call('INFO', section)
   local _, last = string.find(text, field, 1, true)
@@ -48,7 +51,8 @@ end
 
 -- Run id: this process. Replication id: its history. Birth: the data, so that a flush is a loss too.
 local function identify(birth)
-  return infoField('server', 'run_id:') .. '.' .. infoField('replication', 'master_replid:') .. '.' .. birth
+  runId = runId or infoField('server', 'run_id:')
+  return runId .. '.' .. infoField('replication', 'master_replid:') .. '.' .. birth
 end
 
 local function isEmptyGen(s, gen)
@@ -85,7 +89,9 @@ local function begin(keys, argv)
     operations = tonumber(meta[11] or '0'),
     waiting = tonumber(meta[12] or '0'),
   }
-  for gen in string.gmatch(meta[7] or '', '%d+') do s.quarantines[#s.quarantines + 1] = tonumber(gen) end
+  if meta[7] and meta[7] ~= '' then
+    for gen in string.gmatch(meta[7], '%d+') do s.quarantines[#s.quarantines + 1] = tonumber(gen) end
+  end
   readClock(s, argv[1], argv[2], tonumber(meta[5] or '0'))
   local birth = meta[2]
   if not birth then
@@ -101,8 +107,9 @@ end
 
 -- Ends the step: its counters are written once. The answer begins with the time of the step.
 local function answer(s, tag, ...)
-  redis.call('HSET', s.p .. ':meta', 'lastNow', int(s.now), 'lastEvent', int(s.lastEvent),
-    'operations', int(s.operations), 'waiting', int(s.waiting))
+  -- Numbers as arguments are written with 17 digits: exact for all that we count and time.
+  redis.call('HSET', s.p .. ':meta', 'lastNow', s.now, 'lastEvent', s.lastEvent, 'operations', s.operations,
+    'waiting', s.waiting)
   return { int(s.now), tag, ... }
 end
 

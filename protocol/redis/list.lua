@@ -2,7 +2,7 @@
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] id after which to read ('' = from the first)  [5] limit
   Answers {now, 'ok', {{id, state w d or l, token, floor} …}}
-  Touches alive ids incarnations job:<id> meta nonce ]]
+  Touches alive delayed:<gen> heads:<gen> ids incarnations job:<id> meta nonce ]]
 local s = begin(KEYS, ARGV)
 local from = ARGV[4] == '' and '-' or '(' .. ARGV[4]
 local found = {}

@@ -2,7 +2,7 @@
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] number of items, at most 1 000; then 3 for each: job id, token, fraction
   Answers {now, 'ok'}
-  Touches alive events incarnations job:<id> meta nonce progress ]]
+  Touches alive delayed:<gen> events heads:<gen> incarnations job:<id> meta nonce progress ]]
 local s = begin(KEYS, ARGV)
 for at = 5, 4 + 3 * tonumber(ARGV[4]), 3 do
   local id, fraction = ARGV[at], ARGV[at + 2]

@@ -2,9 +2,9 @@
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] limit
   Answers {now, 'ok', promoted ids, wakes, next due ms or ''}
-  Touches alive delayed:<gen> events head:<gen> heads:<gen> idle idlegroup:<group> idlelane:<lane>
-    incarnations job:<id> lane:<gen>:<lane> lanehead:<gen> lanes:<gen>:<group> meta newest nonce progress
-    waiting
+  Touches alive delayed:<gen> events head:<gen> heads:<gen> held:<incarnation> idle idlegroup:<group>
+    idlelane:<lane> incarnations job:<id> lane:<gen>:<lane> lanehead:<gen> lanes:<gen>:<group> meta
+    newest nonce progress waiting
   Keeps: quarantined work keeps its order, and Records are read before it is handed out. ]]
 local s = begin(KEYS, ARGV)
 local promoted, wakes, moved, limit = {}, {}, {}, tonumber(ARGV[4])

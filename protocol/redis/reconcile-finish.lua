@@ -3,7 +3,7 @@
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] ticket identity  [5] ticket nonce
   Answers {now, 'open'} | {now, 'changed'}
-  Touches adoptions alive incarnations meta nonce ]]
+  Touches adoptions alive delayed:<gen> heads:<gen> incarnations meta nonce ]]
 local s = begin(KEYS, ARGV)
 if ARGV[4] ~= s.identity then return answer(s, 'changed') end
 if s.open then return answer(s, 'open') end

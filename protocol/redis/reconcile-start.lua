@@ -2,7 +2,7 @@
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] nonce
   Answers {now, 'ok', identity}
-  Touches alive incarnations meta nonce ]]
+  Touches alive delayed:<gen> heads:<gen> incarnations meta nonce ]]
 local s = begin(KEYS, ARGV)
 if not s.open then redis.call('SET', s.p .. ':nonce', ARGV[4]) end
 return answer(s, 'ok', s.identity)

@@ -171,22 +171,22 @@ export function eventsAnswer(reply: Reply): { identity: string; events: BrokerEv
   return { identity: reply.text(0), events: reply.rows(1).map(eventOf) };
 }
 
+/** A stream entry of one field: `kind job token holder run fraction ms`, `-` = none. */
 function eventOf([id, pairs]: unknown[]): BrokerEvent {
-  const list = (pairs as unknown[]).map(String);
-  const fields = new Map<string, string>();
-  for (let at = 0; at < list.length; at += 2) fields.set(list[at] ?? '', list[at + 1] ?? '');
-  const field = (name: string) => fields.get(name) ?? wrong('event', 0);
-  const ref = refOf(field('m'));
+  const words = Array.isArray(pairs) ? String(pairs[1]).split(' ') : [];
+  const [kind = '', jobId = '', token = '', holder = '', run, fraction = '', atMs] = words;
+  if (words.length !== 7) return wrong('event', 0);
+  const ref = refOf(holder);
   return {
     id: Number(String(id).split('-')[0]),
-    kind: field('k') as BrokerEvent['kind'],
-    jobId: field('j'),
-    token: field('t'),
+    kind: kind as BrokerEvent['kind'],
+    jobId,
+    token,
     machineId: ref?.machineId ?? null,
     incarnation: ref?.incarnation ?? null,
-    run: Number(field('r')),
-    fraction: field('f') === '' ? null : Number(field('f')),
-    atMs: Number(field('at')),
+    run: Number(run),
+    fraction: fraction === '-' ? null : Number(fraction),
+    atMs: Number(atMs),
   };
 }
 
@@ -226,12 +226,16 @@ export interface RedisBrokerStats extends BrokerStats {
   clockSteps: number;
 }
 
+/** Groups that stats name at most. */
+const groupsLimit = 1_000;
+
 export function statsAnswer(reply: Reply): RedisBrokerStats {
   const [waiting, delayed, entries] = [reply.number(2), reply.number(3), reply.number(4)];
   const pairs = reply.list(9);
   const groups: BrokerStats['groups'] = [];
   for (let at = 0; at < pairs.length; at += 2)
-    groups.push({ group: pairs[at] ?? '', waiting: -Number(pairs[at + 1]) });
+    groups.push({ group: pairs[at] ?? '', waiting: Number(pairs[at + 1]) });
+  groups.sort((a, b) => b.waiting - a.waiting || (a.group < b.group ? -1 : 1));
   return {
     identity: reply.text(0),
     open: reply.flag(1),
@@ -240,7 +244,7 @@ export function statsAnswer(reply: Reply): RedisBrokerStats {
     leased: entries - waiting - delayed,
     incarnations: reply.number(5),
     tombstones: reply.number(6),
-    groups,
+    groups: groups.slice(0, groupsLimit),
     operations: reply.number(7),
     clockSteps: reply.number(8),
   };

@@ -2,7 +2,7 @@
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] incarnation key  [5] rest ms
   Answers {now, 'ok', earliest expiry ms or ''}
-  Touches alive idle idlegroup:<group> idlelane:<lane> incarnations meta nonce ]]
+  Touches alive delayed:<gen> heads:<gen> idle idlegroup:<group> idlelane:<lane> incarnations meta nonce ]]
 local s = begin(KEYS, ARGV)
 local key = ARGV[4]
 local ends = endsOf(s, key)

@@ -73,7 +73,10 @@ local function submitOne(at)
     awaited = false, cancel = false, rebuilt = not s.open or wasHere or ARGV[at + 12] ~= '',
   }
   redis.call('ZADD', s.p .. ':ids', 0, id)
-  if ARGV[at + 11] ~= '' then redis.call('SET', s.p .. ':body:' .. id, ARGV[at + 11]) end
+  if ARGV[at + 11] ~= '' then
+    redis.call('SET', s.p .. ':body:' .. id, ARGV[at + 11])
+    redis.call('HSET', s.p .. ':job:' .. id, 'b', '1')
+  end
   s.operations = s.operations + 1
   if not leaseAgain(e, ARGV[at + 12], ARGV[at + 13], ARGV[at + 14]) then place(s, e, restingGen(s, wasHere)) end
   redis.call('HSET', s.p .. ':job:' .. id, 'g', e.group, 'a', e.affinity, 'p', e.pool, 's', int(start), 'sc', e.score)
