@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from 'vitest';
+import { EmpError } from '#protocol/errors.ts';
 import type { LinkAnswer } from '#protocol/link.ts';
 import { VirtualClock } from '#simulations/virtual-clock.ts';
 import { ChartCoverage, chartRig, question } from './chart-rig.fixture.ts';
@@ -20,7 +21,7 @@ function setup() {
     chart: leaseChart.provide({ actors: { beat: beat.logic } }),
     clock,
     coverage,
-    peers: ['runs', 'claimer', 'supervisor'],
+    peers: ['runs', 'claimer', 'supervisor', 'link'],
     systemId: 'lease',
     input: { settings: { fenceMarginMs: 5_000 } },
   });
@@ -141,6 +142,49 @@ describe('lease', () => {
     await clock.advanceBy(1_000);
     expect(beat.asked).toHaveLength(3);
     expect(beat.asked[0]?.input.deadlineMs).toBeLessThanOrEqual(25_000 / 3);
+  });
+
+  test('two beats in a row without a word ask for a new link, one does not', async () => {
+    const { beat, rig, clock, online, answer } = setup();
+    online();
+    await beat.fail(new EmpError('TIMEOUT'));
+    await clock.advanceBy(1_000);
+    await answer(ok());
+    await clock.advanceBy(5_000);
+    await beat.fail(new EmpError('TIMEOUT'));
+    await clock.advanceBy(1_000);
+    expect(rig.to('link')).toEqual([]);
+    await beat.fail(new EmpError('TIMEOUT'));
+    expect(rig.to('link')).toEqual([{ type: 'link.renew' }]);
+  });
+
+  test('a hub that answers with errors is linked: its link is kept', async () => {
+    const { beat, rig, clock, online } = setup();
+    online();
+    for (let beats = 0; beats < 4; beats++) {
+      await beat.fail(new EmpError('RECORDS_UNAVAILABLE'));
+      await clock.advanceBy(1_000);
+    }
+    expect(rig.to('link')).toEqual([]);
+  });
+
+  test('a machine that fences itself on an open link asks for a new one', async () => {
+    const { rig, clock, online, answer } = setup();
+    online();
+    await answer(ok());
+    await clock.advanceTo(25_000);
+    expect(rig.to('runs')).toMatchObject([{ type: 'runs.dropAll' }]);
+    expect(rig.to('link')).toEqual([{ type: 'link.renew' }]);
+  });
+
+  test('one that fences itself without a link leaves the dial alone', async () => {
+    const { rig, clock, online, answer } = setup();
+    online();
+    await answer(ok());
+    rig.send({ type: 'link.offline' });
+    await clock.advanceTo(25_000);
+    expect(rig.to('claimer').at(-1)).toEqual({ type: 'claim.fenced' });
+    expect(rig.to('link')).toEqual([]);
   });
 
   test('lapsed drops everything, pauses claims and asks again soon', async () => {

@@ -1,4 +1,5 @@
-import { assign, raise, setup } from 'xstate';
+import { assign, raise, setup, stateIn } from 'xstate';
+import { jobErrorOf } from '#machines/policy/job-error.ts';
 import type { LinkAnswer, LinkBody } from '#protocol/link.ts';
 import { chartOptions } from './chart-options.ts';
 import type { LinkStateEvent } from './link.ts';
@@ -40,7 +41,12 @@ interface Context extends Holdings {
   beatMs: number;
   /** From the last acknowledgement to the self-fence, ms. */
   fenceInMs: number;
+  /** Beats in a row to which nothing came back. */
+  missed: number;
 }
+
+/** Missed beats in a row after which the link is half open: one may be a busy hub. */
+const missedLimit = 2;
 
 /**
  * Time from the answer of a beat to the self-fence, ms: (send time + TTL − margin) − answer time. The
@@ -98,13 +104,19 @@ const acked = (context: Context, { sentAtMs, answeredAtMs }: BeatResult): LeaseE
   }),
 });
 
+/** The hub said nothing at all, where an error of its own would show that the link works. */
+const unheard = (error: unknown) => ['TIMEOUT', 'LINK_CLOSED'].includes(jobErrorOf(error, 'INTERNAL').code);
+
+/** A socket that is open on this side alone tells nobody: only a new one can say so. */
+const renewLink = { type: 'tell' as const, params: { to: 'link', event: { type: 'link.renew' } } };
+
 const setFence = base.assign({ fenceInMs: ({ event }) => (event as { fenceInMs: number }).fenceInMs });
 const resumeClaims = { type: 'tell' as const, params: { to: 'claimer', event: { type: 'claim.held' } } };
 
 /**
  * Keeps the one lease of this incarnation. `beating` sends a beat every `beatMs` while the link is up;
  * `fence` counts from the send time of the last acknowledged beat: left in time, or all work is dropped
- * before anyone else can be given it. Answers: `lapsed` drops all and goes on, `superseded` ends the
+ * before anyone else can be given it. Silence on an open link asks for a new one. Answers: `lapsed` drops all and goes on, `superseded` ends the
  * machine.
  */
 export const leaseChart = base.createMachine({
@@ -116,6 +128,7 @@ export const leaseChart = base.createMachine({
     ttlMs: 1,
     beatMs: 1,
     fenceInMs: 0,
+    missed: 0,
   }),
   type: 'parallel',
   on: {
@@ -133,6 +146,7 @@ export const leaseChart = base.createMachine({
           actions: assign({
             ttlMs: ({ event }) => event.welcome.leaseTtlMs,
             beatMs: ({ event }) => event.welcome.beatMs,
+            missed: 0,
           }),
         },
       },
@@ -165,11 +179,24 @@ export const leaseChart = base.createMachine({
                 target: 'waiting',
                 actions: [
                   { type: 'heed', params: ({ event }) => ({ answer: event.output.answer }) },
+                  assign({ missed: 0 }),
                   raise(({ event, context }) => acked(context, event.output)),
                 ],
               },
             ],
-            onError: 'retrying',
+            onError: [
+              {
+                guard: ({ context, event }) => unheard(event.error) && context.missed + 1 >= missedLimit,
+                target: 'retrying',
+                actions: [assign({ missed: 0 }), renewLink],
+              },
+              {
+                target: 'retrying',
+                actions: assign({
+                  missed: ({ context, event }) => (unheard(event.error) ? context.missed + 1 : 0),
+                }),
+              },
+            ],
           },
         },
         // A claim that was answered `lapsed` asks for a beat at once: only a beat ends the lapse.
@@ -186,7 +213,13 @@ export const leaseChart = base.createMachine({
             'lease.acked': { target: 'held', reenter: true, actions: setFence },
             'lease.lapsed': 'fenced',
           },
-          after: { fenceInMs: 'fenced' },
+          after: {
+            fenceInMs: [
+              // Without a link a new one is being dialled already.
+              { guard: stateIn({ beating: 'silent' }), target: 'fenced' },
+              { target: 'fenced', actions: renewLink },
+            ],
+          },
         },
         fenced: {
           entry: [

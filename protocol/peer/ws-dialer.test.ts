@@ -95,6 +95,23 @@ describe('WebSocket dialer', () => {
     expect(link.send('x')).toBe(false);
   });
 
+  test('hanging up tells the hub why', async () => {
+    let told: (info: { code: number; reason: string }) => void;
+    const heard = new Promise<{ code: number; reason: string }>((resolve) => (told = resolve));
+    const url = await listen(
+      accept((socket) => socket.on('close', (code, reason) => told({ code, reason: reason.toString() }))),
+    );
+    (await dial(url).opened).close(1000, 'hung up');
+    expect(await heard).toEqual({ code: 1000, reason: 'hung up' });
+  });
+
+  test('hanging up on a hub that no longer reads ends at once', async () => {
+    const url = await listen(accept((socket) => socket.pause()));
+    const { opened, closed } = dial(url);
+    (await opened).close(1000, 'hung up');
+    expect(await closed).toMatchObject({ code: 1006 });
+  });
+
   test('binary frames close the link', async () => {
     const url = await listen(accept((socket) => socket.send(Buffer.from([1, 2, 3]))));
     expect(await dial(url).closed).toMatchObject({ code: 1003 });

@@ -23,7 +23,11 @@ function linkOf(socket: WebSocket): PeerLink {
       return true;
     },
     bufferedBytes: () => socket.bufferedAmount,
-    close: (code, reason) => socket.close(code, reason.slice(0, 120)),
+    close(code, reason) {
+      socket.close(code, reason.slice(0, 120));
+      // Not awaited: a hub that is gone would keep the handshake, and the socket, open for 30 s.
+      socket.terminate();
+    },
   };
 }
 
