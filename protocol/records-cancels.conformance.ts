@@ -153,6 +153,18 @@ export function cancelSuite(setup: RecordsSetup): void {
       expect(await complete(id, '500')).toMatchObject({ kind: 'staleLease' });
     });
 
+    test('the floor rises above every claim until now, also of one that records never heard of', async () => {
+      const { submit, cancel, claim, requeue, job, complete } = await hub();
+      const id = await submit();
+      await cancel(id);
+      const unheard = String(t0 * 1_000);
+      const fenceFloor = String((t0 + 200) * 1_000 + 1);
+      expect(await requeue(id, t0 + 200)).toMatchObject({ kind: 'requeued', job: { fenceFloor } });
+      await claim(id, unheard);
+      expect(await job(id)).toMatchObject({ state: 'waiting', token: null, machineId: null, runs: 0 });
+      expect(await complete(id, unheard)).toEqual({ kind: 'staleLease', fenceFloor });
+    });
+
     test('a job dead of too many runs may run as often again', async () => {
       const { submit, exit, requeue } = await hub();
       const id = await submit();
@@ -207,6 +219,24 @@ export function cancelSuite(setup: RecordsSetup): void {
       expect(await job('held')).toMatchObject({ state: 'dead', finishedAtMs: t0 + 10 });
       expect((await job('held')).reason).toContain('time to live');
       expect(await facts('waiting')).toEqual(['job.submitted', 'job.dead']);
+    });
+
+    test('of the jobs whose time has passed only those that are named end, and none that was claimed since', async () => {
+      const { records, submit, claim, job, recorder } = await hub();
+      for (const id of ['a', 'b', 'c']) await submit({ id, expiresAtMs: t0 });
+      await submit({ id: 'later', expiresAtMs: t0 + 50 });
+      const nowMs = t0 + 10;
+      expect(await records.passedTtl({ nowMs, limit: 10 })).toEqual(['a', 'b', 'c']);
+      expect(await records.passedTtl({ nowMs, limit: 2 })).toEqual(['a', 'b']);
+      await claim('b', '5');
+      const jobIds = ['a', 'b', 'later', 'nobody'];
+      expect(await records.expireTtl({ nowMs, limit: 10, jobIds, lease: await recorder() })).toEqual({
+        kind: 'ok',
+        value: [{ jobId: 'a', fenceFloor: '0' }],
+      });
+      expect(await records.passedTtl({ nowMs, limit: 10 })).toEqual(['c']);
+      expect((await job('b')).state).toBe('leased');
+      expect((await job('later')).state).toBe('waiting');
     });
 
     test('a sweeper whose lease is gone expires nothing', async () => {

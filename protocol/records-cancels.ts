@@ -1,7 +1,7 @@
 import { isTerminal, type JobState } from './job.ts';
 import { closeRun, type JobLedger, type JobRow, recordChange, recordFact, updateRow } from './ledger.ts';
 import type { CancelRowAnswer, Records } from './records.ts';
-import { type FencingToken, maxToken, tokenAfter, zeroToken } from './token.ts';
+import { type FencingToken, maxToken, requeueFloor, tokenAfter, zeroToken } from './token.ts';
 
 /** How jobs end or begin again by a person's will or by their own time limit (docs/protocol.md §2). */
 
@@ -53,7 +53,7 @@ export function requeue(
   const { state, token } = row;
   if (state === 'succeeded') return { kind: 'succeeded' };
   if (!isTerminal(state)) return { kind: 'notTerminal', state };
-  const fenceFloor = tokenAfter(maxToken(row.fenceFloor, token ?? zeroToken));
+  const fenceFloor = requeueFloor({ nowMs, newest: maxToken(row.fenceFloor, token ?? zeroToken) });
   updateRow(ledger, {
     state: 'waiting',
     fenceFloor,

@@ -138,7 +138,8 @@ export function hubOn(records: Records, identity = 'server-1') {
       return records.finishCancel({ jobId, actor: 'client', nowMs });
     },
 
-    requeue: (jobId: string) => records.requeueJob({ jobId, actor: 'operator', nowMs: t0 + 200 }),
+    /** By default at a time below all tokens, so that these alone set the floor. */
+    requeue: (jobId: string, nowMs = 0) => records.requeueJob({ jobId, actor: 'operator', nowMs }),
 
     async job(jobId: string): Promise<Job> {
       const job = await records.getJob(jobId);

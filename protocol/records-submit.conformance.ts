@@ -145,7 +145,7 @@ export function submitSuite(setup: RecordsSetup): void {
       const { records, submit, cancel } = await hub();
       const id = await submit();
       await cancel(id);
-      await records.requeueJob({ jobId: id, actor: 'operator', nowMs: t0 });
+      await records.requeueJob({ jobId: id, actor: 'operator', nowMs: 0 });
       await records.markBrokered([{ jobId: id, fenceFloor: '0' }], t0 + 9);
       expect(await records.unbrokeredJobs({ olderThanMs: t0 + 1, limit: 10 })).toMatchObject([
         { id, brokeredAtMs: null, fenceFloor: '1' },

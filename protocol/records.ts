@@ -191,7 +191,7 @@ export interface Records {
     actor: string;
     nowMs: number;
   }): Promise<{ kind: 'cancelled' | 'tooLate' | 'unknown' }>;
-  /** Raises `fenceFloor` by one, clears cancel and brokered marks, resets attempts. */
+  /** Raises `fenceFloor` above the row's tokens and above `nowMs`, clears cancel and brokered marks, resets attempts. */
   requeueJob(options: {
     jobId: JobId;
     actor: string;
@@ -213,10 +213,13 @@ export interface Records {
     actor: string;
     nowMs: number;
   }): Promise<Job[]>;
-  /** `ttl` of jobs never claimed: dead, at most `limit`. Only rows without a token. */
+  /** Ids that `expireTtl` would end, those that ended first in front. */
+  passedTtl(options: { nowMs: number; limit: number }): Promise<JobId[]>;
+  /** `ttl` of jobs never claimed: dead, at most `limit`. Only rows without a token; with `jobIds` only these. */
   expireTtl(options: {
     nowMs: number;
     limit: number;
+    jobIds?: JobId[];
     lease: SingletonLease;
   }): Promise<Fenced<{ jobId: JobId; fenceFloor: FencingToken }[]>>;
   /** Runs longer than `maxRunMs`, to be ended by the sweeper, at most `limit`. */

@@ -35,3 +35,12 @@ export function claimToken(options: {
   const nowUs = Math.floor(options.nowMs * 1000);
   return String(Math.max(nowUs, Number(options.previous) + 1, Number(options.fenceFloor)));
 }
+
+/**
+ * Floor of a job that begins anew: above what Records know of it and, because tokens are times, above
+ * every claim until now that they never heard of. Else a tombstone of such a claim, or the machine
+ * that holds it, would have a say in the new life.
+ */
+export function requeueFloor(options: { nowMs: number; newest: FencingToken }): FencingToken {
+  return maxToken(tokenAfter(options.newest), String(Math.floor(options.nowMs * 1000) + 1));
+}

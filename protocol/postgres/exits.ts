@@ -38,12 +38,19 @@ const expiring = `SELECT id FROM emp.jobs WHERE expires_at_ms IS NOT NULL AND to
 
 type Expired = Awaited<ReturnType<Records['expireTtl']>>;
 
+async function passedTtl(
+  db: Pick<Database, 'query'>,
+  { nowMs, limit }: { nowMs: number; limit: number },
+): Promise<JobId[]> {
+  return (await db.query<{ id: JobId }>(expiring, [nowMs, limit])).map((row) => row.id);
+}
+
 async function expireTtl(
   tx: Transaction,
-  { nowMs, limit, lease }: Parameters<Records['expireTtl']>[0],
+  { nowMs, limit, lease, jobIds }: Parameters<Records['expireTtl']>[0],
 ): Promise<Expired> {
   if (!(await leaseHolds(tx, lease))) return { kind: 'staleSingleton' } satisfies Fenced<never>;
-  const ids = (await tx.query<{ id: JobId }>(expiring, [nowMs, limit])).map((row) => row.id);
+  const ids = jobIds?.slice(0, limit) ?? (await passedTtl(tx, { nowMs, limit }));
   const entries = newEntries();
   const held = await holdJobs(tx, ids, entries);
   const ended: JobRow[] = [];
@@ -58,7 +65,14 @@ async function expireTtl(
   return { kind: 'ok', value: ended.map(({ id, fenceFloor }) => ({ jobId: id, fenceFloor })) };
 }
 
-type ExitMethods = 'completeJob' | 'exitJob' | 'requestCancel' | 'finishCancel' | 'requeueJob' | 'expireTtl';
+type ExitMethods =
+  | 'completeJob'
+  | 'exitJob'
+  | 'requestCancel'
+  | 'finishCancel'
+  | 'requeueJob'
+  | 'passedTtl'
+  | 'expireTtl';
 
 export function exitMethods(db: Database, commits: GroupCommit): Pick<Records, ExitMethods> {
   const change = <T>(jobId: JobId, act: (ledger: Parameters<typeof exitRun>[0]) => T) =>
@@ -72,6 +86,7 @@ export function exitMethods(db: Database, commits: GroupCommit): Pick<Records, E
     requestCancel: (by) => change(by.jobId, (ledger) => requestCancel(ledger, by)),
     finishCancel: (by) => change(by.jobId, (ledger) => finishCancel(ledger, by)),
     requeueJob: (by) => db.transaction((tx) => requeueJob(tx, by)),
+    passedTtl: (options) => passedTtl(db, options),
     expireTtl: (options) => db.transaction((tx) => expireTtl(tx, options)),
   };
 }

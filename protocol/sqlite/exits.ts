@@ -8,6 +8,7 @@ import {
   finishCancel,
   requestCancel,
   requeue,
+  ttlPassed,
 } from '#protocol/records-cancels.ts';
 import { completeRun, exitRun } from '#protocol/records-exits.ts';
 import { zeroToken } from '#protocol/token.ts';
@@ -32,15 +33,20 @@ const expiring = `SELECT id FROM jobs INDEXED BY jobs_expiring WHERE expires_at_
 
 type Expired = Awaited<ReturnType<Records['expireTtl']>>;
 
-function expireTtl(db: Database, { nowMs, limit }: { nowMs: number; limit: number }) {
-  return db.all(expiring, nowMs, limit).map((row) => {
-    const jobId = String(row.id);
+const passedTtl = (db: Database, { nowMs, limit }: { nowMs: number; limit: number }): JobId[] =>
+  db.all(expiring, nowMs, limit).map((row) => String(row.id));
+
+function expireTtl(db: Database, options: Parameters<Records['expireTtl']>[0]) {
+  const { nowMs, limit } = options;
+  const ids = options.jobIds?.slice(0, limit) ?? passedTtl(db, options);
+  return ids.flatMap((jobId) => {
     const fenceFloor = changeJob(db, jobId, (ledger) => {
+      // Claimed or ended since it was listed: no longer ours to end.
+      if (!ttlPassed(ledger.row, nowMs)) return null;
       expireUnclaimed(ledger, nowMs);
       return ledger.row.fenceFloor;
     });
-    if (fenceFloor === null) throw new Error(`expiring job ${jobId} has no row`);
-    return { jobId, fenceFloor };
+    return fenceFloor === null ? [] : [{ jobId, fenceFloor }];
   });
 }
 
@@ -52,6 +58,7 @@ type ExitMethods =
   | 'requestCancel'
   | 'finishCancel'
   | 'requeueJob'
+  | 'passedTtl'
   | 'expireTtl'
   | 'endedAmong';
 
@@ -65,6 +72,7 @@ export function exitMethods(db: Database, nowMs: () => number): Pick<Records, Ex
     finishCancel: (by) => change(by.jobId, (ledger) => finishCancel(ledger, by)),
     requeueJob: (by) => db.write(() => requeueJob(db, by)),
 
+    passedTtl: (options) => db.read(() => passedTtl(db, options)),
     expireTtl: (options) =>
       db.write((): Expired => {
         if (!leaseHolds(db, options.lease, nowMs()))

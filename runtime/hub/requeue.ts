@@ -5,8 +5,8 @@ import { driveRows } from './drive.ts';
 import type { Hub } from './hub.ts';
 
 /**
- * Gives a failed, cancelled or dead job another life: its fence floor rises by one, so that nothing
- * of its former lives can end it. Throws NOT_FOUND, or CONFLICT with the state that forbids it.
+ * Gives a failed, cancelled or dead job another life: its fence floor rises above all that anybody
+ * may remember of it, so that nothing of its former lives can end it. Throws NOT_FOUND, or CONFLICT with the state that forbids it.
  */
 export async function requeueJob(hub: Hub, jobId: JobId, actor: string): Promise<Job> {
   const identity = await hub.identity.get();

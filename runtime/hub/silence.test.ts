@@ -1,15 +1,17 @@
 import { describe, expect, test } from 'vitest';
 import { simulationSpec } from '#actors/connectors/simulation/simulation-spec.ts';
-import { toEmpError } from '#protocol/errors.ts';
+import { EmpError, toEmpError } from '#protocol/errors.ts';
+import type { HubConfigInput } from '#runtime/hub-config.ts';
 import { simEnv } from '#simulations/sim-env.ts';
 import { SimObjects } from '#simulations/sim-objects.ts';
 import { cancelJob } from './cancel.ts';
+import type { HubPorts } from './hub.ts';
 import { hubRig } from './hub-rig.ts';
 import { requeueJob } from './requeue.ts';
 
 const leaseTtlMs = 3_000;
 
-async function setup(config: object = {}) {
+async function setup({ wrap, ...config }: { wrap?: (ports: HubPorts) => HubPorts } & HubConfigInput = {}) {
   const env = simEnv({ seed: 'lease' });
   const objects = new SimObjects({ clock: env.clock });
   const rig = await hubRig({
@@ -18,6 +20,7 @@ async function setup(config: object = {}) {
     services: [simulationSpec],
     settle: () => env.clock.settle(),
     config: { leaseTtlMs, retryBaseMs: 1_000, ...config },
+    ...(wrap && { wrap }),
   });
   // Past the age at which a hub begins to shorten leases.
   await env.clock.advanceBy(leaseTtlMs + 10);
@@ -115,6 +118,24 @@ describe('silence', () => {
     expect(await rig.ports.broker.inspect('j1')).toBeNull();
   });
 
+  test('a job that was claimed within its TTL lives on, though records have not heard of the claim', async () => {
+    const { clock, rig } = await setup({
+      sweepEveryMs: 500,
+      wrap: (ports: HubPorts) => ({
+        ...ports,
+        broker: { ...ports.broker, events: async () => Promise.reject(new EmpError('BROKER_UNAVAILABLE')) },
+      }),
+    });
+    await rig.submit('j1', { ttlMs: 2_000 });
+    const machine = await rig.join({ machineId: 'm1' });
+    const lease = await machine.lease();
+    await machine.live(clock, { forMs: 3_000, running: [lease] });
+    expect(await rig.row('j1')).toMatchObject({ state: 'waiting', token: null });
+    expect(await machine.beat({ running: [lease], slots: 0 })).toMatchObject({ drop: [] });
+    expect(await machine.complete(lease)).toMatchObject({ kind: 'committed' });
+    expect((await rig.row('j1')).state).toBe('succeeded');
+  });
+
   test('a machine that fell silent without a job is shown as lost, and joined again when it speaks', async () => {
     const { clock, rig } = await setup({ sweepEveryMs: 500 });
     const machine = await rig.join({ machineId: 'm1' });
@@ -185,6 +206,18 @@ describe('cancel and requeue', () => {
     const again = await requeueJob(hub, 'j1', 'operator');
     expect(again).toMatchObject({ state: 'waiting', attempts: 0, cancelRequestedAtMs: null });
     expect((await (await rig.join({ machineId: 'm1' })).lease()).jobId).toBe('j1');
+  });
+
+  test('a requeued job is not kept out by what the broker remembers of a claim that records never saw', async () => {
+    const { clock, rig, hub } = await setup();
+    await rig.submit('j1');
+    await cancelJob(hub, 'j1', 'client');
+    const token = String(clock.now() * 1_000);
+    await rig.ports.broker.complete({ jobId: 'j1', token, fenceFloor: '0' });
+    await clock.advanceBy(1);
+    await requeueJob(hub, 'j1', 'operator');
+    const machine = await rig.join({ machineId: 'm1' });
+    expect((await machine.lease()).jobId).toBe('j1');
   });
 
   test.each(['waiting', 'succeeded', 'unknown'] as const)(
