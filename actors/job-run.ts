@@ -165,8 +165,11 @@ async function execute(
   return result;
 }
 
-/** What a connector answers is judged like any other input: it may run code that we did not write. */
-function checkResult({ outputs, data }: ConnectorResult, outDir: string): void {
+/**
+ * What a connector answers is judged like any other input: it may run code that we did not write.
+ * Throws `CONNECTOR_FAILED`, or `JOB_FAILED` for facts that no hub takes.
+ */
+export function checkResult({ outputs, data }: ConnectorResult, outDir: string): void {
   const refuse = (detail: string) => new EmpError('CONNECTOR_FAILED', { detail, retryable: false });
   if (outputs.length > outputsLimit)
     throw refuse(`the service named ${outputs.length} outputs, at most ${outputsLimit} are taken`);
@@ -178,8 +181,12 @@ function checkResult({ outputs, data }: ConnectorResult, outDir: string): void {
     if (!path.startsWith(`${outDir}/`) || path.split('/').includes('..'))
       throw refuse(`output ${name} does not lie in the folder of the run`);
   }
-  if (JSON.stringify(data ?? null).length > dataLimitBytes)
-    throw refuse(`the data of the result is larger than ${dataLimitBytes} bytes`);
+  const bytes = Buffer.byteLength(JSON.stringify(data ?? null));
+  if (bytes > dataLimitBytes) {
+    throw new EmpError('JOB_FAILED', {
+      detail: `the data of the result is ${bytes} bytes, the limit is ${dataLimitBytes}: put it in an output file`,
+    });
+  }
 }
 
 async function uploadAll(

@@ -225,6 +225,10 @@ export const loseRide = [rideLost, noRide];
 export const linkTrouble = ({ event }: { event: { error: unknown } }) =>
   ['LINK_CLOSED', 'TIMEOUT'].includes(jobErrorOf(event.error, 'INTERNAL').code);
 
+/** The hub will answer the same to the same words: repeating them would hold the job for ever. */
+export const refusedForGood = ({ event }: { event: { error: unknown } }) =>
+  !jobErrorOf(event.error, 'INTERNAL').retryable;
+
 export const ending = [
   { guard: 'dropped' as const, target: '#job-run.cleaning' },
   { target: '#job-run.exiting' },

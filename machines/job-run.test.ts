@@ -39,36 +39,6 @@ describe('job-run', () => {
     expect(await run.ending()).toEqual({ kind: 'committed' });
   });
 
-  test('outputs are uploaded before the completion names them', async () => {
-    const run = setup();
-    await run.begin();
-    run.rig.send(finished([output]));
-    expect(run.complete.asked).toHaveLength(0);
-    await run.upload.answer([uploaded]);
-    expect(run.complete.asked[0]?.input.outputs).toEqual([uploaded]);
-    expect(run.phases()).toEqual(['running', 'uploading', 'ending']);
-  });
-
-  test('the card and the models are given back as soon as the work ends', async () => {
-    const run = setup({ models: ['m1'] });
-    await run.begin();
-    run.rig.send(finished([output]));
-    expect(run.rig.to('gpu/cpu-0').map((event) => event.type)).toEqual(['permit.ask', 'permit.release']);
-    expect(run.rig.to('cache').map((event) => event.type)).toEqual(['models.want', 'models.release']);
-    expect(run.rig.to('connector/test').map((event) => event.type)).toEqual([
-      'connector.began',
-      'connector.ended',
-    ]);
-  });
-
-  test('inputs and models are both awaited, in either order', async () => {
-    const run = setup({ models: ['m1'] });
-    run.rig.send({ type: 'models.ready', models: [] });
-    expect(run.rig.state()).toContain('staging');
-    await run.stageInputs.answer([]);
-    expect(run.rig.state()).toBe('{"queueing":"slot"}');
-  });
-
   test('models are asked for again when the cache was restarted, wherever the run is', async () => {
     const run = setup({ models: ['m1'] });
     run.rig.send({ type: 'cache.up' });
@@ -219,19 +189,19 @@ describe('job-run', () => {
       expect(await other.ending()).toEqual({ kind: 'dropped' });
     });
 
-    test('before any work a cancel is an exit at once, and its fetches are aborted', () => {
-      const run = setup();
-      run.rig.send({ type: 'run.end', cause: cancel });
-      expect(run.stageInputs.asked[0]?.signal.aborted).toBe(true);
-      expect(run.exit.asked[0]?.input.cause).toEqual(cancel);
-    });
-
     test('a run that is dropped while it waits for its card gives back its place in the line', async () => {
       const run = setup();
       await run.stageInputs.answer([]);
       run.rig.send({ type: 'slot.granted', device: 'cpu-0' });
       run.rig.send({ type: 'run.drop', reason: 'lapsed' });
       expect(run.rig.to('gpu/cpu-0').map((event) => event.type)).toEqual(['permit.ask', 'permit.release']);
+    });
+
+    test('before any work a cancel is an exit at once, and its fetches are aborted', () => {
+      const run = setup();
+      run.rig.send({ type: 'run.end', cause: cancel });
+      expect(run.stageInputs.asked[0]?.signal.aborted).toBe(true);
+      expect(run.exit.asked[0]?.input.cause).toEqual(cancel);
     });
   });
 
@@ -291,6 +261,25 @@ describe('job-run', () => {
       run.rig.send({ type: 'link.online' });
       await run.complete.answer(committed());
       expect(await run.ending()).toEqual({ kind: 'committed' });
+    });
+
+    test('a completion that the hub can never take fails the job with that error', async () => {
+      const run = await uploading();
+      await run.upload.answer([uploaded]);
+      await run.complete.fail(new EmpError('BODY_TOO_LARGE', { detail: 'data of 70000 bytes' }));
+      await run.clock.advanceBy(60_000);
+      expect(run.complete.asked).toHaveLength(1);
+      expect(run.exit.asked[0]?.input.cause).toMatchObject({
+        kind: 'fail',
+        error: { code: 'BODY_TOO_LARGE', message: 'data of 70000 bytes', retryable: false },
+      });
+    });
+
+    test('an exit that the hub can never take ends the run', async () => {
+      const run = setup({ exit: { kind: 'release', reason: 'draining' } });
+      await run.exit.fail(new EmpError('VALIDATION_FAILED'));
+      expect(await run.ending()).toEqual({ kind: 'exited' });
+      expect(run.exit.asked).toHaveLength(1);
     });
 
     test('a cancel that comes after the completion was sent does not stop it', async () => {

@@ -12,6 +12,7 @@ import {
   loseRide,
   passRide,
   phase,
+  refusedForGood,
   resultLost,
   setDropped,
   setExit,
@@ -193,7 +194,10 @@ const completing = base.createStateConfig({
           { guard: and(['hasOutputs', 'uploadsLeft']), target: '#job-run.uploading', actions: passRide },
           { target: '#job-run.exiting', actions: [...passRide, resultLost] },
         ],
-        onError: 'waiting',
+        onError: [
+          { guard: refusedForGood, target: '#job-run.exiting', actions: failsWith('INTERNAL') },
+          { target: 'waiting' },
+        ],
       },
     },
     waiting: repeat,
@@ -204,7 +208,7 @@ const completing = base.createStateConfig({
  * One run of one job on this machine. `preparing` (inputs and models side by side) is left when both
  * are here; `queueing` by a slot and a permit of its card; `working` holds the card until the service
  * has let go; `uploading` and `completing` hold only the lease; `exiting` repeats the exit until the
- * hub answers; `cleaning` ends it. `run.end` turns any of them but completing into an exit; `run.drop`
+ * hub answers or refuses it for good; `cleaning` ends it. `run.end` turns any of them but completing into an exit; `run.drop`
  * ends it without a word, because somebody else may hold the job by now.
  */
 export const jobRunChart = base.createMachine({
@@ -285,7 +289,8 @@ export const jobRunChart = base.createMachine({
             src: 'exit',
             input: ({ context }) => ({ ...reportTo(context), cause: context.exit as ExitCause }),
             onDone: '#job-run.cleaning',
-            onError: 'waiting',
+            // Told otherwise for good: the lease is left to the beats, which name this run no more.
+            onError: [{ guard: refusedForGood, target: '#job-run.cleaning' }, { target: 'waiting' }],
           },
         },
         waiting: repeat,
