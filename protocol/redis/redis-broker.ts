@@ -76,6 +76,8 @@ class StepConnection {
   #checked: Promise<void>;
   /** Time of the newest step, and when it was sent by our own clock. */
   #newest: { serverMs: number; sentMs: number } | null = null;
+  /** Why the connection broke or could not be made; ioredis tells calls only that there is none. */
+  #lastError: Error | null = null;
   #isClosed = false;
 
   constructor(options: RedisBrokerOptions) {
@@ -92,12 +94,15 @@ class StepConnection {
     this.#redis.on('ready', () => {
       // Another server may have another clock.
       this.#newest = null;
+      this.#lastError = null;
       this.#checked = this.#check();
       // Whoever calls next is told; until then nobody waits for it.
       this.#checked.catch(() => undefined);
     });
     // Without a listener ioredis prints to the console. Each call tells its own caller what failed.
-    this.#redis.on('error', () => undefined);
+    this.#redis.on('error', (error) => {
+      this.#lastError = error;
+    });
   }
 
   async open(): Promise<void> {
@@ -106,7 +111,7 @@ class StepConnection {
       await this.#checked;
     } catch (error) {
       this.close();
-      throw brokerError(error, 'open');
+      throw this.#refusal(error, 'open');
     }
   }
 
@@ -129,8 +134,14 @@ class StepConnection {
       this.#newest = { serverMs: Number(values[0]), sentMs };
       return new Reply(values.slice(1));
     } catch (error) {
-      throw brokerError(error, step);
+      throw this.#refusal(error, step);
     }
+  }
+
+  #refusal(error: unknown, step: string): EmpError {
+    const isEmpty =
+      error instanceof Error && /^(Connection is closed|Reached the max retries)/.test(error.message);
+    return brokerError(isEmpty ? (this.#lastError ?? error) : error, step);
   }
 
   close(): void {

@@ -1,0 +1,274 @@
+import { Redis } from 'ioredis';
+import { expect, test } from 'vitest';
+import { entryOf } from '#protocol/broker-fixture.conformance.ts';
+import { RedisServer } from '#runtime/toolchain/redis-server.ts';
+import { beat, claim, connect, ready, reconcile, servers, submit } from './client.conformance.ts';
+import type { RedisBroker } from './redis-broker.ts';
+import { command, describeOnRedis } from './setup.conformance.ts';
+
+describeOnRedis('a full server', (shared) => {
+  test('refuses a submit as unavailable and serves claim, beat, progress, exit and complete', async () => {
+    const broker = await ready(shared());
+    await submit(broker, 'a', 'b', 'c');
+    await command(shared(), 'CONFIG', 'SET', 'maxmemory', '1mb');
+    try {
+      await expect(submit(broker, 'd')).rejects.toMatchObject({
+        code: 'BROKER_UNAVAILABLE',
+        retryable: true,
+        fields: { full: true, step: 'submit' },
+      });
+      const first = await claim(broker, 1);
+      if (first.kind !== 'leased') throw new Error(first.kind);
+      const { jobId, token } = first.lease;
+      expect(await beat(broker, [{ jobId, token }])).toMatchObject({ kind: 'ok', drop: [] });
+      await broker.progress([{ jobId, token, fraction: 0.5 }]);
+      const end = { jobId, token, fenceFloor: String(Number(token) + 1), attempts: 0, runs: 1 };
+      expect(await broker.exit({ ...end, state: 'waiting', notBeforeMs: null })).toMatchObject({
+        kind: 'requeued',
+      });
+      expect(await broker.complete({ jobId: 'b', token: '0', fenceFloor: '0' })).toEqual({ kind: 'removed' });
+      expect(await broker.cancel({ jobId: 'c', fenceFloor: '0' })).toEqual({ kind: 'removed' });
+      expect(await broker.lapsed({ limit: 10 })).toMatchObject({ kind: 'ok' });
+      expect((await broker.events({ after: 0, limit: 10 })).events.map((event) => event.kind)).toContain(
+        'leased',
+      );
+    } finally {
+      await command(shared(), 'CONFIG', 'SET', 'maxmemory', '0');
+    }
+    expect(await submit(broker, 'd')).toMatchObject({ kind: 'ok' });
+  });
+
+  test('takes no library, and is served by scripts then', async () => {
+    await ready(shared());
+    await command(shared(), 'FUNCTION', 'FLUSH');
+    await command(shared(), 'CONFIG', 'SET', 'maxmemory', '1mb');
+    try {
+      const late = await connect(shared());
+      expect(await late.identity()).toMatchObject({ open: true });
+    } finally {
+      await command(shared(), 'CONFIG', 'SET', 'maxmemory', '0');
+    }
+  });
+
+  test.each(['allkeys-lru', 'volatile-ttl', 'allkeys-random'])(
+    'that would drop keys by %s is refused with what to do',
+    async (policy) => {
+      await command(shared(), 'CONFIG', 'SET', 'maxmemory-policy', policy);
+      try {
+        await expect(connect(shared())).rejects.toMatchObject({
+          code: 'CONFIG_INVALID',
+          message: expect.stringContaining('CONFIG SET maxmemory-policy noeviction'),
+          fields: { policy },
+        });
+      } finally {
+        await command(shared(), 'CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
+      }
+    },
+  );
+});
+
+describeOnRedis('text of the steps', (shared) => {
+  test.each(['function', 'evalsha'] as const)(
+    'by %s comes back after a flush of it between two calls',
+    async (loader) => {
+      const broker = await ready(shared(), { loader });
+      await submit(broker, 'a', 'b');
+      expect(await claim(broker, 1)).toMatchObject({ kind: 'leased' });
+      await command(shared(), 'FUNCTION', 'FLUSH');
+      await command(shared(), 'SCRIPT', 'FLUSH');
+      const answers = await Promise.all([claim(broker, 2), broker.stats(), broker.inspect('a')]);
+      expect(answers).toMatchObject([{ kind: 'leased' }, { open: true }, { state: 'leased' }]);
+    },
+  );
+
+  test('of a newer revision is never replaced, of an older one it is', async () => {
+    const library = (revision: number) =>
+      `#!lua name=emp1\nredis.register_function('emp1_revision', function() return ${revision} end)\n` +
+      `redis.register_function('emp1_identity', function() return {'1', 'ok', 'theirs', 1} end)`;
+    await command(shared(), 'FUNCTION', 'LOAD', 'REPLACE', library(1_000_000));
+    expect(await (await connect(shared())).identity()).toEqual({ identity: 'theirs', open: true });
+    await command(shared(), 'FUNCTION', 'LOAD', 'REPLACE', library(0));
+    expect((await (await connect(shared())).identity()).identity).not.toBe('theirs');
+  });
+
+  test('two majors are loaded beside each other', async () => {
+    const other = "#!lua name=emp2\nredis.register_function('emp2_claim', function() return 1 end)";
+    await command(shared(), 'FUNCTION', 'LOAD', other);
+    const broker = await ready(shared());
+    expect(await broker.identity()).toMatchObject({ open: true });
+    expect(await command(shared(), 'FCALL', 'emp2_claim', '0')).toBe(1);
+    await command(shared(), 'FUNCTION', 'DELETE', 'emp2');
+  });
+
+  test('of a user who may not load functions reaches the server as scripts', async () => {
+    await command(shared(), 'ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '+@all', '-function');
+    const broker = await connect(shared(), {
+      url: { path: shared().path, username: 'app', password: 'secret' },
+    });
+    expect(await broker.identity()).toHaveProperty('identity');
+    const strict = {
+      loader: 'function' as const,
+      url: { path: shared().path, username: 'app', password: 'secret' },
+    };
+    await command(shared(), 'FUNCTION', 'FLUSH');
+    await expect(connect(shared(), strict)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+  });
+
+  test('keys of another schema are left alone', async () => {
+    const broker = await ready(shared());
+    await command(shared(), 'HSET', '{emp:0}:meta', 'schema', '2');
+    await expect(broker.identity()).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringContaining('schema 2'),
+    });
+  });
+});
+
+describeOnRedis('identity', (shared) => {
+  test('of a restarted server is another, and the Broker is closed until a full reconcile', async () => {
+    const broker = await ready(shared());
+    await submit(broker, 'a');
+    const before = await broker.identity();
+    await shared().restart();
+    const after = await broker.identity();
+    expect(after.identity).not.toBe(before.identity);
+    expect(after.open).toBe(false);
+    expect(await claim(broker, 1)).toEqual({ kind: 'closed' });
+    expect(await broker.submit({ identity: before.identity, entries: [entryOf('b')] })).toEqual({
+      kind: 'identityChanged',
+      identity: after.identity,
+    });
+    await reconcile(broker);
+    expect(await broker.identity()).toEqual({ identity: after.identity, open: true });
+  });
+
+  test('of a flushed server is another, though no connection broke', async () => {
+    const broker = await ready(shared());
+    const before = await broker.identity();
+    await command(shared(), 'FLUSHALL');
+    const after = await broker.identity();
+    expect(after).toMatchObject({ open: false });
+    expect(after.identity).not.toBe(before.identity);
+  });
+
+  test('of a promoted replica is another: the data is there, the Broker closed', async () => {
+    const primary = await RedisServer.start({ tcp: true });
+    const replica = await RedisServer.start({ tcp: true });
+    servers.push(primary, replica);
+    const broker = await ready(primary);
+    await submit(broker, 'a', 'b');
+    const before = await broker.identity();
+    await command(replica, 'REPLICAOF', '127.0.0.1', String(primary.port));
+    const watch = new Redis({ path: replica.path });
+    try {
+      await expect
+        .poll(() => watch.info('replication'), { timeout: 20_000 })
+        .toContain('master_link_status:up');
+      expect(Number(await command(primary, 'WAIT', '1', '10000'))).toBe(1);
+      await watch.replicaof('NO', 'ONE');
+    } finally {
+      watch.disconnect();
+    }
+    const promoted = await connect(replica);
+    const after = await promoted.identity();
+    expect(after.open).toBe(false);
+    expect(after.identity).not.toBe(before.identity);
+    expect((await promoted.list({ after: null, limit: 10 })).map((entry) => entry.jobId)).toEqual(['a', 'b']);
+    // A client that a proxy moved over without a word asks the server that runs the step, not its memory.
+    expect(await claim(promoted, 1)).toEqual({ kind: 'closed' });
+  });
+
+  test('a former primary refuses writes, and the client connects again', async () => {
+    const primary = await RedisServer.start({ tcp: true });
+    const other = await RedisServer.start({ tcp: true });
+    servers.push(primary, other);
+    const broker = await ready(primary);
+    await command(primary, 'REPLICAOF', '127.0.0.1', String(other.port));
+    await expect(broker.stats()).rejects.toMatchObject({ code: 'BROKER_UNAVAILABLE', retryable: true });
+    await command(primary, 'REPLICAOF', 'NO', 'ONE');
+    await expect.poll(() => broker.identity().catch(() => null), { timeout: 20_000 }).not.toBeNull();
+  });
+});
+
+describeOnRedis('a server that does not answer', (shared) => {
+  test('is given up at the deadline while it is paused, and served again after', async () => {
+    const broker = await ready(shared(), { deadlineMs: 200 });
+    await command(shared(), 'CLIENT', 'PAUSE', '1500', 'ALL');
+    await expect(broker.stats()).rejects.toMatchObject({ code: 'BROKER_UNAVAILABLE', retryable: true });
+    await expect.poll(() => broker.stats().catch(() => null), { timeout: 20_000 }).not.toBeNull();
+  });
+
+  test('because it runs another script is told as unavailable, and serves again when that is killed', async () => {
+    const broker = await ready(shared(), { deadlineMs: 2_000 });
+    await command(shared(), 'CONFIG', 'SET', 'busy-reply-threshold', '50');
+    const busy = new Redis({ path: shared().path });
+    // A connection that is made while the server is busy would not become ready.
+    const control = new Redis({ path: shared().path });
+    await control.ping();
+    const ended = busy.call('EVAL', 'while true do end', '0').catch((error: unknown) => String(error));
+    await expect
+      .poll(() => broker.stats().catch((error: { code: string; message: string }) => error), {
+        timeout: 20_000,
+      })
+      .toMatchObject({ code: 'BROKER_UNAVAILABLE', message: expect.stringContaining('BUSY') });
+    await control.call('SCRIPT', 'KILL');
+    expect(await ended).toContain('killed');
+    busy.disconnect();
+    control.disconnect();
+    expect(await broker.stats()).toMatchObject({ open: true });
+  });
+
+  test('because it is gone refuses calls at once, and the client finds it when it is back', async () => {
+    const broker = await ready(shared());
+    await shared().kill();
+    await expect(broker.stats()).rejects.toMatchObject({ code: 'BROKER_UNAVAILABLE', retryable: true });
+    await shared().run();
+    await expect.poll(() => broker.identity().catch(() => null), { timeout: 20_000 }).not.toBeNull();
+  });
+
+  test('from the start cannot be opened, and says so', async () => {
+    const url = { path: `${shared().path}.nobody` };
+    await expect(connect(shared(), { url, deadlineMs: 500 })).rejects.toMatchObject({
+      code: 'BROKER_UNAVAILABLE',
+    });
+  });
+
+  test('refuses every call after close', async () => {
+    const broker = await ready(shared());
+    await broker.close();
+    await expect(broker.stats()).rejects.toMatchObject({ code: 'BROKER_UNAVAILABLE' });
+  });
+
+  test('wants a password that the client has not: a setting to correct', async () => {
+    const server = await RedisServer.start({ args: ['--requirepass', 'secret'] });
+    servers.push(server);
+    await expect(connect(server)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    await expect(connect(server, { url: { path: server.path, password: 'wrong' } })).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+    });
+    expect(await connect(server, { url: { path: server.path, password: 'secret' } })).toBeDefined();
+  });
+});
+
+describeOnRedis('many clients', (shared) => {
+  test('a thousand claims at once of a hundred jobs give a hundred winners', async () => {
+    const broker = await ready(shared());
+    const clients = [broker, await connect(shared()), await connect(shared(), { protocol: 2 })];
+    const jobs = Array.from({ length: 100 }, (_, at) => `job_${at}`);
+    await submit(broker, ...jobs);
+    const answers = await Promise.all(
+      Array.from({ length: 1_000 }, (_, at) => claim(clients[at % 3] as RedisBroker, at + 1)),
+    );
+    const won = answers.flatMap((answer) => (answer.kind === 'leased' ? [answer.lease.jobId] : []));
+    expect(won.sort()).toEqual(jobs.sort());
+  });
+
+  test('of two prefixes see nothing of each other', async () => {
+    const broker = await ready(shared());
+    const other = await connect(shared(), { prefix: 'other' });
+    await submit(broker, 'a');
+    await reconcile(other);
+    expect(await other.inspect('a')).toBeNull();
+    expect(await command(shared(), 'EXISTS', '{other:0}:meta')).toBe(1);
+  });
+});
