@@ -69,14 +69,21 @@ type SubmitAnswers = Extract<Awaited<ReturnType<Hub['broker']['submit']>>, { kin
 
 function settle(hub: Hub, rows: Job[], answers: SubmitAnswers): JobId[] {
   const marks: { jobId: JobId; fenceFloor: FencingToken }[] = [];
+  const there: JobId[] = [];
   for (const [index, answer] of answers.entries()) {
     const row = rows[index];
-    if (row === undefined || answer.kind === 'tombstoned') continue;
-    marks.push({ jobId: row.id, fenceFloor: row.fenceFloor });
+    if (row === undefined) continue;
+    if (answer.kind === 'tombstoned') {
+      // Ended since the row was read, or kept out until the tombstone's time has passed.
+      hub.env.log.info('broker.submit.tombstoned', { jobId: row.id, fenceFloor: answer.fenceFloor });
+      continue;
+    }
+    there.push(row.id);
+    if (row.brokeredAtMs === null) marks.push({ jobId: row.id, fenceFloor: row.fenceFloor });
     if (answer.kind === 'added') announce(hub, row, answer.wake);
   }
   hub.marks.add(marks);
-  return marks.map((mark) => mark.jobId);
+  return there;
 }
 
 /** Wakes whom the Broker names, or an idle machine that fits a group which the Broker has not seen it offer. */

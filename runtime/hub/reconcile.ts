@@ -15,8 +15,8 @@ const restartLimit = 5;
 
 /**
  * Brings the Broker in line with Records: in full while it is closed, else only rows that never
- * reached it, cancels without an end, and a page of entries whose Broker step was lost. Stops at once
- * when its role is lost.
+ * reached it, cancels without an end, and a page each of rows and entries that the other store may
+ * have lost. Stops at once when its role is lost.
  */
 export async function reconcile(hub: Hub, role: RoleLease, stale: StaleEntries): Promise<void> {
   for (let tries = 0; tries < restartLimit; tries++) {

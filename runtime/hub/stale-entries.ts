@@ -1,20 +1,44 @@
 import type { JobId } from '#protocol/names.ts';
 import { compareTokens } from '#protocol/token.ts';
+import { driveRows } from './drive.ts';
 import { endInBroker, exitLease } from './exit.ts';
 import type { Hub } from './hub.ts';
 import type { RoleLease } from './roles.ts';
 
 const pageLimit = 500;
 
+const rowsLimit = 1_000;
+
 /**
- * Finishes Broker steps that were lost after their commit: the hub died, or the Broker did not answer,
- * and nobody meets the entry again. A hung run is the bad case: its exit is committed, but its machine
- * goes on to name the old lease and keeps it alive. One page of the Broker's ids a run, going round.
+ * Finds what no mark tells of, one page of each store a run, going round.
+ *
+ * Entries: Broker steps that were lost after their commit, because the hub died or the Broker did not
+ * answer, and nobody meets the entry again. A hung run is the bad case: its exit is committed, but its
+ * machine goes on to name the old lease and keeps it alive.
+ *
+ * Rows: open ones that the Broker had once and knows no longer. They are driven like new ones, which
+ * changes nothing where the entry is there.
  */
 export class StaleEntries {
   #after: JobId | null = null;
+  #rowsAfter: JobId | null = null;
 
   async run(hub: Hub, role: RoleLease): Promise<void> {
+    await this.#driveRows(hub, role);
+    await this.#endEntries(hub, role);
+  }
+
+  async #driveRows(hub: Hub, role: RoleLease): Promise<void> {
+    if (role.current() === null) return;
+    // Asked before the rows are read: a server that changes in between makes them be read again.
+    const identity = await hub.identity.get();
+    const rows = await hub.records.openJobs({ after: this.#rowsAfter, limit: rowsLimit });
+    this.#rowsAfter = rows.length < rowsLimit ? null : (rows.at(-1)?.id ?? null);
+    const brokered = rows.filter((row) => row.brokeredAtMs !== null);
+    if (brokered.length > 0) await driveRows(hub, { rows: brokered, identity });
+  }
+
+  async #endEntries(hub: Hub, role: RoleLease): Promise<void> {
     const page = await hub.broker.list({ after: this.#after, limit: pageLimit });
     this.#after = page.length < pageLimit ? null : (page.at(-1)?.jobId ?? null);
     const ended = await hub.records.endedAmong(page.map((entry) => entry.jobId));
