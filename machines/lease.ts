@@ -1,4 +1,4 @@
-import { assign, raise, setup, stateIn } from 'xstate';
+import { assign, raise, setup } from 'xstate';
 import { jobErrorOf } from '#machines/policy/job-error.ts';
 import type { LinkAnswer, LinkBody } from '#protocol/link.ts';
 import { chartOptions } from './chart-options.ts';
@@ -43,6 +43,7 @@ interface Context extends Holdings {
   fenceInMs: number;
   /** Beats in a row to which nothing came back. */
   missed: number;
+  linked: boolean;
 }
 
 /** Missed beats in a row after which the link is half open: one may be a busy hub. */
@@ -129,6 +130,7 @@ export const leaseChart = base.createMachine({
     beatMs: 1,
     fenceInMs: 0,
     missed: 0,
+    linked: false,
   }),
   type: 'parallel',
   on: {
@@ -140,13 +142,14 @@ export const leaseChart = base.createMachine({
     beating: {
       initial: 'silent',
       on: {
-        'link.offline': '.silent',
+        'link.offline': { target: '.silent', actions: assign({ linked: false }) },
         'link.online': {
           target: '.sending',
           actions: assign({
             ttlMs: ({ event }) => event.welcome.leaseTtlMs,
             beatMs: ({ event }) => event.welcome.beatMs,
             missed: 0,
+            linked: true,
           }),
         },
       },
@@ -216,7 +219,7 @@ export const leaseChart = base.createMachine({
           after: {
             fenceInMs: [
               // Without a link a new one is being dialled already.
-              { guard: stateIn({ beating: 'silent' }), target: 'fenced' },
+              { guard: ({ context }) => !context.linked, target: 'fenced' },
               { target: 'fenced', actions: renewLink },
             ],
           },
