@@ -10,7 +10,7 @@ import type {
   RunProgress,
   StagedInput,
 } from '#protocol/connector.ts';
-import { EmpError } from '#protocol/errors.ts';
+import { EmpError, type ErrorCode } from '#protocol/errors.ts';
 import { type JobOutput, outputsLimit } from '#protocol/job.ts';
 import { type Assignment, type LinkAnswer, type LinkBody, previewLimitBytes } from '#protocol/link.ts';
 import { FileName } from '#protocol/names.ts';
@@ -112,14 +112,9 @@ async function stage(
     const path = `${dir}/${name}`;
     const url = file.urls[0] as string;
     const limitBytes = file.bytes ?? objectLimitBytes;
-    const got = await download(ports, {
-      url,
-      path,
-      bytes: file.bytes,
-      limitBytes,
-      code: 'INPUT_UNAVAILABLE',
-      signal,
-    });
+    const got = await ofStore('INPUT_UNAVAILABLE', () =>
+      download(ports, { url, path, bytes: file.bytes, limitBytes, code: 'INPUT_UNAVAILABLE', signal }),
+    );
     if (file.sha256 !== null && got.sha256 !== file.sha256) {
       await ports.disk.remove(path);
       throw new EmpError('INPUT_UNAVAILABLE', {
@@ -131,6 +126,16 @@ async function stage(
   return await Promise.all(
     signed.files.map((file, index) => ports.downloads.add(() => fetchOne(file, index), { signal })),
   );
+}
+
+/** A store that falls silent is no hub that does: asking again without counting would be for ever. */
+async function ofStore<T>(code: ErrorCode, transfer: () => Promise<T>): Promise<T> {
+  try {
+    return await transfer();
+  } catch (error) {
+    if (!(error instanceof EmpError) || error.code !== 'TIMEOUT') throw error;
+    throw new EmpError(code, { detail: error.message, retryable: true, cause: error });
+  }
 }
 
 async function execute(
@@ -219,7 +224,9 @@ async function uploadAll(
     const place = signed.files[index];
     if (place === undefined)
       throw new EmpError('OUTPUT_MISSING', { detail: `the hub signed no URL for output ${file.name}` });
-    await upload(ports, { url: place.urls[0] as string, path, ...file, signal });
+    await ofStore('OUTPUT_MISSING', () =>
+      upload(ports, { url: place.urls[0] as string, path, ...file, signal }),
+    );
     done.push({ ...file, object: place.object });
   }
   return done;

@@ -4,6 +4,7 @@ import type { ConnectorOutput, ConnectorResult, ResidentModel, StagedInput } fro
 import type { JobError, JobOutput } from '#protocol/job.ts';
 import type { JsonValue } from '#protocol/json.ts';
 import type { Assignment, ClaimOffer, ClaimResult, LinkAnswer, LinkBody } from '#protocol/link.ts';
+import { isHubTrouble } from './link.ts';
 import { safeSend } from './safe-send.ts';
 import { unprovided, unprovidedCallback } from './unprovided.ts';
 
@@ -222,8 +223,7 @@ export const passRide = [ridePassed, noRide];
 export const loseRide = [rideLost, noRide];
 
 /** The hub could not be asked: no fault of the job, and asked again while the lease is held. */
-export const linkTrouble = ({ event }: { event: { error: unknown } }) =>
-  ['LINK_CLOSED', 'TIMEOUT'].includes(jobErrorOf(event.error, 'INTERNAL').code);
+export const linkTrouble = ({ event }: { event: { error: unknown } }) => isHubTrouble(event.error);
 
 /** The hub will answer the same to the same words: repeating them would hold the job for ever. */
 export const refusedForGood = ({ event }: { event: { error: unknown } }) =>

@@ -73,14 +73,17 @@ describe('job-run', () => {
     });
   });
 
-  test('a link that is cut while inputs are signed is no fault of the job', async () => {
+  test('a hub that cannot be asked while inputs are signed is no fault of the job', async () => {
     const run = setup();
     await run.stageInputs.fail(new EmpError('LINK_CLOSED'));
     run.rig.send({ type: 'link.online' });
     expect(run.stageInputs.asked).toHaveLength(2);
-    await run.stageInputs.fail(new EmpError('TIMEOUT'));
-    await run.clock.advanceBy(2_000);
-    expect(run.stageInputs.asked).toHaveLength(3);
+    const codes = ['TIMEOUT', 'INBOX_FULL', 'RECORDS_UNAVAILABLE', 'BROKER_UNAVAILABLE', 'DRAINING'] as const;
+    for (const code of codes) {
+      await run.stageInputs.fail(new EmpError(code));
+      await run.clock.advanceBy(2_000);
+    }
+    expect(run.stageInputs.asked).toHaveLength(2 + codes.length);
     expect(run.exit.asked).toHaveLength(0);
   });
 

@@ -1,6 +1,8 @@
 import { assign, setup } from 'xstate';
 import { type RetryDelays, retryDelayMs } from '#machines/policy/backoff-restart.ts';
+import { jobErrorOf } from '#machines/policy/job-error.ts';
 import type { Rng } from '#protocol/env.ts';
+import type { ErrorCode } from '#protocol/errors.ts';
 import type { HubNotice, HubNoticeType, LinkAnswer } from '#protocol/link.ts';
 import { chartOptions } from './chart-options.ts';
 import { safeSend } from './safe-send.ts';
@@ -53,6 +55,20 @@ type LinkEvent =
 export const supersededCloseCode = 4_409;
 /** Failures in a row after which the link is a problem of the machine, not a passing cut. */
 const complaintAfter = 3;
+
+const hubTroubles: readonly ErrorCode[] = [
+  'LINK_CLOSED',
+  'TIMEOUT',
+  'INBOX_FULL',
+  'RECORDS_UNAVAILABLE',
+  'BROKER_UNAVAILABLE',
+  'DRAINING',
+];
+
+/** Whether a request failed because no hub could answer it: nobody's fault, and to be asked again. */
+export function isHubTrouble(error: unknown): boolean {
+  return hubTroubles.includes(jobErrorOf(error, 'INTERNAL').code);
+}
 
 interface Context extends LinkInput {
   hub: number;

@@ -169,10 +169,17 @@ describe('model-fetch', () => {
     expect(output()).toMatchObject({ kind: 'failed', error: { code: 'UNKNOWN_MODEL' } });
   });
 
-  test('a cut link costs no round', async () => {
+  test.each([
+    'LINK_CLOSED',
+    'TIMEOUT',
+    'INBOX_FULL',
+    'RECORDS_UNAVAILABLE',
+    'BROKER_UNAVAILABLE',
+    'DRAINING',
+  ] as const)('a hub that cannot be asked (%s) costs no round', async (code) => {
     const { clock, granted, describeModel } = setup(1);
     for (let cut = 0; cut < 5; cut++) {
-      await describeModel.fail(new EmpError('LINK_CLOSED'));
+      await describeModel.fail(new EmpError(code));
       await clock.advanceBy(1_000);
     }
     expect(describeModel.asked).toHaveLength(6);

@@ -1,10 +1,11 @@
-import { and, assign, or, setup } from 'xstate';
+import { and, assign, setup } from 'xstate';
 import { type RetryDelays, retryDelayMs } from '#machines/policy/backoff-restart.ts';
 import { jobErrorOf } from '#machines/policy/job-error.ts';
 import type { Rng } from '#protocol/env.ts';
 import type { JobError } from '#protocol/job.ts';
 import { type ModelManifest, modelBytes } from '#protocol/model.ts';
 import { chartOptions } from './chart-options.ts';
+import { isHubTrouble } from './link.ts';
 import { safeSend } from './safe-send.ts';
 import { unprovided } from './unprovided.ts';
 
@@ -92,7 +93,6 @@ const base = setup({
     sourcesLeft: ({ context }) => context.source + 1 < fileOf(context).urls.length,
     roundsLeft: ({ context }) => context.round + 1 < context.settings.rounds,
     granted: ({ context }) => context.granted,
-    offline: ({ context }) => context.problem?.code === 'LINK_CLOSED',
     hopeless: ({ context }) => context.problem?.retryable === false,
   },
   delays: { retryMs: ({ context }) => retryDelayMs(context.round + 1, context.settings.retry, context.rng) },
@@ -136,12 +136,17 @@ export const modelFetchChart = base.createMachine({
           { guard: 'granted', target: 'fetching', actions: assign({ signed: ({ event }) => event.output }) },
           { target: 'queued', actions: assign({ signed: ({ event }) => event.output }) },
         ],
-        onError: {
-          target: 'roundOver',
-          actions: { type: 'note', params: ({ event }) => ({ error: event.error }) },
-        },
+        onError: [
+          { guard: ({ event }) => isHubTrouble(event.error), target: 'unanswered' },
+          {
+            target: 'roundOver',
+            actions: { type: 'note', params: ({ event }) => ({ error: event.error }) },
+          },
+        ],
       },
     },
+    /** The hub could not be asked: no source has failed, so that is no round. */
+    unanswered: { after: { retryMs: 'describing' } },
     queued: {
       entry: {
         type: 'tell',
@@ -236,17 +241,16 @@ export const modelFetchChart = base.createMachine({
     roundOver: {
       always: [
         { guard: 'hopeless', target: 'discarding' },
-        { guard: or(['offline', 'roundsLeft']), target: 'pausing' },
+        { guard: 'roundsLeft', target: 'pausing' },
         { target: 'discarding' },
       ],
     },
     pausing: {
       after: {
-        retryMs: [
-          // The hub could not be asked: that is no round.
-          { guard: 'offline', target: 'describing', actions: assign({ problem: null }) },
-          { target: 'describing', actions: assign({ round: ({ context }) => context.round + 1, source: 0 }) },
-        ],
+        retryMs: {
+          target: 'describing',
+          actions: assign({ round: ({ context }) => context.round + 1, source: 0 }),
+        },
       },
     },
     publishing: {
