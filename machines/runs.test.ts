@@ -162,6 +162,19 @@ describe('runs', () => {
     expect(rig.context()['runs']).toEqual({});
   });
 
+  test('nothing is told twice that has not changed, except to a claimer that has just handed in a job', () => {
+    const { rig, start } = setup({ slots: 2 });
+    const told = () => rig.sent.filter(({ to }) => to === 'claimer' || to === 'supervisor').length;
+    const before = told();
+    rig.send({ type: 'service.up', service: 'test' });
+    expect(told()).toBe(before);
+    start('elsewhere', { service: 'other' });
+    expect(rig.to('claimer').at(-1)).toEqual({ type: 'claim.free', free: slots(2) });
+    const claims = rig.to('claimer').length;
+    start('elsewhere', { service: 'other' });
+    expect(rig.to('claimer')).toHaveLength(claims + 1);
+  });
+
   test('an assignment that comes twice runs once', async () => {
     const { start, work, executing } = setup({ slots: 2 });
     start('j1');

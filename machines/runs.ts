@@ -1,6 +1,14 @@
-import { type ActorRefFrom, assign, type DoneActorEvent, type ErrorActorEvent, setup } from 'xstate';
+import {
+  type ActorRefFrom,
+  type AnyEventObject,
+  assign,
+  type DoneActorEvent,
+  type ErrorActorEvent,
+  setup,
+} from 'xstate';
 import { jobErrorOf } from '#machines/policy/job-error.ts';
-import { freeSlot, freeSlots, type Slot, type SlotView } from '#machines/policy/slots.ts';
+import { claimable, holdings, occupies, type RunEntry, slotView } from '#machines/policy/run-desk.ts';
+import { freeSlot, type Slot } from '#machines/policy/slots.ts';
 import type { Assignment } from '#protocol/link.ts';
 import { compareTokens } from '#protocol/token.ts';
 import { chartOptions } from './chart-options.ts';
@@ -51,22 +59,13 @@ export type RunsEvent =
   | { type: 'device.usable'; device: string; usable: boolean }
   | { type: 'cache.up' };
 
-export interface RunEntry {
-  name: string;
-  assignment: Assignment;
-  phase: RunPhase;
-  slot: string | null;
-  /** Its lease has ended: no longer named in beats, though its work may still be stopping. */
-  dropped: boolean;
-  /** It runs and is expected to end within the lead of staging. */
-  nearEnd: boolean;
-}
-
 interface Context extends RunsInput {
   runs: Record<string, RunEntry>;
   upServices: string[];
   usableDevices: string[];
   draining: boolean;
+  /** What was told last; null before. */
+  told: { free: string; running: string; count: number } | null;
 }
 
 /** Name of a run in the actor system: the token makes it unique for ever. */
@@ -74,52 +73,10 @@ export function runName({ jobId, token }: Pick<Assignment, 'jobId' | 'token'>): 
   return `run/${jobId}.${token}`;
 }
 
-const occupies = (entry: RunEntry) => entry.phase === 'preparing' || entry.phase === 'running';
-
-function view(context: Context): SlotView {
-  const taken = Object.values(context.runs).flatMap((entry) =>
-    entry.slot !== null && occupies(entry) ? [entry.slot] : [],
-  );
-  return {
-    slots: context.slots,
-    taken: new Set(taken),
-    upServices: new Set(context.upServices),
-    usableDevices: new Set(context.usableDevices),
-  };
-}
-
-/**
- * What may be claimed: free slots, and where a service has none one job to prepare ahead while one of
- * its runs is about to end.
- */
-function claimable(context: Context): { service: string; slots: number }[] {
-  const free = freeSlots(view(context));
-  const entries = Object.values(context.runs);
-  if (context.draining || entries.length >= siblingsLimit)
-    return free.map(({ service }) => ({ service, slots: 0 }));
-  return free.map(({ service, slots }) => {
-    const own = entries.filter((entry) => entry.assignment.service === service && occupies(entry));
-    const isStaged = own.some((entry) => entry.slot === null);
-    const mayStage = slots === 0 && !isStaged && own.some((entry) => entry.nearEnd);
-    return { service, slots: mayStage ? 1 : slots };
-  });
-}
-
 const base = setup({
   types: { context: {} as Context, input: {} as RunsInput, events: {} as RunsEvent },
   actions: {
     tell: safeSend,
-    /** Tells claimer, lease and supervisor what is free and held now. */
-    publish: ({ context, system, self }) => {
-      const entries = Object.values(context.runs);
-      const free = claimable(context);
-      const running = entries
-        .filter((entry) => !entry.dropped)
-        .map(({ assignment }) => ({ jobId: assignment.jobId, token: assignment.token }));
-      safeSend({ system, self }, { to: 'lease', event: { type: 'lease.holdings', running, free } });
-      safeSend({ system, self }, { to: 'claimer', event: { type: 'claim.free', free } });
-      safeSend({ system, self }, { to: 'supervisor', event: { type: 'runs.count', count: entries.length } });
-    },
     /** A restarted desk asks everyone whether they are up: they tell only changes otherwise. */
     rollCall: ({ context, system, self }) => {
       const peers = context.slots.flatMap((slot) => [`gpu/${slot.device}`, `connector/${slot.service}`]);
@@ -141,6 +98,21 @@ const base = setup({
     known: ({ context, event }) =>
       runName((event as Extract<RunsEvent, { type: 'runs.start' }>).assignment) in context.runs,
   },
+});
+
+/** Tells claimer, lease and supervisor what is free and held, where that differs from what they know. */
+const publish = base.enqueueActions(({ enqueue, context }) => {
+  const free = claimable(context, siblingsLimit);
+  const running = holdings(context);
+  const count = Object.keys(context.runs).length;
+  const told = { free: JSON.stringify(free), running: JSON.stringify(running), count };
+  const tell = (to: string, event: AnyEventObject) => enqueue({ type: 'tell', params: { to, event } });
+  const known = context.told;
+  if (told.free !== known?.free || told.running !== known.running)
+    tell('lease', { type: 'lease.holdings', running, free });
+  if (told.free !== known?.free) tell('claimer', { type: 'claim.free', free });
+  if (told.count !== known?.count) tell('supervisor', { type: 'runs.count', count: told.count });
+  enqueue.assign({ told });
 });
 
 const names = (context: Context, jobIds: readonly string[]) =>
@@ -271,7 +243,7 @@ const reslot = base.enqueueActions(({ enqueue, context }) => {
   let runs = context.runs;
   for (const entry of Object.values(context.runs)) {
     if (entry.slot !== null || !occupies(entry)) continue;
-    const slot = freeSlot(view({ ...context, runs }), entry.assignment.service);
+    const slot = freeSlot(slotView({ ...context, runs }), entry.assignment.service);
     if (slot === null) continue;
     runs = { ...runs, [entry.name]: { ...entry, slot: slot.id } };
     enqueue({
@@ -281,7 +253,8 @@ const reslot = base.enqueueActions(({ enqueue, context }) => {
   }
   enqueue.assign({ runs });
 });
-const settle = [reslot, 'publish' as const];
+const tellAnew = base.assign({ told: null });
+const settle = [reslot, publish];
 
 /** Ends runs whose lease has ended: from now on beats do not name them. */
 const drop = base.enqueueActions(({ enqueue, context, event }) => {
@@ -319,15 +292,26 @@ const onDevice = ({
  */
 export const runsChart = base.createMachine({
   id: 'runs',
-  context: ({ input }) => ({ ...input, runs: {}, upServices: [], usableDevices: [], draining: false }),
+  context: ({ input }) => ({
+    ...input,
+    runs: {},
+    upServices: [],
+    usableDevices: [],
+    draining: false,
+    told: null,
+  }),
   initial: 'open',
   states: {
     open: {
       entry: 'rollCall',
       on: {
-        'runs.start': [{ guard: 'known' }, { actions: [start, ...settle] }],
+        // The claimer has counted the slot as taken: it must hear what became of it in any case.
+        'runs.start': [
+          { guard: 'known', actions: [tellAnew, publish] },
+          { actions: [start, tellAnew, ...settle] },
+        ],
         'run.phase': { actions: [setPhase, ...settle] },
-        'run.nearEnd': { actions: [setNearEnd, 'publish'] },
+        'run.nearEnd': { actions: [setNearEnd, publish] },
         'run.slotLate': {
           guard: 'slotless',
           actions: {
@@ -349,9 +333,9 @@ export const runsChart = base.createMachine({
             }),
           },
         },
-        'runs.drop': { actions: [drop, 'publish'] },
-        'runs.dropAll': { actions: [drop, 'publish'] },
-        'runs.drain': { actions: [assign({ draining: true }), 'publish'] },
+        'runs.drop': { actions: [drop, publish] },
+        'runs.dropAll': { actions: [drop, publish] },
+        'runs.drain': { actions: [assign({ draining: true }), publish] },
         'runs.releaseAll': {
           actions: {
             type: 'tellRuns',

@@ -36,7 +36,7 @@ const loopLimitMs = 1_000;
 
 /**
  * Starts a machine in this process from flags and variables. Rejects with `CONFIG_INVALID` and all
- * problems at once; signals are left to the caller, see `stopOnSignals`.
+ * problems at once; signals are the caller's: the first calls `stop`.
  */
 export async function bootMachine(options: {
   flags?: MachineFlags;
@@ -150,27 +150,6 @@ export function machineReadyLine(
   { incarnation, readyMs }: { incarnation: number; readyMs: number },
 ): string {
   return JSON.stringify({ kind: 'machine.ready', machineId, incarnation, healthUrl, readyMs });
-}
-
-/**
- * SIGTERM and SIGINT begin the drain; a second one ends the process at once with 128 + its number, as
- * shells report it. The answer takes the handlers away again.
- */
-export function stopOnSignals(machine: Pick<RunningMachine, 'stop'>, process: NodeJS.Process): () => void {
-  const numbers = { SIGTERM: 15, SIGINT: 2 } as const;
-  let seen = 0;
-  const handlers = Object.entries(numbers).map(([signal, number]) => {
-    const handler = () => {
-      seen++;
-      if (seen > 1) process.exit(128 + number);
-      machine.stop(signal);
-    };
-    process.on(signal, handler);
-    return { signal, handler };
-  });
-  return () => {
-    for (const { signal, handler } of handlers) process.off(signal, handler);
-  };
 }
 
 function healthSource(machine: Machine): HealthSource {

@@ -1,0 +1,49 @@
+import { describe, expect, test } from 'vitest';
+import type { Assignment } from '#protocol/link.ts';
+import { claimable, type Desk, holdings, type RunEntry } from './run-desk.ts';
+
+const entry = (jobId: string, rest: Partial<RunEntry> = {}): RunEntry => ({
+  name: `run/${jobId}.5`,
+  assignment: { jobId, token: '5', service: 'test' } as Assignment,
+  phase: 'running',
+  slot: 'test#0',
+  dropped: false,
+  nearEnd: false,
+  ...rest,
+});
+const desk = (entries: RunEntry[], rest: Partial<Desk> = {}): Desk => ({
+  slots: [{ id: 'test#0', service: 'test', device: 'cpu-0' }],
+  runs: Object.fromEntries(entries.map((run) => [run.name, run])),
+  upServices: ['test'],
+  usableDevices: ['cpu-0'],
+  draining: false,
+  ...rest,
+});
+const slots = (of: Desk, runsLimit = 99) => claimable(of, runsLimit)[0]?.slots;
+
+describe('the desk of runs', () => {
+  test('a slot is free until a run occupies it, and again when the run only uploads or ends', () => {
+    expect(slots(desk([]))).toBe(1);
+    expect(slots(desk([entry('j1')]))).toBe(0);
+    for (const phase of ['uploading', 'ending'] as const)
+      expect(slots(desk([entry('j1', { phase })])), phase).toBe(1);
+  });
+
+  test('one job may be claimed ahead of a run that is about to end, and no second', () => {
+    expect(slots(desk([entry('j1', { nearEnd: true })]))).toBe(1);
+    expect(
+      slots(desk([entry('j1', { nearEnd: true }), entry('j2', { slot: null, phase: 'preparing' })])),
+    ).toBe(0);
+  });
+
+  test('nothing is claimable while draining, or with too many runs that have not ended', () => {
+    expect(slots(desk([], { draining: true }))).toBe(0);
+    expect(slots(desk([entry('j1', { phase: 'ending' })]), 1)).toBe(0);
+  });
+
+  test('beats name every lease that has not ended, whatever its phase', () => {
+    expect(holdings(desk([entry('j1', { phase: 'uploading' }), entry('j2', { dropped: true })]))).toEqual([
+      { jobId: 'j1', token: '5' },
+    ]);
+  });
+});

@@ -1,0 +1,61 @@
+import type { RunPhase } from '#machines/job-run-base.ts';
+import type { Assignment } from '#protocol/link.ts';
+import { freeSlots, type Slot, type SlotView } from './slots.ts';
+
+export interface RunEntry {
+  /** Name of the run in the actor system. */
+  name: string;
+  assignment: Assignment;
+  phase: RunPhase;
+  slot: string | null;
+  /** Its lease has ended: no longer named in beats, though its work may still be stopping. */
+  dropped: boolean;
+  /** It runs and is expected to end within the lead of staging. */
+  nearEnd: boolean;
+}
+
+/** What the desk of a machine's runs knows: enough to say what is free, held and claimable. */
+export interface Desk {
+  slots: readonly Slot[];
+  runs: Readonly<Record<string, RunEntry>>;
+  upServices: readonly string[];
+  usableDevices: readonly string[];
+  draining: boolean;
+}
+
+export const occupies = (entry: RunEntry) => entry.phase === 'preparing' || entry.phase === 'running';
+
+export function slotView(desk: Desk): SlotView {
+  const taken = Object.values(desk.runs).flatMap((entry) =>
+    entry.slot !== null && occupies(entry) ? [entry.slot] : [],
+  );
+  return {
+    slots: desk.slots,
+    taken: new Set(taken),
+    upServices: new Set(desk.upServices),
+    usableDevices: new Set(desk.usableDevices),
+  };
+}
+
+/**
+ * What may be claimed: free slots, and where a service has none one job to prepare ahead while one of
+ * its runs is about to end. Nothing while draining, or with `runsLimit` runs that have not ended.
+ */
+export function claimable(desk: Desk, runsLimit: number): { service: string; slots: number }[] {
+  const free = freeSlots(slotView(desk));
+  const entries = Object.values(desk.runs);
+  if (desk.draining || entries.length >= runsLimit) return free.map(({ service }) => ({ service, slots: 0 }));
+  return free.map(({ service, slots }) => {
+    const own = entries.filter((entry) => entry.assignment.service === service && occupies(entry));
+    const isStaged = own.some((entry) => entry.slot === null);
+    const mayStage = slots === 0 && !isStaged && own.some((entry) => entry.nearEnd);
+    return { service, slots: mayStage ? 1 : slots };
+  });
+}
+
+/** What beats name: every lease that has not ended here. */
+export function holdings(desk: Desk): { jobId: string; token: string }[] {
+  return Object.values(desk.runs)
+    .filter((entry) => !entry.dropped)
+    .map(({ assignment }) => ({ jobId: assignment.jobId, token: assignment.token }));
+}
