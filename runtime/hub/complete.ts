@@ -53,7 +53,8 @@ async function commit(hub: Hub, machine: MachineLink, body: LinkBody<'complete'>
       await endInBroker(hub, { jobId, token, fenceFloor: row.fenceFloor });
       return { kind: 'committed', detail: null };
     case 'terminal':
-      await endInBroker(hub, { jobId, token, fenceFloor: row.fenceFloor });
+      // By the row's word alone: this token may be anybody's guess, and a tombstone would keep it.
+      await endInBroker(hub, { jobId, token: row.fenceFloor, fenceFloor: row.fenceFloor });
       return row.same ? { kind: 'committed', detail: null } : refused(hub, `the job is ${row.state} already`);
     case 'staleLease':
       return refused(hub, `the lease ${token} has ended: tokens from ${row.fenceFloor} on may commit`);

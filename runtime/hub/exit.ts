@@ -1,6 +1,6 @@
 import { backoffMs } from '#machines/policy/backoff.ts';
 import { toEmpError } from '#protocol/errors.ts';
-import type { JobState } from '#protocol/job.ts';
+import { isTerminal, type JobState } from '#protocol/job.ts';
 import type { LinkBody } from '#protocol/link.ts';
 import { type JobId, type MachineRef, machineKey } from '#protocol/names.ts';
 import type { ExitCause } from '#protocol/records.ts';
@@ -48,6 +48,9 @@ export async function exitLease(hub: Hub, exit: LeaseExit): Promise<LeaseExitAns
     return row;
   }
   const { state, fenceFloor, attempts, runs, notBeforeMs } = row;
+  // Ended before: by the row's word alone, as a tombstone would keep a token that somebody guessed.
+  if (!row.applied && isTerminal(state))
+    return { kind: 'ok', state, moved: await endInBroker(hub, { jobId, token: fenceFloor, fenceFloor }) };
   try {
     const answer = await hub.broker.exit({ jobId, token, fenceFloor, state, attempts, runs, notBeforeMs });
     if (answer.kind === 'requeued') {
@@ -65,17 +68,21 @@ export async function exitLease(hub: Hub, exit: LeaseExit): Promise<LeaseExitAns
   }
 }
 
-/** Removes an ended id from the Broker, whatever it says of it. A Broker that fails is reconciled later. */
+/**
+ * Removes an ended id from the Broker, whatever it says of it; true if it was there. A Broker that
+ * fails is reconciled later.
+ */
 export async function endInBroker(
   hub: Hub,
   end: { jobId: JobId; token: FencingToken; fenceFloor: FencingToken },
-): Promise<void> {
+): Promise<boolean> {
   try {
-    await hub.broker.complete(end);
+    return (await hub.broker.complete(end)).kind === 'removed';
   } catch (error) {
     const failure = toEmpError(error, 'BROKER_UNAVAILABLE');
     hub.env.log.warn('broker.end.failed', { jobId: end.jobId, code: failure.code, detail: failure.message });
     hub.poke.reconciler();
+    return false;
   }
 }
 
@@ -87,7 +94,7 @@ export async function exitForMachine(
 ): Promise<{ kind: 'ok' | 'unknown' }> {
   const held = await holdsLease(hub, machine, body);
   if (held.kind === 'foreign') return { kind: 'unknown' };
-  const cause = exitCause(hub, body.cause, held.attempts);
+  const cause = exitCause(hub, body.cause, held.kind === 'holder' ? held.attempts : 0);
   const actor = machineKey(machine);
   const answer = await exitLease(hub, {
     jobId: body.jobId,

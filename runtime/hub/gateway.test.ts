@@ -306,6 +306,27 @@ describe('signing', () => {
     });
   });
 
+  test('of a job that has ended nothing is signed and no preview kept, whatever token is named', async () => {
+    const { rig } = await setup();
+    const holder = await rig.join({ machineId: 'm1' });
+    const other = await rig.join({ machineId: 'm2' });
+    await rig.submit('j1');
+    const lease = await holder.lease();
+    await holder.complete(lease);
+    const base64 = Buffer.from('picture').toString('base64');
+    const files = [{ name: 'a.png', bytes: 3, sha256: 'a'.repeat(64), mime: 'image/png' }];
+    for (const token of [lease.token, '9000000000000000']) {
+      const of = { jobId: 'j1', token };
+      for (const body of [{ what: 'inputs', ...of } as const, { what: 'results', ...of, files } as const])
+        expect(await other.ask('sign', body)).toMatchObject({
+          kind: 'refused',
+          error: { code: 'LEASE_LOST' },
+        });
+      await other.notify('preview', { ...of, mime: 'image/png', base64 });
+    }
+    expect(await rig.ports.records.getPreview('j1')).toBeNull();
+  });
+
   test('a model has the sources of its manifest, and none at all is refused with what to do', async () => {
     const { rig, hub } = await setup();
     const machine = await rig.join({ machineId: 'm1' });

@@ -7,13 +7,17 @@ import type { MachineLink } from './links.ts';
 
 export type HolderAnswer =
   /** This incarnation was given that lease. Whether it still stands is judged by the commit. */
-  { kind: 'holder'; attempts: number } | { kind: 'foreign' };
+  | { kind: 'holder'; attempts: number }
+  /** The job has ended, or the token is fenced: whoever held it, nothing can be committed with it. */
+  | { kind: 'late' }
+  | { kind: 'foreign' };
 
 /**
  * Whether a lease token was given to this very incarnation: by this hub over this link, or by what
  * the Broker or Records say of it. A token is a time and could be guessed, so it proves nothing
  * alone. Where the Broker lost the lease and Records have not heard of it yet, nobody can tell before
- * the machine's next beat is adopted: rejects with a retryable BROKER_UNAVAILABLE.
+ * the machine's next beat is adopted: rejects with a retryable BROKER_UNAVAILABLE. `late` is for
+ * those who end a lease alone: they learn from the commit how the job ended.
  */
 export async function holdsLease(
   hub: Hub,
@@ -33,9 +37,7 @@ export async function holdsLease(
   }
   const row = await hub.records.getJob(jobId);
   if (row === null) return { kind: 'foreign' };
-  // Nothing can be committed with such a token; the commit answers how the job ended.
-  if (isTerminal(row.state) || compareTokens(token, row.fenceFloor) < 0)
-    return { kind: 'holder', attempts: row.attempts };
+  if (isTerminal(row.state) || compareTokens(token, row.fenceFloor) < 0) return { kind: 'late' };
   const { runs } = await hub.records.timeline(jobId);
   const run = runs.find((each) => each.token === token);
   if (run === undefined) {

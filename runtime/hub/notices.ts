@@ -49,7 +49,7 @@ async function preview(hub: Hub, machine: MachineLink, body: MachineNotice<'prev
     hub.env.log.info('preview.dropped', { jobId, mime, bytes: bytes.length });
     return;
   }
-  if ((await holdsLease(hub, machine, body)).kind === 'foreign') return;
+  if ((await holdsLease(hub, machine, body)).kind !== 'holder') return;
   await hub.records.putPreview({ jobId, token, mime, bytes, nowMs: hub.env.clock.now() });
 }
 

@@ -16,7 +16,7 @@ type Body<W extends LinkBody<'sign'>['what']> = Extract<LinkBody<'sign'>, { what
 export async function signFor(hub: Hub, machine: MachineLink, body: LinkBody<'sign'>): Promise<SignAnswer> {
   if (body.what === 'model') return await signModel(hub, machine, body);
   const held = await holdsLease(hub, machine, body);
-  if (held.kind === 'foreign')
+  if (held.kind !== 'holder')
     return refused(
       'LEASE_LOST',
       `job ${body.jobId} is not held by this incarnation with token ${body.token}`,

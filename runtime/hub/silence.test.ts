@@ -220,6 +220,21 @@ describe('cancel and requeue', () => {
     expect((await machine.lease()).jobId).toBe('j1');
   });
 
+  test('a token that somebody made up for an ended job does not keep out the job when it is requeued', async () => {
+    const { rig, hub } = await setup();
+    const liar = await rig.join({ machineId: 'm1' });
+    await rig.submit('j1');
+    await cancelJob(hub, 'j1', 'client');
+    const made = { jobId: 'j1', token: '9000000000000000' };
+    expect(await liar.complete(made)).toMatchObject({ kind: 'refused' });
+    expect(await liar.ask('exit', { ...made, cause: { kind: 'release', reason: 'mine' } })).toEqual({
+      kind: 'ok',
+    });
+    await requeueJob(hub, 'j1', 'operator');
+    expect(await rig.ports.broker.inspect('j1')).toMatchObject({ state: 'waiting' });
+    expect((await liar.lease()).jobId).toBe('j1');
+  });
+
   test.each(['waiting', 'succeeded', 'unknown'] as const)(
     'a job that is %s is not requeued',
     async (kind) => {
