@@ -10,6 +10,7 @@ import type {
   RunProgress,
   StagedInput,
 } from '#protocol/connector.ts';
+import type { Clock } from '#protocol/env.ts';
 import { EmpError, type ErrorCode } from '#protocol/errors.ts';
 import { type JobOutput, outputsLimit } from '#protocol/job.ts';
 import { type Assignment, type LinkAnswer, type LinkBody, previewLimitBytes } from '#protocol/link.ts';
@@ -30,6 +31,8 @@ export interface JobRunPorts extends TransferPorts {
   requestMs: number;
 }
 
+/** A service may report hundreds of times a second; the deadline of a stalled run is not that fine, ms. */
+const signOfLifeMs = 1_000;
 /** Largest small facts of a result, bytes as JSON. */
 const dataLimitBytes = 65_536;
 
@@ -48,11 +51,8 @@ export function jobRunActors(ports: JobRunPorts) {
         controller.abort(new EmpError('LEASE_LOST', { detail: 'the run was told to stop' }));
       const report = (event: ReporterEvent) =>
         (system.get('reporter') as { send(event: ReporterEvent): void } | undefined)?.send(event);
-      const progress = progressTo({
-        assignment: input.assignment,
-        report,
-        beat: () => sendBack({ type: 'run.progress' }),
-      });
+      const alive = atMostEvery(ports.env.clock, signOfLifeMs, () => sendBack({ type: 'run.progress' }));
+      const progress = progressTo({ assignment: input.assignment, report, alive });
       let settled = false;
       const settle = (event: ExecuteEnd) => {
         settled = true;
@@ -232,17 +232,28 @@ async function uploadAll(
   return done;
 }
 
+/** Calls `fn` at once, and then at most once in `everyMs`. */
+function atMostEvery(clock: Clock, everyMs: number, fn: () => void): () => void {
+  let lastMs = Number.NEGATIVE_INFINITY;
+  return () => {
+    const nowMs = clock.monotonic();
+    if (nowMs - lastMs < everyMs) return;
+    lastMs = nowMs;
+    fn();
+  };
+}
+
 /** Progress of a run: a sign of life for its chart, and news for whoever follows the job. */
 function progressTo(options: {
   assignment: Assignment;
   report: (event: ReporterEvent) => void;
-  beat: () => void;
+  alive: () => void;
 }): (progress: RunProgress) => void {
   const { jobId, token } = options.assignment;
   let highest = 0;
   return ({ fraction, message, preview }) => {
     highest = Math.max(highest, Math.min(1, Number.isFinite(fraction) ? fraction : 0));
-    options.beat();
+    options.alive();
     options.report({
       type: 'progress',
       jobId,

@@ -43,7 +43,7 @@ function started(logic: Parameters<typeof createActor>[0], options: object = {})
 const thrower = (children: Record<string, AnyActorLogicLike>) =>
   setup({ types: { events: {} as { type: 'throw' } }, actors: children as never }).createMachine({
     id: 'thrower',
-    invoke: Object.keys(children).map((src) => ({ src: src as never, id: src, onError: {} })),
+    invoke: Object.keys(children).map((src) => ({ src, id: src, onError: {} })) as never,
     on: {
       throw: {
         actions: () => {

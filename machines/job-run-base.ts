@@ -66,6 +66,8 @@ export interface ExecuteInput {
 
 export interface Context extends JobRunInput {
   device: string | null;
+  /** Models and card are not given back yet. */
+  holds: boolean;
   inputs: StagedInput[];
   models: ResidentModel[];
   outputs: ConnectorOutput[];
@@ -102,13 +104,15 @@ export const base = setup({
       exit: { kind: 'fail' as const, error },
       outcome: 'exited' as const,
     })),
-    /** Gives back the models and the card. Harmless where nothing is held. */
-    letGo: ({ context, system, self }) => {
+    /** Gives back the models and the card, once. */
+    giveBack: ({ context, system, self }) => {
+      if (!context.holds) return;
       const say = (to: string, type: string) =>
         safeSend({ system, self }, { to, event: { type, run: context.name } });
       if (context.assignment.models.length > 0) say('cache', 'models.release');
       if (context.device !== null) say(`gpu/${context.device}`, 'permit.release');
     },
+    holdNothing: assign({ holds: false }),
     abort: ({ system, self }) => {
       const child = (self.getSnapshot() as { children: Record<string, AnyActorRef | undefined> }).children[
         'execute'
@@ -217,6 +221,7 @@ const ridePassed = {
   params: ({ event }: { event: { output: LinkAnswer<'complete'> } }) => ({ next: event.output.next }),
 };
 
+export const letGo = [{ type: 'giveBack' as const }, { type: 'holdNothing' as const }];
 /** Once told, a ride is over: the next completion of this run carries none. */
 const noRide = { type: 'forgetRide' as const };
 export const passRide = [ridePassed, noRide];

@@ -8,6 +8,7 @@ import {
   type ExitCause,
   ending,
   failsWith,
+  letGo,
   linkTrouble,
   loseRide,
   passRide,
@@ -86,7 +87,7 @@ const queueing = base.createStateConfig({
 
 const working = base.createStateConfig({
   entry: [phase('running'), tellConnector('connector.began')],
-  exit: ['letGo', tellConnector('connector.ended')],
+  exit: [...letGo, tellConnector('connector.ended')],
   invoke: {
     id: 'execute',
     src: 'execute',
@@ -216,6 +217,7 @@ export const jobRunChart = base.createMachine({
   context: ({ input }) => ({
     ...input,
     device: null,
+    holds: true,
     inputs: [],
     models: [],
     outputs: [],
@@ -279,7 +281,7 @@ export const jobRunChart = base.createMachine({
     reuploading: { after: { repeatMs: 'uploading' }, on: { 'link.online': 'uploading' } },
     completing,
     exiting: {
-      entry: [phase('ending'), ...loseRide, 'letGo'],
+      entry: [phase('ending'), ...loseRide, ...letGo],
       initial: 'sending',
       on: { 'run.end': {} },
       states: {
@@ -297,7 +299,7 @@ export const jobRunChart = base.createMachine({
       },
     },
     cleaning: {
-      entry: [...loseRide, 'letGo'],
+      entry: [...loseRide, ...letGo],
       invoke: {
         id: 'cleanUp',
         src: 'cleanUp',
