@@ -7,7 +7,7 @@ import { type ReporterEvent, reporterActors } from './reporter.ts';
 function setup() {
   const clock = new VirtualClock();
   const sent: { type: string; body: Record<string, unknown> }[] = [];
-  const state = { buffered: 0, open: true };
+  const state = { buffered: 0, open: true, room: Number.POSITIVE_INFINITY };
   const overflowed: string[] = [];
   const { reporter } = reporterActors({
     clock,
@@ -15,8 +15,10 @@ function setup() {
     onOverflow: (event) => overflowed.push(event),
     link: {
       notify: (type, body) => {
-        if (state.open) sent.push({ type, body: body as unknown as Record<string, unknown> });
-        return state.open;
+        const taken = state.open && state.room > 0;
+        state.room -= taken ? 1 : 0;
+        if (taken) sent.push({ type, body: body as unknown as Record<string, unknown> });
+        return taken;
       },
       bufferedBytes: () => state.buffered,
     },
@@ -89,6 +91,44 @@ describe('reporter', () => {
         ],
       },
       { full: true, entries: [entry('m1', 1), entry('m3', 3, 'fetching')] },
+    ]);
+  });
+
+  test('more models than one notice takes are told in several, and those that were not sent follow', async () => {
+    const { clock, tell, state, sent, of } = setup();
+    const entries = Array.from({ length: 1_200 }, (_, index) => entry(`m${index}`, index));
+    const names = (body: Record<string, unknown>) =>
+      (body['entries'] as Residency[]).map(({ modelId }) => modelId);
+    tell({ type: 'residency', entries, present: entries.map(({ modelId }) => modelId), version: 1_200 });
+    tell({ type: 'link.online' });
+    state.room = 1;
+    await clock.advanceBy(100);
+    expect(of('residency')).toHaveLength(1);
+    state.room = Number.POSITIVE_INFINITY;
+    await clock.advanceBy(100);
+    expect(sent.map(({ body }) => body['full'])).toEqual([true, false, false]);
+    expect(of('residency').map((body) => names(body).length)).toEqual([500, 500, 200]);
+    expect(new Set(of('residency').flatMap(names))).toEqual(new Set(entries.map(({ modelId }) => modelId)));
+    await clock.advanceBy(1_000);
+    expect(of('residency')).toHaveLength(3);
+  });
+
+  test('more news than one notice takes are told whole, also of models that are gone', async () => {
+    const { clock, tell, of } = setup();
+    const entries = Array.from({ length: 600 }, (_, index) => entry(`m${index}`, index));
+    tell({ type: 'link.online' });
+    await clock.advanceBy(100);
+    tell({ type: 'residency', entries, present: entries.map(({ modelId }) => modelId), version: 600 });
+    await clock.advanceBy(100);
+    tell({ type: 'residency', entries: [], present: [], version: 601 });
+    await clock.advanceBy(100);
+    const told = of('residency').map((body) => (body['entries'] as Residency[]).map(({ state }) => state));
+    expect(told.map((states) => `${states.length} ${states[0] ?? 'none'}`)).toEqual([
+      '0 none',
+      '500 resident',
+      '100 resident',
+      '500 gone',
+      '100 gone',
     ]);
   });
 

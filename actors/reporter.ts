@@ -34,6 +34,7 @@ export interface ReporterOptions {
 
 /** Most incidents that wait for a link; older ones are thrown away first. */
 const incidentsLimit = 100;
+/** Most models of one notice; a machine with more tells the others in further ones. */
 const residencyLimit = 500;
 
 /**
@@ -133,20 +134,33 @@ class Reporter {
     this.#previews.clear();
     while (this.#incidents[0] !== undefined && link.notify('incident', this.#incidents[0]))
       this.#incidents.shift();
+    // The socket did not take all of it: what must arrive on this link is tried again.
+    if (this.#full || this.#changed.size > 0 || this.#incidents.length > 0) this.#gather();
   }
 
   #flushResidency(): void {
-    const full = this.#full;
-    const wanted = full
-      ? [...this.#residency.values()].filter((entry) => entry.state !== 'gone')
-      : [...this.#changed].flatMap((id) => this.#residency.get(id) ?? []);
-    if (!full && wanted.length === 0) return;
-    const sent = this.#options.link.notify('residency', { full, entries: wanted.slice(0, residencyLimit) });
-    if (!sent) return;
-    this.#full = false;
-    this.#changed.clear();
-    for (const entry of this.#residency.values())
-      if (entry.state === 'gone') this.#residency.delete(entry.modelId);
+    const { link } = this.#options;
+    if (this.#full) {
+      const present = [...this.#residency.values()].filter((entry) => entry.state !== 'gone');
+      const first = present.slice(0, residencyLimit);
+      if (!link.notify('residency', { full: true, entries: first })) return;
+      this.#full = false;
+      // With this the hub knows of these alone: the others follow as news, what is gone needs no word.
+      this.#forgetGone(this.#residency.keys());
+      this.#changed.clear();
+      for (const { modelId } of present.slice(residencyLimit)) this.#changed.add(modelId);
+    }
+    while (this.#changed.size > 0) {
+      const ids = [...this.#changed].slice(0, residencyLimit);
+      const entries = ids.flatMap((id) => this.#residency.get(id) ?? []);
+      if (!link.notify('residency', { full: false, entries })) return;
+      for (const id of ids) this.#changed.delete(id);
+      this.#forgetGone(ids);
+    }
+  }
+
+  #forgetGone(ids: Iterable<string>): void {
+    for (const id of ids) if (this.#residency.get(id)?.state === 'gone') this.#residency.delete(id);
   }
 }
 
