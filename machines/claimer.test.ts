@@ -26,7 +26,9 @@ const leased = (jobId: string, more = false): ClaimResult => ({
 });
 const free = (slots: number) => ({ type: 'claim.free', free: [{ service: 'test', slots }] });
 
-function setup(input: { highestRequestId?: number; open?: ClaimOffer | null; scanned?: boolean } = {}) {
+function setup(
+  input: { highestRequestId?: number; open?: ClaimOffer | null; scanned?: boolean; draining?: boolean } = {},
+) {
   const clock = new VirtualClock();
   const claim = question<ClaimResult, { offer: ClaimOffer; deadlineMs: number }>();
   const rig = chartRig({
@@ -40,6 +42,7 @@ function setup(input: { highestRequestId?: number; open?: ClaimOffer | null; sca
       rng: seededRng(1),
       highestRequestId: input.highestRequestId ?? 0,
       open: input.open ?? null,
+      draining: input.draining ?? false,
     },
   });
   const online = (cordoned = false) => rig.send({ type: 'link.online', welcome: { cordoned } });
@@ -167,16 +170,33 @@ describe('claimer', () => {
     expect(claim.asked).toHaveLength(2);
   });
 
-  test('an open claim is settled even by a machine that drains', async () => {
+  test('the answer to a claim counts even for a machine that drains, which claims no more', async () => {
+    const { claim, rig, open } = setup();
+    open();
+    rig.send({ type: 'claim.drain' });
+    await claim.answer(leased('j1', true));
+    expect(rig.to('runs')).toHaveLength(1);
+    expect(claim.asked).toHaveLength(1);
+  });
+
+  test('a claim that is open when the drain begins is not repeated', async () => {
     const { claim, rig, clock, open } = setup();
     open();
     rig.send({ type: 'claim.drain' });
     await claim.fail(new Error('TIMEOUT'));
-    await clock.advanceBy(1_000);
-    expect(claim.asked).toHaveLength(2);
-    await claim.answer(leased('j1', true));
-    expect(rig.to('runs')).toHaveLength(1);
-    expect(claim.asked).toHaveLength(2);
+    await clock.advanceBy(60_000);
+    expect(claim.asked).toHaveLength(1);
+  });
+
+  test('a claimer that is restarted during a drain neither claims nor repeats', async () => {
+    const { claim, rig, open } = setup({
+      highestRequestId: 41,
+      open: { requestId: 41, free: [], resident: [] },
+      draining: true,
+    });
+    open(2);
+    rig.send({ type: 'claim.wanted' });
+    expect(claim.asked).toHaveLength(0);
   });
 
   test('a restarted claimer repeats what was open and uses no number twice', async () => {

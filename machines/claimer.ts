@@ -29,6 +29,8 @@ export interface ClaimerInput {
   /** Highest number used before and the request that was open: a restarted claimer goes on from them. */
   highestRequestId: number;
   open: ClaimOffer | null;
+  /** The machine has begun to drain before this claimer was started. */
+  draining: boolean;
 }
 
 export type ClaimerEvent =
@@ -102,7 +104,11 @@ const base = setup({
   guards: {
     mayClaim: ({ context }) => mayClaim(context) && slots(context.free) > 0,
     mayRepeat: ({ context }) =>
-      context.open !== null && context.open.rider === null && !context.blocks.offline,
+      context.open !== null &&
+      context.open.rider === null &&
+      !context.blocks.offline &&
+      // What the hub may have leased for it goes back with the farewell; if it never arrived, it must not now.
+      !context.blocks.draining,
     mayRide: ({ context }) => mayClaim({ ...context, wanted: true }),
     ownRide: ({ context, event }) => context.open?.rider === (event as { run: string }).run,
   },
@@ -156,7 +162,7 @@ function settled(context: Context, result: ClaimResult): Partial<Context> {
 
 /**
  * Asks for work: when a slot is free, the lease is held and work may be there. At most one request is
- * open per machine, and it is repeated under its number until it is answered. `resting` is left when
+ * open per machine, and it is repeated under its number until it is answered or the machine drains. `resting` is left when
  * all that holds; `claiming` by an answer; `repeating` by time or a new link; `riding`, while a
  * completion carries the claim, by that run. An empty answer is not asked again: a wake, a beat or a
  * freed slot says when there is work.
@@ -166,7 +172,7 @@ export const claimerChart = base.createMachine({
   context: ({ input }) => ({
     ...input,
     open: input.open === null ? null : { offer: input.open, rider: null },
-    blocks: { offline: true, fenced: true, cordoned: false, draining: false, unscanned: true },
+    blocks: { offline: true, fenced: true, cordoned: false, draining: input.draining, unscanned: true },
     free: [],
     resident: [],
     wanted: true,

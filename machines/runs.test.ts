@@ -22,7 +22,7 @@ const assignment = (jobId: string, rest: Partial<Assignment> = {}): Assignment =
   ...rest,
 });
 
-function setup(options: { slots?: number; leadMs?: number; up?: boolean } = {}) {
+function setup(options: { slots?: number; leadMs?: number; up?: boolean; draining?: boolean } = {}) {
   const clock = new VirtualClock();
   const exit = question<{ kind: 'ok' | 'unknown' }, { jobId: string; cause: { kind: string } }>();
   const complete = question<unknown, { jobId: string }>();
@@ -68,6 +68,7 @@ function setup(options: { slots?: number; leadMs?: number; up?: boolean } = {}) 
       settings: { stallMs: 120_000, stopMs: 1_000, repeatMs: 2_000, rideMs: 1_000 },
       folder: '/runs',
       staging: { leadMs: options.leadMs ?? 0, waitMs: 30_000 },
+      draining: options.draining ?? false,
     },
   });
   if (options.up ?? true) {
@@ -218,6 +219,13 @@ describe('runs', () => {
   test('a draining machine offers nothing and releases what still arrives', () => {
     const { rig, start, free, exit } = setup({ slots: 2 });
     rig.send({ type: 'runs.drain' });
+    expect(free()).toEqual(slots(0));
+    start('late');
+    expect(exit.asked[0]?.input).toMatchObject({ jobId: 'late', cause: { kind: 'release' } });
+  });
+
+  test('a desk that is restarted during a drain drains', async () => {
+    const { start, free, exit } = setup({ slots: 2, draining: true });
     expect(free()).toEqual(slots(0));
     start('late');
     expect(exit.asked[0]?.input).toMatchObject({ jobId: 'late', cause: { kind: 'release' } });

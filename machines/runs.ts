@@ -26,6 +26,8 @@ export interface RunsInput {
   /** Folder below which each run has its own. */
   folder: string;
   staging: StagingSettings;
+  /** The machine has begun to drain before this desk was started. */
+  draining: boolean;
 }
 
 /** One job may be claimed and prepared while every slot of its service is still taken. */
@@ -63,7 +65,6 @@ interface Context extends RunsInput {
   runs: Record<string, RunEntry>;
   upServices: string[];
   usableDevices: string[];
-  draining: boolean;
   /** What was told last; null before. */
   told: { free: string; running: string; count: number } | null;
 }
@@ -297,7 +298,6 @@ export const runsChart = base.createMachine({
     runs: {},
     upServices: [],
     usableDevices: [],
-    draining: false,
     told: null,
   }),
   initial: 'open',

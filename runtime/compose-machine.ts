@@ -1,10 +1,12 @@
-import { type Actor, type AnyActorRef, createActor } from 'xstate';
+import { type Actor, createActor } from 'xstate';
 import { ActorTap, type ActorView, type TapFrame } from '#actors/actor-tap.ts';
 import { snapshotWhere, watchActor } from '#actors/actor-watch.ts';
 import type { DeadLetter } from '#actors/dead-letters.ts';
+import { formatAddress, parseAddress } from '#machines/address.ts';
 import { EXIT_CODES, type supervisorChart } from '#machines/supervisor.ts';
 import { toEmpError } from '#protocol/errors.ts';
 import type { MachineReport } from '#protocol/link.ts';
+import { machineKey } from '#protocol/names.ts';
 import { healthOf, type MachineHealth, reportOf } from './machine-health.ts';
 import { chartsOf, type MachineOptions, partsOf, treeOf } from './machine-tree.ts';
 
@@ -24,11 +26,15 @@ export interface Machine {
   /** Reports or withdraws a reason for `degraded` that the runtime sees, as an overloaded event loop. */
   setProblem(reason: string, detail: string | null): void;
   readonly inspect: {
-    tree(): ActorView[];
+    /** Every living actor, parents first, with its address `machine/incarnation/path`. */
+    tree(): (ActorView & { address: string })[];
     listen(listener: (frame: TapFrame) => void): () => void;
     deadLetters(): DeadLetter[];
-    /** Sends an event to an actor by its name: for simulations and operators, never for the machine itself. */
-    send(name: string, event: { type: string }): void;
+    /**
+     * Sends an event to the actor at an address: for simulations and operators, never for the machine
+     * itself. False, and a dead letter, if no such actor lives in this incarnation.
+     */
+    send(address: string, event: { type: string }): boolean;
     counters(): { observerErrors: number; orphansStopped: number };
   };
 }
@@ -61,8 +67,14 @@ export function composeMachine(options: MachineOptions): Machine {
     systemId: 'supervisor',
     clock: env.clock,
     inspect: tap.inspect,
-    input: { settings: config.settings.supervisor, plan: (boot) => treeOf(options, parts, logic, boot) },
+    input: {
+      settings: config.settings.supervisor,
+      plan: (boot) => treeOf(options, parts, logic, { ...boot, isDraining }),
+    },
   });
+  function isDraining(): boolean {
+    return root.getSnapshot().matches({ working: 'draining' });
+  }
   let ended = false;
   const health = (): MachineHealth =>
     healthOf(root.getSnapshot(), {
@@ -70,6 +82,7 @@ export function composeMachine(options: MachineOptions): Machine {
       incarnation: parts.identity.incarnation,
       letters: parts.letters,
     });
+  const self = () => ({ machineId: config.machineId, incarnation: parts.identity.incarnation ?? 0 });
   const stopped = endOf(root, tap).then((end) => {
     ended = true;
     env.log.info('machine.stopped', { ...end });
@@ -99,10 +112,18 @@ export function composeMachine(options: MachineOptions): Machine {
       else if (reason in problems) root.send({ type: 'machine.recovered', reason, detail: '' });
     },
     inspect: {
-      tree: () => tap.tree(),
+      tree: () =>
+        tap.tree().map((view) => ({ ...view, address: formatAddress({ ...self(), path: view.ids }) })),
       listen: (listener) => tap.listen(listener),
       deadLetters: () => parts.letters.recent(),
-      send: (name, event) => (root.system.get(name as never) as AnyActorRef | undefined)?.send(event),
+      send: (text, event) => {
+        const address = parseAddress(text);
+        const own = address !== null && machineKey(address) === machineKey(self());
+        const ref = own ? tap.find(address.path) : null;
+        if (ref === null) parts.letters.record({ reason: 'unknown-address', to: text, event: event.type });
+        ref?.send(event);
+        return ref !== null;
+      },
       counters: () => ({ observerErrors: tap.observerErrors, orphansStopped: tap.orphansStopped }),
     },
   };

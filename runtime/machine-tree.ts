@@ -184,12 +184,15 @@ export function chartsOf(options: MachineOptions, parts: MachineParts, report: (
   };
 }
 
-/** What runs below the root, for the cards that were found. */
+/**
+ * What runs below the root, for the cards that were found. `isDraining` is asked at each restart: who
+ * is new would else claim for a machine that is leaving.
+ */
 export function treeOf(
   options: MachineOptions,
   parts: MachineParts,
   logic: ReturnType<typeof chartsOf>,
-  { devices }: BootResult,
+  { devices, isDraining }: BootResult & { isDraining: () => boolean },
 ): SuperviseInput {
   const { config, env } = options;
   const { settings } = config;
@@ -221,14 +224,16 @@ export function treeOf(
       rng: env.rng.fork('claimer'),
       highestRequestId: parts.numbers.highest,
       open: parts.numbers.open,
+      draining: isDraining(),
     })),
-    child('runs', logic.runs, {
+    child('runs', logic.runs, () => ({
       slots,
       jobRun: logic.jobRun,
       settings: settings.jobRun,
       folder: parts.runsFolder,
       staging: settings.staging,
-    }),
+      draining: isDraining(),
+    })),
     child('link', logic.link, {
       hubs: config.hubUrls,
       settings: settings.link,
