@@ -96,6 +96,8 @@ export const cancelInterleavings: readonly Interleaving[] = [
       assert.equal((await h2.requeue('a')).attempts, 0);
       pause.release();
       await sweeping;
+      // Its link was closed when its lease passed without a word.
+      assert.equal(await m1.join(h1.core), 'welcome');
       assert.equal(await m1.complete(h1.core, 'a', claim.assignment.token), 'refused');
       const ended = await stage.finish();
       assert.equal(ended.get('a')?.state, 'succeeded');

@@ -181,7 +181,7 @@ describe('hostile frames', () => {
   });
 
   test('more malformed frames than a minute allows close the link', async () => {
-    const { clock, rig, hub } = await setup({ linkMalformedLimit: 5 });
+    const { clock, rig, hub } = await setup({ linkMalformedLimit: 5, leaseTtlMs: 30_000 });
     const machine = await rig.join({ machineId: 'm1' });
     for (let frame = 0; frame < 5; frame++) machine.raw('{');
     expect(machine.closed).toBeNull();

@@ -22,22 +22,16 @@ import { completeJob } from './complete.ts';
 import { exitForMachine } from './exit.ts';
 import type { Hub } from './hub.ts';
 import { joinMachine } from './join.ts';
-import { RateLimit } from './link-limits.ts';
+import { linkCloseCodes, RateLimit, SilenceLimit } from './link-limits.ts';
 import type { MachineLink } from './links.ts';
+import { reportLost } from './lost.ts';
 import { takeNotice } from './notices.ts';
 import { fieldErrors, summary } from './problem.ts';
 import { signFor } from './sign.ts';
 import type { Bearer } from './tokens.ts';
 
-/** Close codes of the link. 44xx: the machine must change something before it comes back. */
-export const linkCloseCodes = {
-  limit: 1_008,
-  closing: 1_001,
-  tooSlow: 1_013,
-  unauthorized: 4_401,
-  forbidden: 4_403,
-  superseded: 4_409,
-} as const;
+/** A machine beats several times a lease: after this many leases without a frame nobody is there. */
+const silentLeases = 2;
 
 export interface LinkOptions {
   /** The bearer token of the upgrade, null if it had none. */
@@ -60,6 +54,7 @@ export class LinkSession {
   readonly #frames: RateLimit;
   readonly #malformed: RateLimit;
   readonly #incidents: RateLimit;
+  readonly #silence: SilenceLimit;
   readonly #token: string | null;
   #bearer: Bearer | null = null;
   #machine: MachineLink | null = null;
@@ -71,7 +66,7 @@ export class LinkSession {
 
   constructor(hub: Hub, link: PeerLink, options: LinkOptions) {
     const { clock } = hub.env;
-    const { linkFramesPerSecond, linkMalformedLimit } = hub.config;
+    const { linkFramesPerSecond, linkMalformedLimit, leaseTtlMs } = hub.config;
     this.#hub = hub;
     this.#link = link;
     this.#baseUrl = options.baseUrl;
@@ -79,6 +74,8 @@ export class LinkSession {
     this.#frames = new RateLimit({ clock, perSecond: linkFramesPerSecond, burst: 2 * linkFramesPerSecond });
     this.#malformed = new RateLimit({ clock, perSecond: linkMalformedLimit / 60, burst: linkMalformedLimit });
     this.#incidents = new RateLimit({ clock, perSecond: 1, burst: 60 });
+    const silent = () => this.#closeSilent();
+    this.#silence = new SilenceLimit({ clock, limitMs: silentLeases * leaseTtlMs, silent });
     this.#token = options.token;
   }
 
@@ -94,6 +91,7 @@ export class LinkSession {
   /** Checks the token; closes the link if it is not good. Call once, before the first frame. */
   begin(): void {
     const token = this.#token;
+    this.#silence.start();
     try {
       if (token === null)
         throw new EmpError('UNAUTHORIZED', { detail: 'Send a join token as Authorization: Bearer' });
@@ -107,6 +105,7 @@ export class LinkSession {
   message(text: string): void {
     if (this.#over) return;
     this.#hub.counters.framesIn++;
+    this.#silence.heard();
     if (!this.#frames.take()) return this.#closeByLimit('more frames per second than allowed');
     const decoded = decodeFrame(text);
     if (decoded.kind === 'invalid') return this.#countMalformed(decoded.detail);
@@ -245,6 +244,8 @@ export class LinkSession {
       idle: false,
       report: null,
       reportedAtMonotonicMs: Number.NEGATIVE_INFINITY,
+      drainTold: false,
+      silentMs: () => this.#silence.silentMs,
       notify: (type, body) => this.#notify(type, body),
       supersede: () => this.#supersede(),
       close: (code, reason) => this.close(code, reason),
@@ -335,6 +336,13 @@ export class LinkSession {
     this.close(linkCloseCodes.limit, reason);
   }
 
+  /** The network may keep a dead link open for hours: whoever is shown as joined can be reached. */
+  #closeSilent(): void {
+    const machine = this.#machine;
+    this.close(linkCloseCodes.silent, 'nothing was heard for two lease times');
+    if (machine !== null) this.#hub.background('link.lost', reportLost(this.#hub, machine));
+  }
+
   #supersede(): void {
     if (this.#superseded) return;
     this.#superseded = true;
@@ -357,6 +365,7 @@ export class LinkSession {
   closed(): void {
     if (this.#over) return;
     this.#over = true;
+    this.#silence.stop();
     this.#ended();
     const machine = this.#machine;
     if (machine === null || this.#left || this.#superseded || !this.#hub.links.remove(machine)) return;

@@ -34,6 +34,10 @@ export interface MachineLink {
   idle: boolean;
   report: MachineReport | null;
   reportedAtMonotonicMs: number;
+  /** The drain was told on this link. */
+  drainTold: boolean;
+  /** Since its last frame, ms. */
+  silentMs(): number;
   /** Sends a one-way frame; false if the link is gone or too slow. */
   notify<T extends HubNoticeType>(type: T, body: HubNotice<T>): boolean;
   /** A newer incarnation speaks for this machine: says so and closes the link. */

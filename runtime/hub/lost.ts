@@ -1,5 +1,6 @@
 import type { MachineRef } from '#protocol/names.ts';
 import type { Hub } from './hub.ts';
+import { linkCloseCodes } from './link-limits.ts';
 import type { RoleLease } from './roles.ts';
 
 /** Reports come once per lease time at least: after this many of them without one a machine is silent. */
@@ -18,9 +19,15 @@ export async function markLost(hub: Hub, role: RoleLease): Promise<void> {
   }
 }
 
-/** Keeps the last report: what a machine said before it fell silent is what people look for. */
+/**
+ * Marks an incarnation as lost unless it speaks over a link of this hub; a link that it has left
+ * silent for a lease time is closed. Keeps the last report: what a machine said before it fell silent
+ * is what people look for.
+ */
 export async function reportLost(hub: Hub, ref: MachineRef): Promise<void> {
-  if (hub.links.find(ref) !== null) return;
+  const link = hub.links.find(ref);
+  if (link !== null && link.silentMs() < hub.config.leaseTtlMs) return;
+  link?.close(linkCloseCodes.silent, 'the lease passed without a word');
   const { machineId, incarnation } = ref;
   const row = await hub.records.getMachine(machineId);
   if (row === null || row.incarnation !== incarnation || row.state !== 'joined') return;

@@ -6,7 +6,7 @@ import { simEnv } from '#simulations/sim-env.ts';
 import { SimObjects } from '#simulations/sim-objects.ts';
 import { cancelJob } from './cancel.ts';
 import type { HubPorts } from './hub.ts';
-import { hubRig } from './hub-rig.ts';
+import { hubRig, RigMachine } from './hub-rig.ts';
 import { requeueJob } from './requeue.ts';
 
 const leaseTtlMs = 3_000;
@@ -39,7 +39,9 @@ describe('silence', () => {
     expect((await rig.row('j1')).state).toBe('leased');
     await clock.advanceBy(50);
     expect(await rig.row('j1')).toMatchObject({ state: 'waiting', attempts: 1 });
-    expect(await machine.complete(lease)).toMatchObject({ kind: 'refused' });
+    if (machine.welcome?.kind !== 'welcome') throw new Error('not welcome');
+    const back = await rig.join({ machineId: 'm1', token: machine.welcome.machineToken, incarnation: 1 });
+    expect(await back.complete(lease)).toMatchObject({ kind: 'refused' });
     expect(await (await rig.join({ machineId: 'm2' })).claim()).toMatchObject({
       kind: 'leased',
       assignment: { run: 2 },
@@ -146,6 +148,48 @@ describe('silence', () => {
     expect(await rig.ports.records.getMachine('m1')).toMatchObject({ state: 'lost' });
     await rig.join({ machineId: 'm1', token: machine.welcome.machineToken, incarnation: 1 });
     expect(await rig.ports.records.getMachine('m1')).toMatchObject({ state: 'joined', incarnation: 1 });
+  });
+});
+
+describe('a link that stays open while its machine is gone', () => {
+  test('is closed with the end of its lease, and the machine is shown as lost', async () => {
+    const { clock, rig, hub } = await setup();
+    const machine = await rig.join({ machineId: 'm1' });
+    await rig.submit('j1');
+    await machine.lease();
+    await clock.advanceBy(leaseTtlMs - 10);
+    expect(machine.closed).toBeNull();
+    await clock.advanceBy(50);
+    expect(machine.closed).toMatchObject({ code: 4_000 });
+    expect(hub.links.size).toBe(0);
+    expect(await rig.ports.records.getMachine('m1')).toMatchObject({ state: 'lost' });
+  });
+
+  test('is closed after two lease times also where it held nothing', async () => {
+    const { clock, rig, hub } = await setup();
+    const machine = await rig.join({ machineId: 'm1' });
+    await clock.advanceBy(2 * leaseTtlMs - 10);
+    expect(machine.closed).toBeNull();
+    await clock.advanceBy(20);
+    expect(machine.closed).toMatchObject({ code: 4_000 });
+    expect(hub.links.size).toBe(0);
+    expect(await rig.ports.records.getMachine('m1')).toMatchObject({ state: 'lost' });
+  });
+
+  test('stays as long as its machine says anything', async () => {
+    const { clock, rig } = await setup();
+    const machine = await rig.join({ machineId: 'm1' });
+    await machine.live(clock, { forMs: 5 * leaseTtlMs, running: [] });
+    expect(machine.closed).toBeNull();
+    expect(await rig.ports.records.getMachine('m1')).toMatchObject({ state: 'joined' });
+  });
+
+  test('is closed too before anybody has said hello', async () => {
+    const { clock, rig, hub } = await setup();
+    const { token } = hub.tokens.join({ id: 'x', nowMs: clock.now(), ttlMs: 60_000 });
+    const mute = new RigMachine({ core: rig.core, token, settle: () => clock.settle() });
+    await clock.advanceBy(2 * leaseTtlMs + 10);
+    expect(mute.closed).toMatchObject({ code: 4_000 });
   });
 });
 
