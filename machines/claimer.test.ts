@@ -304,6 +304,15 @@ describe('claimer', () => {
       expect(rig.to('runs')).toEqual([]);
     });
 
+    test('is refused for a service that is shut, though its slot comes free', () => {
+      const { rig, online } = setup();
+      online();
+      rig.send({ type: 'claim.held' });
+      rig.send({ ...free(0), shut: ['test'] });
+      rig.send({ type: 'ride.ask', run: 'run/1', service: 'test' });
+      expect(rig.to('run/1')).toEqual([{ type: 'ride.offer', offer: null }]);
+    });
+
     test('is refused while another is open, or the machine drains', async () => {
       const { rig, open } = setup();
       open();

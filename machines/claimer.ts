@@ -40,7 +40,8 @@ export type ClaimerEvent =
   | { type: 'claim.wanted' }
   | { type: 'claim.cordon'; cordoned: boolean }
   | { type: 'claim.drain' }
-  | { type: 'claim.free'; free: Free }
+  /** `shut`: services for which nothing may be asked, whatever comes free. */
+  | { type: 'claim.free'; free: Free; shut?: string[] }
   | { type: 'claim.resident'; resident: string[] }
   /** A run is about to complete and could carry a claim; its slot counts as free. Answered by `ride.offer`. */
   | { type: 'ride.ask'; run: string; service: string }
@@ -56,6 +57,7 @@ interface Context {
   /** `unscanned`: what is on disk is not known yet, and a claim would be answered as if nothing were. */
   blocks: { offline: boolean; fenced: boolean; cordoned: boolean; draining: boolean; unscanned: boolean };
   free: Free;
+  shut: string[];
   resident: string[];
   /** Work may be there: false after an empty answer, until something says otherwise. */
   wanted: boolean;
@@ -109,7 +111,9 @@ const base = setup({
       !context.blocks.offline &&
       // What the hub may have leased for it goes back with the farewell; if it never arrived, it must not now.
       !context.blocks.draining,
-    mayRide: ({ context }) => mayClaim({ ...context, wanted: true }),
+    mayRide: ({ context, event }) =>
+      mayClaim({ ...context, wanted: true }) &&
+      !context.shut.includes((event as Extract<ClaimerEvent, { type: 'ride.ask' }>).service),
     ownRide: ({ context, event }) => context.open?.rider === (event as { run: string }).run,
   },
   delays: {
@@ -174,6 +178,7 @@ export const claimerChart = base.createMachine({
     open: input.open === null ? null : { offer: input.open, rider: null },
     blocks: { offline: true, fenced: true, cordoned: false, draining: input.draining, unscanned: true },
     free: [],
+    shut: [],
     resident: [],
     wanted: true,
     news: false,
@@ -195,7 +200,12 @@ export const claimerChart = base.createMachine({
     'claim.free': {
       actions: assign(({ context, event }) => {
         const more = grew(context.free, event.free);
-        return { free: event.free, wanted: context.wanted || more, news: context.news || more };
+        return {
+          free: event.free,
+          shut: event.shut ?? [],
+          wanted: context.wanted || more,
+          news: context.news || more,
+        };
       }),
     },
     'claim.resident': {

@@ -43,7 +43,8 @@ export type JobRunEvent =
   | { type: 'slot.granted'; device: string }
   | { type: 'permit.granted' }
   | { type: 'models.ready'; models: ResidentModel[] }
-  | { type: 'models.failed'; error: JobError }
+  /** `here`: this machine has no room for them, which another may have. */
+  | { type: 'models.failed'; error: JobError; here?: boolean }
   | { type: 'cache.up' }
   /** The actor of its card is up, perhaps anew and without a memory of its permit. */
   | { type: 'device.up' }
@@ -158,6 +159,33 @@ export const stalled = {
     },
   },
 };
+/** No room on this disk is no fault of the job: it goes back with its attempt, and `runs` takes no more such. */
+export const noRoomHere = [
+  base.assign({
+    exit: ({ event }) => {
+      const { message } = (event as unknown as { error: { message: string } }).error;
+      return { kind: 'release' as const, reason: `this machine has no room: ${message}`.slice(0, 500) };
+    },
+    outcome: 'exited',
+  }),
+  {
+    type: 'tell' as const,
+    params: ({ context }: { context: Context }) => ({
+      to: 'parent',
+      event: { type: 'run.noRoom', run: context.name },
+    }),
+  },
+];
+export const checkDisk = {
+  type: 'tell' as const,
+  params: ({ event }: { event: { error: unknown } }) => ({
+    to: 'cache',
+    event: { type: 'disk.check', detail: jobErrorOf(event.error, 'DISK_FULL').message },
+  }),
+};
+export const diskFull = ({ event }: { event: { error: unknown } }) =>
+  jobErrorOf(event.error, 'INTERNAL').code === 'DISK_FULL';
+
 export const resultLost = {
   type: 'fails' as const,
   params: ({ event }: { event: { output: LinkAnswer<'complete'> } }) => ({

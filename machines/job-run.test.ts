@@ -99,6 +99,18 @@ describe('job-run', () => {
     });
   });
 
+  test('no room on this disk gives the job back, and neither is its attempt used nor such work offered', async () => {
+    const models = setup({ models: ['m1'] });
+    models.rig.send({ type: 'models.failed', error: new EmpError('DISK_FULL'), here: true });
+    const inputs = setup();
+    await inputs.stageInputs.fail(new EmpError('DISK_FULL'));
+    expect(inputs.rig.to('cache')).toMatchObject([{ type: 'disk.check' }]);
+    for (const run of [models, inputs]) {
+      expect(run.exit.asked[0]?.input.cause).toMatchObject({ kind: 'release' });
+      expect(run.rig.to('parent').map((event) => event.type)).toEqual(['run.noRoom', 'run.phase']);
+    }
+  });
+
   test('a failed run is reported until the hub answers', async () => {
     const run = setup();
     await run.begin();

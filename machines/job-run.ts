@@ -5,12 +5,15 @@ import {
   askPermit,
   base,
   type Context,
+  checkDisk,
+  diskFull,
   type ExitCause,
   ending,
   failsWith,
   letGo,
   linkTrouble,
   loseRide,
+  noRoomHere,
   passRide,
   phase,
   refusedForGood,
@@ -39,6 +42,7 @@ const inputsRegion = base.createStateConfig({
         onDone: { target: 'staged', actions: assign({ inputs: ({ event }) => event.output }) },
         onError: [
           { guard: linkTrouble, target: 'waiting' },
+          { guard: diskFull, target: '#job-run.exiting', actions: [...noRoomHere, checkDisk] },
           { target: '#job-run.exiting', actions: failsWith('INPUT_UNAVAILABLE') },
         ],
       },
@@ -61,10 +65,13 @@ const modelsRegion = base.createStateConfig({
       entry: askModels,
       on: {
         'models.ready': { target: 'here', actions: assign({ models: ({ event }) => event.models }) },
-        'models.failed': {
-          target: '#job-run.exiting',
-          actions: { type: 'fails', params: ({ event }) => ({ error: event.error }) },
-        },
+        'models.failed': [
+          { guard: ({ event }) => event.here === true, target: '#job-run.exiting', actions: noRoomHere },
+          {
+            target: '#job-run.exiting',
+            actions: { type: 'fails', params: ({ event }) => ({ error: event.error }) },
+          },
+        ],
         // The cache was restarted and knows of no wish.
         'cache.up': { actions: askModels },
       },

@@ -177,7 +177,9 @@ describe('model-cache', () => {
     await want('run/1', 'm1');
     await fetchFile.fail(new EmpError('DISK_FULL'));
     await clock.settle();
-    expect(rig.to('run/1')).toMatchObject([{ type: 'models.failed', error: { code: 'DISK_FULL' } }]);
+    expect(rig.to('run/1')).toMatchObject([
+      { type: 'models.failed', error: { code: 'DISK_FULL' }, here: true },
+    ]);
     await measure.answer({ freeBytes: 30 });
     // 40 on disk + 30 free - 20 in reserve.
     expect(rig.context()['ledger']).toMatchObject({ limitBytes: 50 });
@@ -187,7 +189,30 @@ describe('model-cache', () => {
     await clock.advanceBy(60_000);
     await measure.answer({ freeBytes: 500 });
     expect(rig.context()['ledger']).toMatchObject({ limitBytes: 100 });
+    expect(rig.to('runs').at(-1)).toEqual({ type: 'disk.roomy' });
     expect(rig.to('supervisor').at(-1)).toMatchObject({ type: 'machine.recovered', reason: 'disk' });
+  });
+
+  test('a model that the budget could never take is no matter of this disk', async () => {
+    const { rig, scanned, want, bytes } = setup();
+    await scanned();
+    bytes['huge'] = 101;
+    await want('run/1', 'huge');
+    expect(rig.to('run/1')).toMatchObject([
+      { type: 'models.failed', error: { code: 'DISK_FULL' }, here: false },
+    ]);
+  });
+
+  test('inputs without room degrade the machine until a later measurement finds some', async () => {
+    const { rig, scanned, measure, clock } = setup();
+    rig.send({ type: 'disk.check', detail: 'early' });
+    await scanned();
+    rig.send({ type: 'disk.check', detail: 'no room for a.png' });
+    expect(rig.to('supervisor').at(-1)).toMatchObject({ type: 'machine.degraded', reason: 'disk' });
+    await clock.advanceBy(60_000);
+    await measure.answer({ freeBytes: 500 });
+    expect(rig.to('supervisor').at(-1)).toMatchObject({ type: 'machine.recovered', reason: 'disk' });
+    expect(rig.to('runs').at(-1)).toEqual({ type: 'disk.roomy' });
   });
 
   test('a full disk that a crashed fetch met is measured, too', async () => {

@@ -6,6 +6,7 @@ import {
   evictFailed,
   fetched,
   fetchFailed,
+  fitsBudget,
   found,
   type Ledger,
   type LedgerEntry,
@@ -57,7 +58,9 @@ type CacheEvent =
   | { type: 'fetch.sized'; modelId: string; bytes: number }
   | { type: 'fetch.progress'; modelId: string; fraction: number }
   /** The desk of the runs is new and knows of nothing. */
-  | { type: 'roll.call' };
+  | { type: 'roll.call' }
+  /** A run could not write its inputs. */
+  | { type: 'disk.check'; detail: string };
 
 /** Below every version of a ledger: also an empty disk is news to those who know nothing. */
 const nothingTold = -1;
@@ -111,7 +114,8 @@ const base = setup({
             type: 'models.ready',
             models: command.models.map((id) => resident(context, id)),
           });
-        if (command.kind === 'failed') say(command.run, { type: 'models.failed', error: command.error });
+        if (command.kind === 'failed')
+          say(command.run, { type: 'models.failed', error: command.error, here: command.here ?? false });
         if (command.kind === 'go') say(fetchId(command.modelId), { type: 'fetch.go' });
         if (command.kind === 'refuse')
           say(fetchId(command.modelId), { type: 'fetch.refused', error: command.error });
@@ -173,7 +177,19 @@ const child = (event: DoneActorEvent | ErrorActorEvent) => {
   return { kind, modelId: id.join('/') };
 };
 
-function ended(ledger: Ledger, event: DoneActorEvent | ErrorActorEvent): Step {
+/** Tells apart a disk without the room that it should have from a job that would never fit. */
+function ended(ledger: Ledger, event: DoneActorEvent | ErrorActorEvent, context: Context): Step {
+  const step = carriedOut(ledger, event);
+  const { budgetBytes } = context.settings;
+  const commands = step.commands.map((command) =>
+    command.kind === 'failed' && command.error.code === 'DISK_FULL'
+      ? { ...command, here: fitsBudget(ledger, { run: command.run, budgetBytes }) }
+      : command,
+  );
+  return { ...step, commands };
+}
+
+function carriedOut(ledger: Ledger, event: DoneActorEvent | ErrorActorEvent): Step {
   const { kind, modelId } = child(event);
   if (kind === 'evict')
     return 'error' in event ? evictFailed(ledger, { modelId }) : evicted(ledger, { modelId });
@@ -215,6 +231,7 @@ const announce = [
   { type: 'tell' as const, params: { to: 'runs', event: { type: 'cache.up' } } },
 ];
 
+const tellRoomy = { type: 'tell' as const, params: { to: 'runs', event: { type: 'disk.roomy' } } };
 const diskIsFine = {
   type: 'tell' as const,
   params: {
@@ -240,7 +257,7 @@ export const modelCacheChart = base.createMachine({
     toldVersion: nothingTold,
   }),
   initial: 'scanning',
-  on: { 'roll.call': {} },
+  on: { 'roll.call': {}, 'disk.check': {} },
   states: {
     scanning: {
       // Runs ask again when `cache.up` is told.
@@ -296,6 +313,17 @@ export const modelCacheChart = base.createMachine({
             want(ledger, event),
           ),
         },
+        // Not measured at once: room that inputs need for a moment only would look free by now.
+        'disk.check': {
+          target: '.full',
+          actions: {
+            type: 'tell',
+            params: ({ event }) => ({
+              to: 'supervisor',
+              event: { type: 'machine.degraded', reason: 'disk', detail: event.detail },
+            }),
+          },
+        },
         'models.release': {
           actions: apply((ledger, event: Extract<CacheEvent, { type: 'models.release' }>) =>
             release(ledger, event),
@@ -348,7 +376,7 @@ export const modelCacheChart = base.createMachine({
                   },
                 ],
               },
-              { target: 'roomy', actions: [setLimit, diskIsFine] },
+              { target: 'roomy', actions: [setLimit, diskIsFine, tellRoomy] },
             ],
             onError: 'full',
           },

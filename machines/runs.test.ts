@@ -170,7 +170,7 @@ describe('runs', () => {
     rig.send({ type: 'service.up', service: 'test' });
     expect(told()).toBe(before);
     start('elsewhere', { service: 'other' });
-    expect(rig.to('claimer').at(-1)).toEqual({ type: 'claim.free', free: slots(2) });
+    expect(rig.to('claimer').at(-1)).toEqual({ type: 'claim.free', free: slots(2), shut: [] });
     const claims = rig.to('claimer').length;
     start('elsewhere', { service: 'other' });
     expect(rig.to('claimer')).toHaveLength(claims + 1);
@@ -229,6 +229,19 @@ describe('runs', () => {
     expect(free()).toEqual(slots(0));
     start('late');
     expect(exit.asked[0]?.input).toMatchObject({ jobId: 'late', cause: { kind: 'release' } });
+  });
+
+  test('a service whose job found no room is offered again when the disk has some, or the cache is new', () => {
+    const { rig, start, free } = setup({ slots: 2 });
+    for (const type of ['disk.roomy', 'cache.up']) {
+      start('j1');
+      rig.send({ type: 'run.noRoom', run: 'run/gone.1' });
+      expect(free()).toEqual(slots(1));
+      rig.send({ type: 'run.noRoom', run: runName({ jobId: 'j1', token: '5' }) });
+      expect(free()).toEqual(slots(0));
+      rig.send({ type });
+      expect(free()).toEqual(slots(1));
+    }
   });
 
   test('releaseAll gives back every run', async () => {

@@ -56,6 +56,9 @@ export type RunsEvent =
   /** A running job is about to end, or the time at which it should have is over. */
   | { type: 'run.nearEnd'; run: string; near: boolean }
   | { type: 'run.slotLate'; run: string }
+  /** A run was given back because the disk has no room for what it needs. */
+  | { type: 'run.noRoom'; run: string }
+  | { type: 'disk.roomy' }
   | { type: 'service.up'; service: string }
   | { type: 'service.down'; service: string }
   | { type: 'device.usable'; device: string; usable: boolean }
@@ -65,6 +68,7 @@ interface Context extends RunsInput {
   runs: Record<string, RunEntry>;
   upServices: string[];
   usableDevices: string[];
+  noRoom: string[];
   /** What was told last; null before. */
   told: { free: string; running: string; count: number } | null;
 }
@@ -106,12 +110,13 @@ const publish = base.enqueueActions(({ enqueue, context }) => {
   const free = claimable(context, siblingsLimit);
   const running = holdings(context);
   const count = Object.keys(context.runs).length;
-  const told = { free: JSON.stringify(free), running: JSON.stringify(running), count };
+  const shut = context.noRoom;
+  const told = { free: JSON.stringify({ free, shut }), running: JSON.stringify(running), count };
   const tell = (to: string, event: AnyEventObject) => enqueue({ type: 'tell', params: { to, event } });
   const known = context.told;
   if (told.free !== known?.free || told.running !== known.running)
     tell('lease', { type: 'lease.holdings', running, free });
-  if (told.free !== known?.free) tell('claimer', { type: 'claim.free', free });
+  if (told.free !== known?.free) tell('claimer', { type: 'claim.free', free, shut });
   if (told.count !== known?.count) tell('supervisor', { type: 'runs.count', count: told.count });
   enqueue.assign({ told });
 });
@@ -268,6 +273,14 @@ const drop = base.enqueueActions(({ enqueue, context, event }) => {
 const list = (ids: string[], id: string, present: boolean) =>
   present ? [...new Set([...ids, id])] : ids.filter((other) => other !== id);
 
+const hasRoom = base.assign({ noRoom: [] });
+const setNoRoom = base.assign({
+  noRoom: ({ context, event }) => {
+    const entry = context.runs[(event as Extract<RunsEvent, { type: 'run.noRoom' }>).run];
+    return entry === undefined ? context.noRoom : list(context.noRoom, entry.assignment.service, true);
+  },
+});
+
 const everyone = ({ context, event }: { context: Context; event: { type: string } }) => ({
   names: Object.keys(context.runs),
   event: { ...event },
@@ -298,6 +311,7 @@ export const runsChart = base.createMachine({
     runs: {},
     upServices: [],
     usableDevices: [],
+    noRoom: [],
     told: null,
   }),
   initial: 'open',
@@ -369,7 +383,9 @@ export const runsChart = base.createMachine({
         },
         'link.online': { actions: { type: 'tellRuns', params: everyone } },
         'link.offline': {},
-        'cache.up': { actions: { type: 'tellRuns', params: everyone } },
+        'cache.up': { actions: [hasRoom, { type: 'tellRuns', params: everyone }, publish] },
+        'disk.roomy': { actions: [hasRoom, publish] },
+        'run.noRoom': { actions: [setNoRoom, publish] },
       },
     },
   },

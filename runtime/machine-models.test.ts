@@ -144,7 +144,7 @@ describe('models of a machine', () => {
     });
   });
 
-  test('a disk that runs full fails the job elsewhere-retryable and degrades the machine, which goes on', async () => {
+  test('a disk that runs full gives the job back and degrades the machine, which offers nothing until it has room', async () => {
     let full = true;
     const disk: Disk = {
       ...nodeDisk,
@@ -167,15 +167,13 @@ describe('models of a machine', () => {
     await hub.saw('claim');
     full = true;
     hub.submit({ jobId: 'j1', models: ['m1'] });
-    expect((await hub.saw('exit')).cause).toMatchObject({
-      kind: 'fail',
-      error: { code: 'DISK_FULL', retryable: true },
-    });
-    await hub.saw(
+    expect((await hub.saw('exit')).cause).toMatchObject({ kind: 'release' });
+    const degraded = await hub.saw(
       'beat',
       (beat) =>
         beat.report.state === 'degraded' && beat.report.reasons.some((reason) => reason.startsWith('disk')),
     );
+    expect(degraded.free).toEqual([{ service: 'test', slots: 0 }]);
     full = false;
     await hub.next('beat', (beat) => beat.report.state === 'ready');
     hub.submit({ jobId: 'j2', models: ['m1'] });

@@ -49,7 +49,8 @@ export type CacheCommand =
   | { kind: 'refuse'; modelId: string; error: JobError }
   | { kind: 'evict'; modelId: string }
   | { kind: 'ready'; run: string; models: string[] }
-  | { kind: 'failed'; run: string; error: JobError };
+  /** `here`: this machine lacks the room, though it was configured to have it. */
+  | { kind: 'failed'; run: string; error: JobError; here?: boolean };
 
 export interface Step {
   ledger: Ledger;
@@ -81,6 +82,21 @@ export function residencyOf(entry: LedgerEntry): Residency {
     fraction: entry.fraction,
     version: entry.version,
   };
+}
+
+/**
+ * Whether the models of a run would fit into `budgetBytes` on a disk that is as it should be. If not,
+ * this machine will never run it. Sizes that are not known yet count as nothing.
+ */
+export function fitsBudget(
+  ledger: Ledger,
+  { run, budgetBytes }: { run: string; budgetBytes: number },
+): boolean {
+  const models = ledger.wants.find((wish) => wish.run === run)?.models ?? [];
+  const needed = Object.values(ledger.entries).filter(
+    (entry) => entry.stuck || models.includes(entry.modelId),
+  );
+  return needed.reduce((sum, entry) => sum + (entry.askedBytes ?? entry.bytes), 0) <= budgetBytes;
 }
 
 /** A model found on disk at the start. */

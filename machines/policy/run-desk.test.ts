@@ -17,11 +17,18 @@ const desk = (entries: RunEntry[], rest: Partial<Desk> = {}): Desk => ({
   upServices: ['test'],
   usableDevices: ['cpu-0'],
   draining: false,
+  noRoom: [],
   ...rest,
 });
 const slots = (of: Desk, runsLimit = 99) => claimable(of, runsLimit)[0]?.slots;
 
 describe('the desk of runs', () => {
+  test('a service whose job found no room offers nothing, others do', () => {
+    expect(slots(desk([], { noRoom: ['test'] }))).toBe(0);
+    expect(slots(desk([], { noRoom: ['other'] }))).toBe(1);
+    expect(slots(desk([entry('j1', { nearEnd: true })], { noRoom: ['test'] }))).toBe(0);
+  });
+
   test('a slot is free until a run occupies it, and again when the run only uploads or ends', () => {
     expect(slots(desk([]))).toBe(1);
     expect(slots(desk([entry('j1')]))).toBe(0);

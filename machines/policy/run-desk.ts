@@ -21,6 +21,8 @@ export interface Desk {
   upServices: readonly string[];
   usableDevices: readonly string[];
   draining: boolean;
+  /** Services one of whose jobs found no room on the disk of this machine. */
+  noRoom: readonly string[];
 }
 
 export const occupies = (entry: RunEntry) => entry.phase === 'preparing' || entry.phase === 'running';
@@ -39,7 +41,8 @@ export function slotView(desk: Desk): SlotView {
 
 /**
  * What may be claimed: free slots, and where a service has none one job to prepare ahead while one of
- * its runs is about to end. Nothing while draining, or with `runsLimit` runs that have not ended.
+ * its runs is about to end. Nothing while draining, with `runsLimit` runs that have
+ * not ended, or where the disk had no room: the next job of that service would only be given back, too.
  */
 export function claimable(desk: Desk, runsLimit: number): { service: string; slots: number }[] {
   const free = freeSlots(slotView(desk));
@@ -48,6 +51,7 @@ export function claimable(desk: Desk, runsLimit: number): { service: string; slo
   return free.map(({ service, slots }) => {
     const own = entries.filter((entry) => entry.assignment.service === service && occupies(entry));
     const isStaged = own.some((entry) => entry.slot === null);
+    if (desk.noRoom.includes(service)) return { service, slots: 0 };
     const mayStage = slots === 0 && !isStaged && own.some((entry) => entry.nearEnd);
     return { service, slots: mayStage ? 1 : slots };
   });
