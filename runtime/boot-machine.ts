@@ -16,6 +16,7 @@ import { processLog } from './log.ts';
 import { monitorLoop } from './loop-monitor.ts';
 import { type MachineConfig, type MachineFlags, readMachineConfig } from './machine-config.ts';
 import { builtInConnectors, loadConnectors } from './machine-connectors.ts';
+import { memoryMb } from './machine-memory.ts';
 import { machineSettings } from './machine-settings.ts';
 
 export interface RunningMachine {
@@ -53,6 +54,7 @@ export async function bootMachine(options: {
     loadConnectors(config.services, config),
     ownId(config, { dataDir, env }),
   ]);
+  const ramMb = memoryMb({ totalBytes: totalmem(), constrainedBytes: process.constrainedMemory() });
   let loopDelayMs = () => 0;
   const machine = composeMachine({
     config: {
@@ -62,7 +64,7 @@ export async function bootMachine(options: {
       machineClass: {
         pool: config.pool,
         vramMb: 0,
-        ramMb: Math.floor(totalmem() / MiB),
+        ramMb,
         diskMb: config.diskBudgetMb,
         cpuCores: availableParallelism(),
         tags: config.tags,
@@ -85,7 +87,7 @@ export async function bootMachine(options: {
       http: nodeHttp,
       gpus: cpuGpus({
         name: cpus()[0]?.model ?? 'cpu',
-        memoryMb: Math.floor(totalmem() / MiB),
+        memoryMb: ramMb,
         freeMemoryMb: () => Math.floor(freemem() / MiB),
       }),
     },
