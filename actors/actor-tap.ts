@@ -21,6 +21,8 @@ export interface TapFrame {
 
 interface Known {
   ref: AnyActorRef;
+  /** Ids from below the root; an id may hold slashes. */
+  ids: string[];
   path: string;
   depth: number;
   spawnedAtMs: number;
@@ -36,6 +38,8 @@ export interface Failure {
 
 export interface ActorView {
   path: string;
+  /** Ids from below the root, for its address. */
+  ids: string[];
   value: unknown;
   status: string;
   ageMs: number;
@@ -105,16 +109,24 @@ export class ActorTap {
   /** All living actors, parents first. */
   tree(): ActorView[] {
     const nowMs = this.#clock.monotonic();
-    return [...this.#known.values()].map(({ ref, path, spawnedAtMs, lastEventAtMs }) => {
+    return [...this.#known.values()].map(({ ref, ids, path, spawnedAtMs, lastEventAtMs }) => {
       const snapshot = ref.getSnapshot();
       return {
         path,
+        ids,
         value: isChartSnapshot(snapshot) ? snapshot.value : null,
         status: String(snapshot?.status),
         ageMs: nowMs - spawnedAtMs,
         sinceLastEventMs: nowMs - lastEventAtMs,
       };
     });
+  }
+
+  /** The living actor at a path of ids, null if there is none. */
+  find(ids: readonly string[]): AnyActorRef | null {
+    const wanted = JSON.stringify(ids);
+    for (const known of this.#known.values()) if (JSON.stringify(known.ids) === wanted) return known.ref;
+    return null;
   }
 
   #observe(inspection: InspectionEvent): void {
@@ -136,10 +148,12 @@ export class ActorTap {
 
   #spawned(ref: AnyActorRef): void {
     const parent = ref._parent === undefined ? undefined : this.#known.get(ref._parent.sessionId);
-    const path = ref._parent === undefined ? '' : [parent?.path, ref.id].filter(Boolean).join('/');
+    const ids = ref._parent === undefined ? [] : [...(parent?.ids ?? []), ref.id];
+    const path = ids.join('/');
     const nowMs = this.#clock.monotonic();
     this.#known.set(ref.sessionId, {
       ref,
+      ids,
       path,
       depth: (parent?.depth ?? -1) + 1,
       spawnedAtMs: nowMs,

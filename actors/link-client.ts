@@ -70,6 +70,11 @@ export class LinkClient {
     this.#machineToken = token;
   }
 
+  /** Requests that wait for an answer. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
   bufferedBytes(): number {
     return this.#link?.bufferedBytes() ?? 0;
   }

@@ -21,6 +21,8 @@ export function linkActors(options: {
   identity: Identity;
   hello: Omit<LinkBody<'hello'>, 'incarnation'>;
   onOverflow: (notice: LinkNotice) => void;
+  /** Told how to ask for the number of notices that wait. */
+  gauge: (name: string, depth: () => number) => void;
 }) {
   const { clock, client, identity } = options;
   return {
@@ -33,6 +35,7 @@ export function linkActors(options: {
         deliver: (notice) => sendBack({ type: 'link.notice', notice }),
         onOverflow: options.onOverflow,
       });
+      options.gauge('notices', () => inbox.depth);
       const hangUp = client.connect({
         url: input.url,
         opened: () => sendBack({ type: 'link.opened' }),

@@ -176,6 +176,7 @@ function healthSource(machine: Machine): HealthSource {
     },
     verbose: () => ({
       ...health(),
+      ...machine.inspect.counters(),
       actors: machine.inspect
         .tree()
         .map(({ path, value, status }) => ({ path, value: JSON.stringify(value), status })),

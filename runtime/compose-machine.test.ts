@@ -185,6 +185,10 @@ describe('what a machine is told wrongly', () => {
     expect(machine.inspect.deadLetters().map(({ reason, to, event }) => `${reason} ${to} ${event}`)).toEqual(
       [],
     );
-    expect(machine.inspect.counters()).toEqual({ observerErrors: 0, orphansStopped: 0 });
+    expect(machine.inspect.counters()).toEqual({
+      observerErrors: 0,
+      orphansStopped: 0,
+      depths: { requests: 0, sendBufferBytes: 0, notices: 0 },
+    });
   });
 });

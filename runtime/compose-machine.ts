@@ -8,7 +8,7 @@ import { toEmpError } from '#protocol/errors.ts';
 import type { MachineReport } from '#protocol/link.ts';
 import { machineKey } from '#protocol/names.ts';
 import { healthOf, type MachineHealth, reportOf } from './machine-health.ts';
-import { chartsOf, type MachineOptions, partsOf, treeOf } from './machine-tree.ts';
+import { chartsOf, type MachineOptions, type MachineParts, partsOf, treeOf } from './machine-tree.ts';
 
 export interface Machine {
   start(): void;
@@ -35,7 +35,8 @@ export interface Machine {
      * itself. False, and a dead letter, if no such actor lives in this incarnation.
      */
     send(address: string, event: { type: string }): boolean;
-    counters(): { observerErrors: number; orphansStopped: number };
+    /** `depths`: what waits at each edge of the process. */
+    counters(): { observerErrors: number; orphansStopped: number; depths: Record<string, number> };
   };
 }
 
@@ -82,7 +83,6 @@ export function composeMachine(options: MachineOptions): Machine {
       incarnation: parts.identity.incarnation,
       letters: parts.letters,
     });
-  const self = () => ({ machineId: config.machineId, incarnation: parts.identity.incarnation ?? 0 });
   const stopped = endOf(root, tap).then((end) => {
     ended = true;
     env.log.info('machine.stopped', { ...end });
@@ -111,21 +111,7 @@ export function composeMachine(options: MachineOptions): Machine {
       if (detail !== null) root.send({ type: 'machine.degraded', reason, detail });
       else if (reason in problems) root.send({ type: 'machine.recovered', reason, detail: '' });
     },
-    inspect: {
-      tree: () =>
-        tap.tree().map((view) => ({ ...view, address: formatAddress({ ...self(), path: view.ids }) })),
-      listen: (listener) => tap.listen(listener),
-      deadLetters: () => parts.letters.recent(),
-      send: (text, event) => {
-        const address = parseAddress(text);
-        const own = address !== null && machineKey(address) === machineKey(self());
-        const ref = own ? tap.find(address.path) : null;
-        if (ref === null) parts.letters.record({ reason: 'unknown-address', to: text, event: event.type });
-        ref?.send(event);
-        return ref !== null;
-      },
-      counters: () => ({ observerErrors: tap.observerErrors, orphansStopped: tap.orphansStopped }),
-    },
+    inspect: inspectionOf(tap, parts, config.machineId),
   };
 }
 
@@ -143,4 +129,28 @@ function endOf(
       },
     });
   });
+}
+
+/** What may be seen of the actors, and the way to speak to one. */
+function inspectionOf(tap: ActorTap, parts: MachineParts, machineId: string): Machine['inspect'] {
+  const self = () => ({ machineId, incarnation: parts.identity.incarnation ?? 0 });
+  return {
+    tree: () =>
+      tap.tree().map((view) => ({ ...view, address: formatAddress({ ...self(), path: view.ids }) })),
+    listen: (listener) => tap.listen(listener),
+    deadLetters: () => parts.letters.recent(),
+    send: (text, event) => {
+      const address = parseAddress(text);
+      const own = address !== null && machineKey(address) === machineKey(self());
+      const ref = own ? tap.find(address.path) : null;
+      if (ref === null) parts.letters.record({ reason: 'unknown-address', to: text, event: event.type });
+      ref?.send(event);
+      return ref !== null;
+    },
+    counters: () => ({
+      observerErrors: tap.observerErrors,
+      orphansStopped: tap.orphansStopped,
+      depths: Object.fromEntries([...parts.gauges].map(([name, depth]) => [name, depth()])),
+    }),
+  };
 }

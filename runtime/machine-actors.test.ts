@@ -9,6 +9,7 @@ import { modelCacheChart } from '#machines/model-cache.ts';
 import { modelFetchChart } from '#machines/model-fetch.ts';
 import { supervisorChart } from '#machines/supervisor.ts';
 import { missingActors } from '#machines/unprovided.ts';
+import type { Machine } from './compose-machine.ts';
 import { machineRig } from './machine-rig.fixture.ts';
 import { refuseMissing } from './machine-tree.ts';
 
@@ -57,6 +58,24 @@ describe('the actors of a whole machine', () => {
     ]);
   });
 
+  /** Where an actor lives, by its id. */
+  const addressOf = (machine: Machine, id: string) =>
+    machine.inspect.tree().find((view) => view.ids.at(-1) === id)?.address ?? `nobody is called ${id}`;
+  const breakActor = (machine: Machine, id: string) =>
+    machine.inspect.send(addressOf(machine, id), poison[id] as { type: string });
+
+  test('have addresses, and what goes to another machine, incarnation or path is a dead letter', async () => {
+    const { hub, machine } = await machineRig();
+    await hub.saw('claim');
+    expect(addressOf(machine, 'gpu/cpu-0')).toBe('m1/1/tree/gpus/gpu%2Fcpu-0');
+    expect(machine.inspect.send('m1/1/tree/core/claimer', { type: 'claim.wanted' })).toBe(true);
+    await hub.saw('claim', () => hub.bodies('claim').length === 2);
+    for (const address of ['m2/1/tree', 'm1/2/tree', 'm1/1/tree/nobody', 'nonsense']) {
+      expect(machine.inspect.send(address, { type: 'x' }), address).toBe(false);
+    }
+    expect(machine.health().deadLetters).toMatchObject({ 'unknown-address': 4 });
+  });
+
   /** Breaks an actor by an event that its chart cannot digest. */
   const poison: Record<string, object> = {
     lease: {
@@ -93,7 +112,7 @@ describe('the actors of a whole machine', () => {
     async (name) => {
       const { hub, machine, began } = await machineRig();
       await hub.saw('claim');
-      machine.inspect.send(name, poison[name] as { type: string });
+      breakActor(machine, name);
       await hub.next('beat', (beat) => beat.report.restarts > 0 && beat.free[0]?.slots === 1);
       hub.submit({ jobId: 'j1' });
       await began(1);
@@ -109,7 +128,7 @@ describe('the actors of a whole machine', () => {
     await hub.saw('claim');
     hub.submit({ jobId: 'j1' });
     await began(1);
-    machine.inspect.send('lease', poison['lease'] as { type: string });
+    breakActor(machine, 'lease');
     await hub.next('beat', (beat) => beat.report.restarts > 0 && beat.running.length === 0);
     expect(runs[0]?.signal.aborted).toBe(true);
     expect(machine.inspect.counters().orphansStopped).toBeGreaterThanOrEqual(0);
@@ -119,7 +138,7 @@ describe('the actors of a whole machine', () => {
     const supervise = { intensity: 3, periodMs: 60_000, backoff: { baseMs: 1, limitMs: 1 } };
     const { hub, machine } = await machineRig({ settings: { supervise } });
     await hub.saw('claim');
-    const breakCache = () => machine.inspect.send('cache', poison['cache'] as { type: string });
+    const breakCache = () => breakActor(machine, 'cache');
     machine.inspect.listen((frame) => {
       if (frame.path === 'tree/cache' && JSON.stringify(frame.value ?? '').includes('serving'))
         queueMicrotask(breakCache);

@@ -107,6 +107,8 @@ const VARIABLES: Record<keyof MachineConfig, string[]> = {
   logLevel: ['EMP_LOG_LEVEL'],
   simulationCrash: ['EMP_SIMULATION_CRASH'],
 };
+/** Every variable that a machine reads by this list; `EMP_JOIN_TOKEN_FILE` besides. */
+export const machineVariables: readonly string[] = Object.values(VARIABLES).flat();
 const LISTS: (keyof MachineConfig)[] = ['hubUrls', 'services', 'tags'];
 
 /** Flags as the command line gives them: lists are lists already. */

@@ -81,7 +81,13 @@ export function partsOf(options: MachineOptions) {
     ]),
   );
   const identity: Identity = { incarnation: null };
+  // What waits at the edges of the process, where work is not done in the turn that brings it.
+  const gauges = new Map<string, () => number>([
+    ['requests', () => link.pending],
+    ['sendBufferBytes', () => link.bufferedBytes()],
+  ]);
   return {
+    gauges,
     letters,
     link,
     connectors,
@@ -134,6 +140,7 @@ export function chartsOf(options: MachineOptions, parts: MachineParts, report: (
         identity: parts.identity,
         hello,
         onOverflow: (notice) => overflow(notice.notice),
+        gauge: (name, depth) => parts.gauges.set(name, depth),
       }),
     }),
     lease: leaseChart.provide({ actors: leaseActors({ clock, link, numbers, report }) }),
