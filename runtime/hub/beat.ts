@@ -5,6 +5,7 @@ import { claimTargetsOf } from './claim.ts';
 import { exitLease } from './exit.ts';
 import type { Hub } from './hub.ts';
 import type { MachineLink } from './links.ts';
+import { drainDefaultMs, drainDefaultReason } from './machines.ts';
 
 /**
  * Keeps all leases of an incarnation. Leases that it holds but has not named for two beats are
@@ -16,6 +17,7 @@ export async function beat(
   body: LinkBody<'beat'>,
 ): Promise<LinkAnswer<'beat'>> {
   machine.running = body.running;
+  tellDrain(machine, body.report);
   const free = freeServices(machine, body.free);
   machine.free = free;
   const groups = await beatGroups(hub, machine, free);
@@ -47,6 +49,15 @@ export async function beat(
   if (answer.unnamed.length > 0)
     hub.background('unnamed.release', releaseAll(hub, machine, answer.unnamed, 'not named by two beats'));
   return { kind: 'ok', drop: answer.drop, cancel: answer.cancel, work: answer.work };
+}
+
+/**
+ * A drain that was asked for while the machine had no link. Once a link, and only to a machine that is
+ * not draining yet: a second notice could shorten the deadline that an operator gave.
+ */
+function tellDrain(machine: MachineLink, { state }: LinkBody<'beat'>['report']): void {
+  if (!machine.draining || machine.drainTold || state === 'draining') return;
+  machine.drainTold = machine.notify('drain', { deadlineMs: drainDefaultMs, reason: drainDefaultReason });
 }
 
 /** A cordoned or draining machine has no free slot, whatever it says: it must not be woken. */

@@ -14,7 +14,9 @@ export interface MachineView extends MachineRow {
 
 /** How long a silent machine stays in the short list, ms. */
 const shownMs = 3_600_000;
-const drainDefaultMs = 600_000;
+/** Time that a drain without a deadline of its own leaves to what runs, ms. */
+export const drainDefaultMs = 600_000;
+export const drainDefaultReason = 'drained by an operator';
 
 export function machineView(hub: Hub, row: MachineRow): MachineView {
   const link = hub.links.find(row);
@@ -58,8 +60,9 @@ export async function drainMachine(
   options: { deadlineMs?: number | undefined; reason?: string | undefined },
 ): Promise<MachineView> {
   const view = await setFlags(hub, machineId, { draining: true });
-  const { deadlineMs = drainDefaultMs, reason = 'drained by an operator' } = options;
-  hub.links.get(machineId)?.notify('drain', { deadlineMs, reason });
+  const { deadlineMs = drainDefaultMs, reason = drainDefaultReason } = options;
+  const link = hub.links.get(machineId);
+  if (link?.notify('drain', { deadlineMs, reason })) link.drainTold = true;
   return view;
 }
 

@@ -7,6 +7,7 @@ import { SimObjects } from '#simulations/sim-objects.ts';
 import { cancelJob } from './cancel.ts';
 import type { HubPorts } from './hub.ts';
 import { hubRig, RigMachine } from './hub-rig.ts';
+import { drainMachine } from './machines.ts';
 import { requeueJob } from './requeue.ts';
 
 const leaseTtlMs = 3_000;
@@ -148,6 +149,29 @@ describe('silence', () => {
     expect(await rig.ports.records.getMachine('m1')).toMatchObject({ state: 'lost' });
     await rig.join({ machineId: 'm1', token: machine.welcome.machineToken, incarnation: 1 });
     expect(await rig.ports.records.getMachine('m1')).toMatchObject({ state: 'joined', incarnation: 1 });
+  });
+});
+
+describe('drain', () => {
+  test('of a machine between two links is told with its next beat, once', async () => {
+    const { clock, rig, hub } = await setup();
+    const machine = await rig.join({ machineId: 'm1' });
+    if (machine.welcome?.kind !== 'welcome') throw new Error('not welcome');
+    await machine.vanish();
+    await drainMachine(hub, 'm1', {});
+    const back = await rig.join({ machineId: 'm1', token: machine.welcome.machineToken, incarnation: 1 });
+    await back.live(clock, { forMs: 1_000, running: [] });
+    expect(back.notices).toEqual([
+      { type: 'drain', body: { deadlineMs: 600_000, reason: 'drained by an operator' } },
+    ]);
+  });
+
+  test('with a deadline is not told again without it', async () => {
+    const { clock, rig, hub } = await setup();
+    const machine = await rig.join({ machineId: 'm1' });
+    await drainMachine(hub, 'm1', { deadlineMs: 3_600_000 });
+    await machine.live(clock, { forMs: 1_000, running: [] });
+    expect(machine.notices.map((notice) => notice.body['deadlineMs'])).toEqual([3_600_000]);
   });
 });
 
