@@ -18,11 +18,12 @@ const clearLimit = 8;
  * out; one whose job has ended is cleared away and the claim goes on.
  */
 export async function claimJob(hub: Hub, machine: MachineLink, offer: ClaimOffer): Promise<ClaimResult> {
-  if (machine.cordoned || machine.draining) return { kind: 'cordoned' };
+  if (machine.cordoned || machine.draining || machine.leaving) return { kind: 'cordoned' };
   const free = new Set(offer.free.filter((each) => each.slots > 0).map((each) => each.service));
   machine.free = free;
   if (free.size === 0) return { kind: 'empty' };
   const { groups, warmLanes } = await claimTargetsOf(hub, machine, { free, resident: offer.resident });
+  if (machine.leaving) return { kind: 'cordoned' };
   machine.groups = new Set(groups.map((each) => each.group));
   const { machineId, incarnation, classId } = machine;
   for (let tries = 0; tries < clearLimit; tries++) {

@@ -356,6 +356,22 @@ describe('signing', () => {
   });
 });
 
+describe('leaving', () => {
+  test('a claim behind a LEAVE that is under way gets nothing, and no job is held afterwards', async () => {
+    const { clock, rig } = await setup();
+    const machine = await rig.join({ machineId: 'm1' });
+    await rig.submit('j1');
+    const [left, claimed] = await Promise.allSettled([
+      machine.ask('leave', { reason: 'drained' }),
+      machine.claim(),
+    ]);
+    expect(left).toMatchObject({ status: 'fulfilled', value: { kind: 'ok' } });
+    expect(claimed).toMatchObject({ status: 'fulfilled', value: { kind: 'cordoned' } });
+    await clock.advanceBy(10);
+    expect(await rig.ports.broker.inspect('j1')).toMatchObject({ state: 'waiting', holder: null });
+  });
+});
+
 describe('stopping', () => {
   test('machines are told, links closed, and no lease is shortened', async () => {
     const { clock, rig } = await setup();

@@ -140,7 +140,8 @@ export class LinkSession {
       .catch((error: unknown) => this.#answerError(frame.id, type, error))
       .finally(() => {
         this.#requests--;
-        if (this.#left) this.close(1_000, 'left');
+        // The last answer out: one that is under way would not be sent any more.
+        if (this.#left && this.#requests === 0) this.close(1_000, 'left');
       });
     this.#hub.background('link.request', answering);
   }
@@ -245,6 +246,7 @@ export class LinkSession {
       report: null,
       reportedAtMonotonicMs: Number.NEGATIVE_INFINITY,
       drainTold: false,
+      leaving: false,
       silentMs: () => this.#silence.silentMs,
       notify: (type, body) => this.#notify(type, body),
       supersede: () => this.#supersede(),
@@ -263,6 +265,9 @@ export class LinkSession {
   async #leave(machine: MachineLink, body: LinkBody<'leave'>): Promise<JsonObject> {
     const hub = this.#hub;
     const { machineId, incarnation } = machine;
+    // Before the first await: a claim that comes now would take a job that nobody gives back.
+    machine.leaving = true;
+    machine.idle = false;
     const { leases } = await hub.broker.leave({ machineId, incarnation });
     this.#left = true;
     hub.links.remove(machine);

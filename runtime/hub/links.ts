@@ -36,6 +36,8 @@ export interface MachineLink {
   reportedAtMonotonicMs: number;
   /** The drain was told on this link. */
   drainTold: boolean;
+  /** It said LEAVE: it gets nothing more. */
+  leaving: boolean;
   /** Since its last frame, ms. */
   silentMs(): number;
   /** Sends a one-way frame; false if the link is gone or too slow. */
