@@ -220,11 +220,14 @@ describe('submit', () => {
   });
 
   test('more waiting jobs than the limit are refused before anything is stored', async () => {
-    const { env, submit, refusal, stored } = await setup({ config: { waitingLimit: 2 } });
+    const { env, rig, submit, refusal, stored } = await setup({ config: { waitingLimit: 2 } });
     await submit(job());
     await submit(job());
     await env.clock.advanceBy(1_100);
     expect(await refusal(job())).toMatchObject({ code: 'QUEUE_FULL', retryable: true });
+    const groups = await rig.ports.records.listGroups();
+    expect(await refusal({ ...job(), requirements: { ramMb: 7 } })).toMatchObject({ code: 'QUEUE_FULL' });
+    expect(await rig.ports.records.listGroups()).toEqual(groups);
     expect(await stored()).toHaveLength(2);
   });
 });

@@ -117,8 +117,8 @@ async function store(
   pointer: (index: number) => string,
 ): Promise<Submitted[]> {
   if (hub.stopping) throw new EmpError('DRAINING');
-  for (const { groupId, group } of prepared) await hub.groups.intern(groupId, group);
   await checkRoom(hub, prepared.length);
+  for (const { groupId, group } of prepared) await hub.groups.intern(groupId, group);
   const identity = await knownIdentity(hub);
   const answers = await hub.records.submitJobs(
     prepared.map((each): NewJob => each.row),
