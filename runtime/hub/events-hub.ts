@@ -62,8 +62,12 @@ export class EventsHub {
   async #read(): Promise<void> {
     if (this.#waiters.size === 0 && this.#jobWaiters.size === 0) {
       // Nobody listens: whoever comes later reads Records from its own cursor.
-      this.#highest = Math.max(this.#highest, await this.#records.highestSeq());
+      const highest = await this.#records.highestSeq();
+      if (highest <= this.#highest) return;
+      this.#highest = highest;
       this.#ring = [];
+      // Who came while the number was read waits for what was passed over just now.
+      this.release();
       return;
     }
     for (;;) {
