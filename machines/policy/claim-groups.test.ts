@@ -18,6 +18,7 @@ const targets = (servable: ServableGroup[], more: Partial<Parameters<typeof clai
     pool: 'standard',
     resident: [],
     policy,
+    turn: 0,
     ...more,
   });
 
@@ -42,6 +43,21 @@ describe('claim groups', () => {
     const { groups } = targets([...many, busy]);
     expect(groups).toHaveLength(32);
     expect(groups[0]).toEqual({ group: 'z', penaltyMs: 15_000 });
+  });
+
+  test('of more than 32 with waiting work each is named in its turn, the 24 in front always', () => {
+    const many = Array.from({ length: 70 }, (_, index) =>
+      group(`g${String(index).padStart(2, '0')}`, { waiting: 100 - index }),
+    );
+    const front = many.slice(0, 24).map((each) => each.groupId);
+    const named = new Set<string>();
+    for (let turn = 0; turn < 6; turn++) {
+      const ids = targets(many, { turn }).groups.map((each) => each.group);
+      expect(ids.slice(0, 24)).toEqual(front);
+      expect(new Set(ids).size).toBe(32);
+      for (const id of ids) named.add(id);
+    }
+    expect(named.size).toBe(70);
   });
 
   test('a resident model makes a warm lane in each group of its service, worth its way, at most the bound', () => {

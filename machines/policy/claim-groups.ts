@@ -29,10 +29,14 @@ export interface ClaimTargets {
   warmLanes: ClaimRequest['warmLanes'];
 }
 
+/** Places of a claim that go to the groups in front; the rest go round, so that every group gets its turn. */
+const frontGroups = 24;
+
 /**
  * What a claim asks for. Groups of services with a free slot only; at most 32: those with waiting
  * work first, then the machine's own pool, then the fullest, then by id so that equal inputs give
- * equal requests. Lanes: each resident model in each of those groups that has its service, at most
+ * equal requests. Where more than 32 have waiting work, the last 8 places go round among those
+ * behind the first 24, one step of 8 each `turn` (a count of claims, from 0). Lanes: each resident model in each of those groups that has its service, at most
  * 16, in the order of `resident` (most valuable first).
  */
 export function claimTargets(options: {
@@ -41,11 +45,12 @@ export function claimTargets(options: {
   pool: string;
   resident: readonly ResidentCopy[];
   policy: ClaimPolicy;
+  turn: number;
 }): ClaimTargets {
-  const { servable, freeServices, pool, resident, policy } = options;
+  const { servable, freeServices, pool, resident, policy, turn } = options;
   const foreign = (each: ServableGroup) => (each.group.pool === pool ? 0 : 1);
   const empty = (each: ServableGroup) => (each.waiting > 0 ? 0 : 1);
-  const chosen = servable
+  const ordered = servable
     .filter((each) => freeServices.has(each.group.service))
     .sort(
       (a, b) =>
@@ -53,8 +58,8 @@ export function claimTargets(options: {
         foreign(a) - foreign(b) ||
         b.waiting - a.waiting ||
         (a.groupId < b.groupId ? -1 : 1),
-    )
-    .slice(0, claimGroupsLimit);
+    );
+  const chosen = inTurn(ordered, turn);
   const groups = chosen.map((each) => ({
     group: each.groupId,
     penaltyMs: foreign(each) * policy.spillPenaltyMs,
@@ -70,4 +75,15 @@ export function claimTargets(options: {
     }
   }
   return { groups, warmLanes };
+}
+
+/** `ordered` has the groups with waiting work in front. */
+function inTurn(ordered: readonly ServableGroup[], turn: number): ServableGroup[] {
+  const waiting = ordered.filter((each) => each.waiting > 0);
+  if (waiting.length <= claimGroupsLimit) return ordered.slice(0, claimGroupsLimit);
+  const behind = waiting.slice(frontGroups);
+  const places = claimGroupsLimit - frontGroups;
+  const from = (turn * places) % behind.length;
+  const round = [...behind.slice(from), ...behind.slice(0, from)];
+  return [...waiting.slice(0, frontGroups), ...round.slice(0, places)];
 }

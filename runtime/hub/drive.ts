@@ -89,6 +89,7 @@ function settle(hub: Hub, rows: Job[], answers: SubmitAnswers): JobId[] {
 /** Wakes whom the Broker names, or an idle machine that fits a group which the Broker has not seen it offer. */
 function announce(hub: Hub, row: Job, wake: { machineId: string; incarnation: number } | null): void {
   if (row.state === 'scheduled') hub.poke.promoter(row.notBeforeMs);
+  else hub.groups.noteWork(row.group);
   if (wake !== null) return hub.wake(wake, [row.group]);
   const group = hub.groups.get(row.group);
   const idle = group === null || row.state !== 'waiting' ? null : hub.links.idleWithout(row.group, group);

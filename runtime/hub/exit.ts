@@ -33,7 +33,9 @@ export async function exitLease(hub: Hub, exit: LeaseExit): Promise<LeaseExitAns
   const { jobId, token, cause, holder, actor } = exit;
   const { machineId, incarnation } = holder;
   const nowMs = hub.env.clock.now();
-  hub.links.find(holder)?.granted.delete(jobId);
+  const granted = hub.links.find(holder)?.granted;
+  const group = granted?.get(jobId)?.group;
+  granted?.delete(jobId);
   const row = await hub.records.exitJob({
     jobId,
     token,
@@ -54,6 +56,7 @@ export async function exitLease(hub: Hub, exit: LeaseExit): Promise<LeaseExitAns
   try {
     const answer = await hub.broker.exit({ jobId, token, fenceFloor, state, attempts, runs, notBeforeMs });
     if (answer.kind === 'requeued') {
+      if (group !== undefined && state === 'waiting') hub.groups.noteWork(group);
       hub.wake(answer.wake, hub.groups.busiest());
       if (state === 'scheduled') hub.poke.promoter(notBeforeMs);
     }

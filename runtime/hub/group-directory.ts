@@ -37,6 +37,7 @@ export class GroupDirectory {
   readonly #classes = new Map<string, ClassGroups>();
   #refreshedMs = Number.NEGATIVE_INFINITY;
   #countedMs = Number.NEGATIVE_INFINITY;
+  #turn = 0;
 
   constructor(options: { records: Records; env: Env }) {
     this.#records = options.records;
@@ -78,6 +79,12 @@ export class GroupDirectory {
     this.#countedMs = this.#env.clock.monotonic();
   }
 
+  /** Work has just come to this group: it counts as waiting before the counts are read again. */
+  noteWork(groupId: GroupId): void {
+    const known = this.#groups.get(groupId);
+    if (known !== undefined && known.waiting === 0) known.waiting = 1;
+  }
+
   /** Groups that this very machine may serve. */
   servable(claimant: Claimant): ServableGroup[] {
     const known = this.#classGroups(claimant.classId, claimant.machineClass);
@@ -95,7 +102,13 @@ export class GroupDirectory {
     claimant: Claimant,
     options: { freeServices: ReadonlySet<string>; resident: readonly ResidentCopy[]; policy: ClaimPolicy },
   ): ClaimTargets {
-    return claimTargets({ servable: this.servable(claimant), pool: claimant.machineClass.pool, ...options });
+    const turn = this.#turn++;
+    return claimTargets({
+      servable: this.servable(claimant),
+      pool: claimant.machineClass.pool,
+      turn,
+      ...options,
+    });
   }
 
   #add(groupId: GroupId, group: Group): void {
