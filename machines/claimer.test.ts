@@ -99,6 +99,15 @@ describe('claimer', () => {
     });
   });
 
+  test('with a slot left it asks again although nothing more waits: an empty answer makes it known as idle', async () => {
+    const { claim, open } = setup();
+    open(2);
+    await claim.answer(leased('j1', false));
+    expect(claim.asked).toHaveLength(2);
+    await claim.answer({ kind: 'empty' });
+    expect(claim.asked).toHaveLength(2);
+  });
+
   test('a leased slot is not offered again before the desk has spoken', async () => {
     const { claim, open } = setup();
     open(1);

@@ -147,7 +147,9 @@ function settled(context: Context, result: ClaimResult): Partial<Context> {
     case 'leased':
       return {
         ...closed,
-        wanted: result.more || context.news,
+        // Whoever has a slot left asks once more, also where nothing more waits now: only an empty answer
+        // makes this machine known as idle, and the next job would find nobody to wake.
+        wanted: true,
         free: changed(context.free, result.assignment.service, -1),
       };
     case 'empty':
