@@ -77,14 +77,14 @@ test('killed without warning in the middle of work, it leaves no process behind'
   await allGone(processes);
 });
 
-test('a child that dies ends it with an error and ends the others', async () => {
+test('a hub that dies ends it with an error and ends the machines', async () => {
   const { dev, ready, processes } = await startDev(['--machines', '1']);
-  process.kill(ready.machines[0]?.pid ?? 0, 'SIGKILL');
+  process.kill(ready.hub.pid, 'SIGKILL');
   const { code, stderr } = await dev.ended;
   expect(code).toBe(1);
   expect(JSON.parse(stderr)).toMatchObject({
     code: 'EMP-CHILD-FAILED',
-    error: expect.stringContaining('machine dev-fast-lane-1'),
+    error: expect.stringContaining('hub'),
   });
   await allGone(processes);
 });
@@ -108,4 +108,17 @@ test('with --data jobs are there again after a restart; a port in use is replace
   });
   second.dev.child.kill('SIGTERM');
   expect((await second.dev.ended).code).toBe(0);
+});
+
+test('a machine that is killed is one machine fewer: the hub goes on', async () => {
+  const { dev, ready } = await startDev(['--machines', '2']);
+  const [first] = ready.machines;
+  const killed = descendants(dev.child.pid ?? -1).filter(({ pid }) => pid === first?.pid);
+  process.kill(first?.pid ?? 0, 'SIGKILL');
+  await allGone(killed);
+  // The job ends although its other holder is gone, so hub and second machine are there.
+  const { code } = await start(['run', 'simulation', '--wait', '--hub', ready.hub.url]).ended;
+  expect(code).toBe(0);
+  dev.child.kill('SIGINT');
+  expect(await dev.ended).toMatchObject({ code: 0 });
 });

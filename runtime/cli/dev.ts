@@ -29,7 +29,10 @@ export function devMachines(count: number): MachineSpec[] {
   });
 }
 
-/** `emp dev`: serves until Ctrl-C; its children end with it, however it ends. */
+/**
+ * `emp dev`: serves until Ctrl-C; its children end with it, however it ends. A machine that ends is
+ * told of and no more: machines come and go, and a hub goes on without them.
+ */
 export async function dev(context: CommandContext, options: DevOptions): Promise<void> {
   const { out, env, signal } = context;
   const startedAtMs = performance.now();
@@ -43,8 +46,16 @@ export async function dev(context: CommandContext, options: DevOptions): Promise
       );
     }
     await announce(context, fleet, performance.now() - startedAtMs);
-    const failed = await Promise.race([fleet.firstEnd(), aborted(signal)]);
-    if (failed !== null) throw new CliError('EMP-CHILD-FAILED', failed.failure().message);
+    for (const machine of fleet.machines) {
+      void machine.ended.then(() => {
+        if (!signal.aborted)
+          out.note(`${machine.failure().message}; the hub goes on, start another with: emp machine`);
+      });
+    }
+    const hubEnded = fleet.hub.ended.then(() => true);
+    if ((await Promise.race([hubEnded, aborted(signal)])) === true) {
+      throw new CliError('EMP-CHILD-FAILED', fleet.hub.failure().message);
+    }
     out.note('stopping');
   } catch (error) {
     // Ctrl-C, also in the middle of the start, is how this command ends well.
