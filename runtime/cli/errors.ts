@@ -129,7 +129,7 @@ const HUB_ADVICE: Readonly<Record<ErrorCode, Omit<Advice, 'exit'>>> = {
   INBOX_FULL: { likely: 'the machine is overloaded', try: 'again later' },
   CONFIG_INVALID: {
     likely: 'a setting is missing or has the wrong form',
-    try: 'mend the setting named above: docs/config.md',
+    try: 'mend the setting named above: docs/hub.md for a hub, docs/machine.md for a machine',
   },
   PAYLOAD_INVALID: {
     likely: 'the payload does not fit this service',

@@ -95,6 +95,7 @@ describe('wrong requests', () => {
     ['an unknown job', 'GET', '/v1/jobs/none', {}, 'NOT_FOUND', []],
     ['an id that is a path', 'GET', '/v1/jobs/..%2F..%2Fetc', {}, 'NOT_FOUND', []],
     ['an endless id', 'GET', `/v1/jobs/${'x'.repeat(400)}`, {}, 'NOT_FOUND', []],
+    ['an id of ten kilobytes', 'GET', `/v1/jobs/${'x'.repeat(10_000)}`, {}, 'NOT_FOUND', []],
     ['an unknown path', 'GET', '/admin', {}, 'NOT_FOUND', []],
     ['a malformed path', 'GET', '/v1/jobs/%E0%A4%A', {}, 'VALIDATION_FAILED', []],
     ['a method that the path does not take', 'DELETE', '/v1/jobs', {}, 'METHOD_NOT_ALLOWED', []],

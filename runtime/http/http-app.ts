@@ -138,6 +138,10 @@ function translate(error: unknown): EmpError {
       return new EmpError('VALIDATION_FAILED', {
         detail: 'The body does not have the length that content-length says',
       });
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return new EmpError('NOT_FOUND', {
+        detail: 'Nothing has so long a name: ids have at most 128 characters',
+      });
     case 'FST_ERR_BAD_URL':
       return new EmpError('VALIDATION_FAILED', { detail: 'The path has a malformed percent encoding' });
     default:
