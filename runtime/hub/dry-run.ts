@@ -18,7 +18,7 @@ export interface DryRun {
 
 /** Judges a submission like submit, stores nothing. */
 export async function dryRunJob(hub: Hub, document: unknown): Promise<DryRun> {
-  const prepared = await prepareJob(hub, document, { prefix: '', traceparent: null });
+  const prepared = await prepareJob(hub, document, { prefix: '', traceparent: null, dryRun: true });
   const fit = hub.links
     .all()
     .filter((link) => !link.cordoned && !link.draining && machineMeets(link, prepared.group));

@@ -37,15 +37,21 @@ const objectForm = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*)+
 export async function prepareJob(
   hub: Hub,
   document: unknown,
-  options: { prefix: string; traceparent: string | null },
+  options: {
+    prefix: string;
+    traceparent: string | null /** Only asked what would happen: files may follow. */;
+    dryRun?: true;
+  },
 ): Promise<PreparedJob> {
   const { prefix } = options;
   const submission = parseDocument(JobSubmission, document, { prefix, what: 'The job' });
   const spec = hub.services.get(submission.service) ?? null;
   const payload = spec === null ? submission.payload : checkPayload(spec, submission, prefix);
   checkSize(payload, prefix);
-  if (spec !== null) checkInputCount(spec, submission, prefix);
-  await checkInputs(hub, submission, prefix);
+  const missing = spec === null ? null : inputCountFault(spec, submission);
+  if (missing !== null && options.dryRun !== true)
+    refuse('INPUT_INVALID', [{ pointer: `${prefix}/inputs`, detail: missing }]);
+  const contents = await checkInputs(hub, submission, prefix);
   const models = spec === null ? [] : await checkModels(hub, { spec, payload, prefix });
   const expectedMs =
     submission.expectedMs ?? (spec === null ? hub.config.expectedMsDefault : expectedMsOf(spec, payload));
@@ -73,16 +79,21 @@ export async function prepareJob(
     notBeforeMs: due ? null : notBeforeMs,
     expiresAtMs: submission.ttlMs === undefined ? null : nowMs + submission.ttlMs,
     state: due ? 'waiting' : 'scheduled',
-    fingerprint: fingerprint(submission),
+    fingerprint: fingerprint(submission, contents),
   };
-  return { row, named: submission.id !== undefined, ...found };
+  const warnings = missing === null ? found.warnings : [...found.warnings, missing];
+  return { row, named: submission.id !== undefined, ...found, warnings };
 }
 
-/** Equal submissions give equal text; the trace is left out, because a retry has another one. */
-function fingerprint(submission: JobSubmission): string {
+/**
+ * Equal submissions give equal text. The trace is left out, because a retry has another one, and a file
+ * counts by its content (`contents`, SHA-256 per input), because a retry uploads it under another key.
+ */
+function fingerprint(submission: JobSubmission, contents: string[]): string {
   const { traceparent: _, ...rest } = submission;
+  const inputs = rest.inputs.map(({ name }, index) => ({ name, sha256: contents[index] ?? null }));
   return createHash('sha256')
-    .update(canonicalJson(rest as JsonObject))
+    .update(canonicalJson({ ...rest, inputs } as JsonObject))
     .digest('hex');
 }
 
@@ -115,35 +126,41 @@ function refuse(code: ErrorCode, errors: FieldError[]): never {
   throw new EmpError(code, { detail: errors.map((error) => error.detail).join('; '), errors });
 }
 
-function checkInputCount(spec: ServiceSpec, submission: JobSubmission, prefix: string): void {
+/** What is wrong with the number of files, null if it fits. */
+function inputCountFault(spec: ServiceSpec, submission: JobSubmission): string | null {
   const { min, max } = spec.inputs;
   const given = submission.inputs.length;
-  if (given >= min && given <= max) return;
+  if (given >= min && given <= max) return null;
   const wanted = min === max ? `${min}` : `${min} to ${max}`;
-  refuse('INPUT_INVALID', [
-    { pointer: `${prefix}/inputs`, detail: `${spec.service} takes ${wanted} input file(s), ${given} given` },
-  ]);
+  return `${spec.service} takes ${wanted} input file(s), ${given} given`;
 }
 
-async function checkInputs(hub: Hub, submission: JobSubmission, prefix: string): Promise<void> {
+/** SHA-256 of every input, in order. */
+async function checkInputs(hub: Hub, submission: JobSubmission, prefix: string): Promise<string[]> {
   const names = new Set<string>();
   const errors: FieldError[] = [];
+  const contents: string[] = [];
   for (const [index, { name, object }] of submission.inputs.entries()) {
     const at = `${prefix}/inputs/${index}`;
     if (names.has(name)) errors.push({ pointer: `${at}/name`, detail: `the name ${name} is used twice` });
     names.add(name);
-    const fault = await inputFault(hub, object);
-    if (fault !== null) errors.push({ pointer: `${at}/object`, detail: fault });
+    const found = await findInput(hub, object);
+    if ('fault' in found) errors.push({ pointer: `${at}/object`, detail: found.fault });
+    else contents.push(found.sha256);
   }
   if (errors.length > 0) refuse('INPUT_INVALID', errors);
+  return contents;
 }
 
-async function inputFault(hub: Hub, object: string): Promise<string | null> {
+async function findInput(hub: Hub, object: string): Promise<{ sha256: string } | { fault: string }> {
   if (!inputPrefixes.some((folder) => object.startsWith(folder)) || !objectForm.test(object)) {
-    return 'an input is the `object` that POST /v1/uploads answered, or an output of another job';
+    return { fault: 'an input is the `object` that POST /v1/uploads answered, or an output of another job' };
   }
-  if ((await hub.objects.head(object)) !== null) return null;
-  return 'nothing is stored under this key yet: PUT the bytes to the URL of POST /v1/uploads first';
+  const stored = await hub.objects.head(object);
+  if (stored !== null) return { sha256: stored.sha256 };
+  return {
+    fault: 'nothing is stored under this key yet: PUT the bytes to the URL of POST /v1/uploads first',
+  };
 }
 
 async function checkModels(

@@ -11,13 +11,16 @@ import { submitBatch, submitJob } from './submit.ts';
 const upscale = { id: 'up-1', service: 'simulation', kind: 'checkpoint', memoryMb: 1, licence: 'MIT' };
 const file = { name: 'weights.bin', bytes: 5_000_000, sha256: 'a'.repeat(64), sources: [] };
 
+/** A service that cannot work without a file. */
+const needsFile = { ...simulationSpec, service: 'needs-file', inputs: { min: 1, max: 1 } };
+
 async function setup(options: { wrap?: (ports: HubPorts) => HubPorts; config?: object } = {}) {
   const env = simEnv({ seed: 'submit' });
   const objects = new SimObjects({ clock: env.clock });
   const rig = await hubRig({
     env,
     objects,
-    services: [simulationSpec],
+    services: [simulationSpec, needsFile],
     settle: () => env.clock.settle(),
     config: { leaseTtlMs: 3_000, ...options.config },
     ...(options.wrap && { wrap: options.wrap }),
@@ -179,6 +182,19 @@ describe('submit', () => {
       code: 'INPUT_INVALID',
       errors: [{ pointer: '/inputs/1/name' }],
     });
+  });
+
+  test('a file counts by its content: a retry that uploaded it again is the same job, another file is not', async () => {
+    const { objects, submit, refusal } = await setup();
+    const store = (key: string, byte: number) =>
+      objects.store({ key, bytes: new Uint8Array([byte]), mime: 'image/png' });
+    store('uploads/first/a', 1);
+    store('uploads/again/a', 1);
+    store('uploads/other/a', 2);
+    const withInput = (object: string) => job({ id: 'j1', inputs: [{ name: 'a', object }] });
+    expect(await submit(withInput('uploads/first/a'))).toMatchObject({ created: true });
+    expect(await submit(withInput('uploads/again/a'))).toMatchObject({ created: false });
+    expect(await refusal(withInput('uploads/other/a'))).toMatchObject({ code: 'IDEMPOTENCY_CONFLICT' });
   });
 
   test('the base model of a payload is the affinity of its lane', async () => {
@@ -344,6 +360,17 @@ describe('dry run', () => {
     expect(answer).toMatchObject({ pool: cpuClass.pool, machinesNow: 1, expectedStartMs: 0, warnings: [] });
     expect(answer.classes).toHaveLength(1);
     expect(await stored()).toEqual([]);
+  });
+
+  test('a file that a service needs may follow: its absence is a warning here, a refusal at submit', async () => {
+    const { hub, refusal } = await setup();
+    const document = job({ service: 'needs-file' });
+    expect(await refusal(document)).toMatchObject({
+      code: 'INPUT_INVALID',
+      errors: [{ pointer: '/inputs' }],
+    });
+    const answer = await dryRunJob(hub, document);
+    expect(answer.warnings).toContain('needs-file takes 1 input file(s), 0 given');
   });
 
   test('refuses what a submit refuses', async () => {
