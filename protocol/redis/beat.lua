@@ -29,15 +29,16 @@ local function nameRunning(id, token)
   end
   if e.state == 'l' and e.holder == key and e.token == token then
     if e.missed > 0 or e.awaited or e.rebuilt then
-      redis.call('HSET', s.p .. ':job:' .. id, 'mb', 0, 'aw', '0', 'rb', '0', 'lg', s.closings)
+      if e.awaited then addEvent(s, 'adopted', e) end
+      e.missed, e.awaited, e.rebuilt = 0, false, false
+      saveLease(s, e)
     end
-    if e.awaited then addEvent(s, 'adopted', e) end
     return e
   end
   if not isAdoptable(s, e, token) then return nil end
   unplace(s, e)
   e.runs, e.rebuilt = e.runs + 1, false
-  grant(s, e, key, 0, token)
+  grant(s, e, key, '0', token)
   save(s, e)
   addEvent(s, 'adopted', e)
   s.operations = s.operations + 1
@@ -52,10 +53,10 @@ local function countUnnamed(named)
     -- Which request a rebuilt lease came from is not known: it may be one that is open since before the
     -- loss. Its time alone would never end it, because the beats that leave it out extend it.
     local mayBeOpen = e and e.awaited and ARGV[6] ~= '' and isSettling(s)
-    if e and not mayBeOpen and e.request <= tonumber(ARGV[5]) and int(e.request) ~= ARGV[6] then
-      redis.call('HSET', s.p .. ':job:' .. id, 'mb', e.missed + 1, 'aw', e.awaited and '1' or '0',
-        'rb', e.rebuilt and '1' or '0', 'lg', s.closings)
-      if e.missed + 1 >= 2 then unnamed[#unnamed + 1] = { id, e.token } end
+    if e and not mayBeOpen and tonumber(e.request) <= tonumber(ARGV[5]) and e.request ~= ARGV[6] then
+      e.missed = e.missed + 1
+      saveLease(s, e)
+      if e.missed >= 2 then unnamed[#unnamed + 1] = { id, e.token } end
     end
   end
   return unnamed

@@ -68,15 +68,17 @@ if not isReplay then
   end
 end
 
-local f = redis.call('HMGET', s.p .. ':job:' .. id, 't', 'f', 's', 'p', 'r', 'at', 'rb', 'lg', 'g', 'a', 'b')
-local e = { id = id, token = f[1], floor = f[2], runs = tonumber(f[5]), group = f[9], affinity = f[10] }
-local rebuilt = f[7] == '1' or (isReplay and isFromLoss(s, f[8]))
-if not isReplay then
-  if tonumber(f[3]) > virtualOf(f[4]) then redis.call('HSET', s.p .. ':virtual', f[4], f[3]) end
-  e.runs = e.runs + 1
-  grant(s, e, key, ARGV[6], int(math.max(s.now * 1000, tonumber(e.token) + 1, tonumber(e.floor))))
-  redis.call('HSET', s.p .. ':job:' .. id, 'st', 'l', 't', e.token, 'r', e.runs, 'nb', '', 'm', key, 'q', ARGV[6],
-    'mb', 0, 'aw', '0', 'fr', '0', 'lg', s.closings)
+local e
+if isReplay then
+  e = load(s, id)
+else
+  local f = redis.call('HMGET', s.p .. ':job:' .. id, 't', 'f', 's', 'r', 'at', 'rb')
+  local _, pool = readHead(bestText)
+  e = { id = id, group = ARGV[8 + bestAt], affinity = affinityOf(bestText), floor = f[2], runs = tonumber(f[4]) + 1,
+    attempts = f[5], rebuilt = f[6] == '1' }
+  if tonumber(f[3]) > virtualOf(pool) then redis.call('HSET', s.p .. ':virtual', pool, f[3]) end
+  grant(s, e, key, ARGV[6], int(math.max(s.now * 1000, tonumber(f[1]) + 1, tonumber(f[2]))))
+  redis.call('HSET', s.p .. ':job:' .. id, 'st', 'l', 't', e.token, 'r', e.runs, 'nb', '', 'l', leaseText(s, e))
   addEvent(s, 'leased', e)
   s.operations = s.operations + 1
 end
@@ -93,5 +95,5 @@ for at = 1, n do
     if wake ~= '' then break end
   end
 end
-return answer(s, 'leased', id, e.token, e.group, e.affinity, e.runs, f[6], e.floor,
-  f[11] and redis.call('GET', s.p .. ':body:' .. id) or '', rebuilt and 1 or 0, int(ends), more, wake)
+return answer(s, 'leased', id, e.token, e.group, e.affinity, e.runs, e.attempts, e.floor,
+  redis.call('GET', s.p .. ':body:' .. id) or '', e.rebuilt and 1 or 0, int(ends), more, wake)

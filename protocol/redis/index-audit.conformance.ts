@@ -34,7 +34,7 @@ class Audit {
     await this.#ids();
     await this.#lanes();
     await this.#members('delayed', 'd', (name, job) => job['ix'] === name);
-    await this.#members('held', 'l', (name, job) => job['m'] === name);
+    await this.#members('held', 'l', (name, job) => job['l']?.split(' ')[0] === name);
     await this.#waiting();
     await this.#incarnations();
     await this.#idle();
@@ -68,8 +68,11 @@ class Audit {
   ): Promise<void> {
     let found = 0;
     for (const name of this.#rest(kind)) {
-      for (const id of await this.#redis.zrange(`${prefix}${kind}:${name}`, '0', '-1')) {
+      for (const member of await this.#redis.zrange(`${prefix}${kind}:${name}`, '0', '-1')) {
+        const [id = '', pool] = member.split(' ');
         const job = this.#jobs.get(id);
+        const poolNoted = kind === 'lane' ? job?.['p'] : undefined;
+        this.#check(pool === poolNoted, `${id} is in ${kind}:${name} with pool ${pool}, has ${poolNoted}`);
         this.#check(
           job?.['st'] === state && fits(name, job),
           `${id} is in ${kind}:${name} but says otherwise`,
@@ -95,9 +98,14 @@ class Audit {
     for (const name of this.#rest('lane')) {
       const [of = '', lane = ''] = name.split(':');
       if (of !== gen) continue;
-      const [id = '', score = ''] = await this.#redis.zrange(`${prefix}lane:${name}`, '0', '0', 'WITHSCORES');
+      const [member = '', score = ''] = await this.#redis.zrange(
+        `${prefix}lane:${name}`,
+        '0',
+        '0',
+        'WITHSCORES',
+      );
       const [group = '', affinity = ''] = lane.split('/');
-      const pool = this.#jobs.get(id)?.['p'] ?? '';
+      const pool = member.split(' ')[1] ?? '';
       const text = `${score.padStart(17)}${pool} ${affinity}`;
       this.#check(laneHeads[lane] === text, `lane ${name} has head ${text}, noted ${laneHeads[lane]}`);
       const known = best.get(group);

@@ -14,8 +14,8 @@ for _, key in ipairs(redis.call('ZRANGEBYSCORE', s.p .. ':alive', '-inf', int(s.
   local ids = heldBy(s, key)
   if #ids == 0 then forgetIncarnation(s, key) end
   for index = 1, math.min(#ids, limit - #leases) do
-    local f = redis.call('HMGET', s.p .. ':job:' .. ids[index], 't', 'aw', 'lg')
-    leases[#leases + 1] = { key, ids[index], f[1], (f[2] == '1' or isFromLoss(s, f[3])) and 1 or 0 }
+    local e = load(s, ids[index])
+    leases[#leases + 1] = { key, e.id, e.token, e.awaited and 1 or 0 }
   end
 end
 return answer(s, 'ok', leases, earliestExpiry(s))

@@ -1,32 +1,48 @@
 --[[ A job as the Broker holds it, in exactly one place: a lane (state w), the delayed (d), or its
-  holder's leases (l). Hash job:<id>: g group, a affinity, p pool, s start tag, sc score, b body kept,
-  st state, ix generation, t token, f fence floor, at attempts, r runs, nb not before, m holder,
-  q request, mb missed beats, aw awaited, fr fraction, lg closings at the grant, cx cancel, rb rebuilt. ]]
+  holder's leases (l). Hash job:<id>: g group, a affinity, p pool, s start tag, sc score, st state,
+  ix generation, t token, f fence floor, at attempts, r runs, nb not before, cx cancel flag,
+  rb rebuilt, l lease: `holder request missed-beats awaited fraction closings-at-the-grant`. ]]
 
--- A lease granted before the last closing was here at a loss: nobody had to walk over all of them then.
-local function isFromLoss(s, closings)
-  return tonumber(closings) < s.closings
+local function leaseText(s, e)
+  return e.holder .. ' ' .. e.request .. ' ' .. e.missed .. ' ' .. (e.awaited and 1 or 0) .. ' ' .. e.fraction
+    .. ' ' .. s.closings
+end
+
+-- Adds to an entry what its lease says. One granted before the last closing was here at a loss: nobody
+-- had to walk over all of them then.
+local function readLease(s, e, text)
+  local holder, request, missed, awaited, fraction, closings = string.match(text, '^(%S+) (%d+) (%d+) ([01]) (%S+) (%d+)$')
+  local wasHere = tonumber(closings) < s.closings
+  e.holder, e.request, e.fraction = holder, request, fraction
+  e.missed = wasHere and 0 or tonumber(missed)
+  e.awaited = wasHere or awaited == '1'
+  e.rebuilt = wasHere or e.rebuilt
 end
 
 -- The entry, or nil if the id is not known.
 local function load(s, id)
-  local f = redis.call('HMGET', s.p .. ':job:' .. id, 'st', 'g', 'a', 'p', 'sc', 'ix', 't', 'f', 'at', 'r',
-    'nb', 'm', 'q', 'mb', 'aw', 'lg', 'cx', 'rb')
+  local f = redis.call('HMGET', s.p .. ':job:' .. id, 'st', 'g', 'a', 'p', 'sc', 'ix', 't', 'f', 'at', 'r', 'nb', 'cx',
+    'rb', 'l')
   if not f[1] then return nil end
-  local wasHere = f[1] == 'l' and isFromLoss(s, f[16])
-  return {
+  local e = {
     id = id, state = f[1], group = f[2], affinity = f[3], pool = f[4], score = f[5], gen = tonumber(f[6]),
     token = f[7], floor = f[8], attempts = f[9], runs = tonumber(f[10]), notBefore = tonumber(f[11]),
-    holder = f[12], request = tonumber(f[13]), missed = wasHere and 0 or tonumber(f[14]),
-    awaited = wasHere or f[15] == '1', cancel = f[17] == '1', rebuilt = wasHere or f[18] == '1',
+    cancel = f[12] == '1', rebuilt = f[13] == '1', holder = '', awaited = false,
   }
+  if e.state == 'l' then readLease(s, e, f[14]) end
+  return e
+end
+
+-- Writes what a beat or progress changes in a lease.
+local function saveLease(s, e)
+  redis.call('HSET', s.p .. ':job:' .. e.id, 'l', leaseText(s, e), 'rb', e.rebuilt and '1' or '0')
 end
 
 -- Writes what changes when an entry gets a new place or holder.
 local function save(s, e)
   redis.call('HSET', s.p .. ':job:' .. e.id, 'st', e.state, 'ix', e.gen, 't', e.token, 'f', e.floor,
-    'at', e.attempts, 'r', e.runs, 'nb', e.notBefore or '', 'm', e.holder, 'q', int(e.request), 'mb', e.missed,
-    'aw', e.awaited and '1' or '0', 'fr', '0', 'lg', s.closings, 'cx', e.cancel and '1' or '0', 'rb', e.rebuilt and '1' or '0')
+    'at', e.attempts, 'r', e.runs, 'nb', e.notBefore or '', 'cx', e.cancel and '1' or '0',
+    'rb', e.rebuilt and '1' or '0', 'l', e.state == 'l' and leaseText(s, e) or '')
 end
 
 -- Takes an entry out of its lane, its delayed set or its holder's leases; it is nowhere then.
@@ -43,7 +59,7 @@ end
 
 -- Gives an entry that is nowhere to an incarnation. Says nothing about how long: only beats do.
 local function grant(s, e, key, request, token)
-  e.state, e.token, e.holder, e.request, e.missed, e.awaited = 'l', token, key, request, 0, false
+  e.state, e.token, e.holder, e.request, e.missed, e.awaited, e.fraction = 'l', token, key, request, 0, false, '0'
   redis.call('ZADD', s.p .. ':held:' .. key, request, e.id)
 end
 

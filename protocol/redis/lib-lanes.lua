@@ -1,6 +1,7 @@
---[[ Lines of claimable work of one generation: lanes by score, and the head of each lane and of each
-  group's best lane as text, so that a claim reads all its heads in one command: 17 columns of score,
-  the pool, a blank (no name has one), the affinity. Heads are exact: every change of a lane updates them. ]]
+--[[ Lines of claimable work of one generation. Members of a lane are `id pool` by score: a blank sorts
+  before all that a name may hold, so ids keep their order. The head of each lane and of each group's
+  best lane is text, so that a claim reads all its heads in one command: 17 columns of score, the pool,
+  a blank, the affinity. Heads are exact: every change of a lane updates them. ]]
 
 local function headText(score, pool, affinity)
   return string.format('%17s', score) .. pool .. ' ' .. affinity
@@ -15,16 +16,19 @@ local function affinityOf(text)
   return text:sub(text:find(' ', 18, true) + 1)
 end
 
+-- Job id of a member of a lane.
+local function idOf(member)
+  return member:sub(1, member:find(' ', 1, true) - 1)
+end
+
 -- Writes the heads that follow from the lane's present first; answers the group's new head text or false.
--- `e` is an entry that may not be stored yet, or nil.
-local function refreshHead(s, gen, group, affinity, e)
+local function refreshHead(s, gen, group, affinity)
   local lane = group .. '/' .. affinity
   local lanes = s.p .. ':lanes:' .. gen .. ':' .. group
   local first = redis.call('ZRANGE', s.p .. ':lane:' .. gen .. ':' .. lane, 0, 0, 'WITHSCORES')
   local text
   if first[1] then
-    local pool = e and e.id == first[1] and e.pool or redis.call('HGET', s.p .. ':job:' .. first[1], 'p')
-    text = headText(first[2], pool, affinity)
+    text = headText(first[2], first[1]:sub(first[1]:find(' ', 1, true) + 1), affinity)
     redis.call('HSET', s.p .. ':lanehead:' .. gen, lane, text)
     redis.call('ZADD', lanes, first[2], affinity)
   else
@@ -52,24 +56,26 @@ end
 
 local function pushLane(s, e, gen)
   local lane = s.p .. ':lane:' .. gen .. ':' .. e.group .. '/' .. e.affinity
-  redis.call('ZADD', lane, e.score, e.id)
+  local member = e.id .. ' ' .. e.pool
+  redis.call('ZADD', lane, e.score, member)
   countWaiting(s, e.group, 1)
-  if redis.call('ZRANGE', lane, 0, 0)[1] == e.id then refreshHead(s, gen, e.group, e.affinity, e) end
+  if redis.call('ZRANGE', lane, 0, 0)[1] == member then refreshHead(s, gen, e.group, e.affinity) end
 end
 
 local function removeLane(s, e, gen)
   local lane = s.p .. ':lane:' .. gen .. ':' .. e.group .. '/' .. e.affinity
-  local wasFirst = redis.call('ZRANGE', lane, 0, 0)[1] == e.id
-  redis.call('ZREM', lane, e.id)
+  local member = e.id .. ' ' .. e.pool
+  local wasFirst = redis.call('ZRANGE', lane, 0, 0)[1] == member
+  redis.call('ZREM', lane, member)
   countWaiting(s, e.group, -1)
   if wasFirst then refreshHead(s, gen, e.group, e.affinity) end
 end
 
 -- Takes the first of a lane that is not empty; answers its id and the group's new head text or false.
 local function popLane(s, gen, group, affinity)
-  local id = redis.call('ZPOPMIN', s.p .. ':lane:' .. gen .. ':' .. group .. '/' .. affinity)[1]
+  local member = redis.call('ZPOPMIN', s.p .. ':lane:' .. gen .. ':' .. group .. '/' .. affinity)[1]
   countWaiting(s, group, -1)
-  return id, refreshHead(s, gen, group, affinity)
+  return idOf(member), refreshHead(s, gen, group, affinity)
 end
 
 -- Puts an entry that is nowhere into its lane, or among the delayed until its time.

@@ -39,8 +39,11 @@ local function readClock(s, given, latest, last)
   end
 end
 
--- Of the process that runs this: as a function it is asked once, as a script in every step.
-local runId
+-- Of the process that runs this: as a function it is asked once, as a script in every step. The history
+-- changes only when the process was demoted and promoted in between, which takes far longer than 50 ms
+-- without a step: asked again after that.
+local runId, history, askedMs
+local historyMs = 50
 
 local function infoField(section, field)
   local text = redis.call('INFO', section)
@@ -50,9 +53,12 @@ local function infoField(section, field)
 end
 
 -- Run id: this process. Replication id: its history. Birth: the data, so that a flush is a loss too.
-local function identify(birth)
+local function identify(s, birth, isVirtual)
   runId = runId or infoField('server', 'run_id:')
-  return runId .. '.' .. infoField('replication', 'master_replid:') .. '.' .. birth
+  if isVirtual or not askedMs or s.now < askedMs or s.now > askedMs + historyMs then
+    history, askedMs = infoField('replication', 'master_replid:'), s.now
+  end
+  return runId .. '.' .. history .. '.' .. birth
 end
 
 local function isEmptyGen(s, gen)
@@ -99,7 +105,7 @@ local function begin(keys, argv)
     birth = int(tonumber(time[1]) * 1000000 + tonumber(time[2]))
     redis.call('HSET', p .. ':meta', 'schema', '1', 'birth', birth)
   end
-  s.identity = identify(birth)
+  s.identity = identify(s, birth, argv[1] ~= '')
   s.open = meta[3] == s.identity
   if not s.open and meta[4] ~= s.identity then close(s) end
   return s

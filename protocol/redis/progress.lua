@@ -6,10 +6,11 @@
 local s = begin(KEYS, ARGV)
 for at = 5, 4 + 3 * tonumber(ARGV[4]), 3 do
   local id, fraction = ARGV[at], ARGV[at + 2]
-  local f = redis.call('HMGET', s.p .. ':job:' .. id, 'st', 't', 'fr', 'm', 'r')
-  if f[1] == 'l' and f[2] == ARGV[at + 1] and tonumber(fraction) > tonumber(f[3]) then
-    redis.call('HSET', s.p .. ':job:' .. id, 'fr', fraction)
-    addEvent(s, 'progress', { id = id, token = f[2], holder = f[4], runs = f[5] }, fraction)
+  local e = load(s, id)
+  if e and e.state == 'l' and e.token == ARGV[at + 1] and tonumber(fraction) > tonumber(e.fraction) then
+    e.fraction = fraction
+    saveLease(s, e)
+    addEvent(s, 'progress', e, fraction)
   end
 end
 return answer(s, 'ok')

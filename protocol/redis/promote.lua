@@ -15,7 +15,7 @@ local function firstOfAll(gen)
   local group = redis.call('ZRANGE', s.p .. ':heads:' .. gen, 0, 0)[1]
   if not group then return nil end
   local affinity = redis.call('ZRANGE', s.p .. ':lanes:' .. gen .. ':' .. group, 0, 0)[1]
-  return redis.call('ZRANGE', s.p .. ':lane:' .. gen .. ':' .. group .. '/' .. affinity, 0, 0)[1]
+  return idOf(redis.call('ZRANGE', s.p .. ':lane:' .. gen .. ':' .. group .. '/' .. affinity, 0, 0)[1])
 end
 
 local function drain(gen)

@@ -38,7 +38,7 @@ local function leaseAgain(e, token, machine, incarnation)
   if not isKnown and not isNewer then return false end
   if isNewer and not (isKnown and named == token) then e.runs = e.runs + 1 end
   local key = isNewer and holder or machine .. '/' .. incarnation
-  grant(s, e, key, 0, isNewer and named or token)
+  grant(s, e, key, '0', isNewer and named or token)
   if not endsOf(s, key) then keepAlive(s, key, s.now + s.ttl) end
   e.rebuilt, e.awaited = not isNewer, not isNewer
   if isNewer then addEvent(s, 'adopted', e) end
@@ -67,16 +67,13 @@ local function submitOne(at)
   local e = {
     id = id, group = ARGV[at + 1], affinity = ARGV[at + 2], pool = ARGV[at + 3],
     score = int(start - tonumber(ARGV[at + 5])), attempts = ARGV[at + 7], runs = tonumber(ARGV[at + 8]),
-    floor = floor, notBefore = tonumber(ARGV[at + 10]), gen = s.gen, holder = '', request = 0, missed = 0,
+    floor = floor, notBefore = tonumber(ARGV[at + 10]), gen = s.gen, holder = '',
     -- Kept from a former life: tokens rise per job, also where the clock stands still.
     token = older and older.token or '0',
     awaited = false, cancel = false, rebuilt = not s.open or wasHere or ARGV[at + 12] ~= '',
   }
   redis.call('ZADD', s.p .. ':ids', 0, id)
-  if ARGV[at + 11] ~= '' then
-    redis.call('SET', s.p .. ':body:' .. id, ARGV[at + 11])
-    redis.call('HSET', s.p .. ':job:' .. id, 'b', '1')
-  end
+  if ARGV[at + 11] ~= '' then redis.call('SET', s.p .. ':body:' .. id, ARGV[at + 11]) end
   s.operations = s.operations + 1
   if not leaseAgain(e, ARGV[at + 12], ARGV[at + 13], ARGV[at + 14]) then place(s, e, restingGen(s, wasHere)) end
   redis.call('HSET', s.p .. ':job:' .. id, 'g', e.group, 'a', e.affinity, 'p', e.pool, 's', int(start), 'sc', e.score)

@@ -1,7 +1,7 @@
 import type { CommandContext } from './context.ts';
 import { CliError } from './errors.ts';
 
-export const BENCH_NAMES = ['startup', 'recovery', 'busy', 'submit'] as const;
+export const BENCH_NAMES = ['startup', 'recovery', 'busy', 'submit', 'claim', 'memory'] as const;
 
 /** One measured figure with its target; `ok` says whether the target was met in this run. */
 export interface BenchFigure {
@@ -76,6 +76,10 @@ async function loadBench(
         return await import('#simulations/bench-busy.ts');
       case 'submit':
         return await import('#simulations/bench-submit.ts');
+      case 'claim':
+        return await import('#simulations/bench-claim.ts');
+      case 'memory':
+        return await import('#simulations/bench-memory.ts');
     }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;

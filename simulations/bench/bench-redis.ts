@@ -1,0 +1,126 @@
+import { Redis } from 'ioredis';
+import type { BrokerEntry, BrokerSettings } from '#protocol/broker.ts';
+import { openRedisBroker, type RedisBroker } from '#protocol/redis/redis-broker.ts';
+import { systemClock } from '#runtime/env.ts';
+import { RedisServer } from '#runtime/toolchain/redis-server.ts';
+
+const settings: BrokerSettings = { leaseTtlMs: 600_000, priorityBoostMs: 600_000 };
+const groupCount = 16;
+const laneCount = 8;
+const machineCount = 50;
+const entriesPerSubmit = 500;
+
+/** A private server with an open Broker, 16 groups of 8 lanes, and 50 enrolled machines. */
+export class RedisBench {
+  readonly broker: RedisBroker;
+  readonly #server: RedisServer;
+  readonly #redis: Redis;
+  readonly #identity: string;
+  #jobs = 0;
+  #requests = 0;
+
+  private constructor(options: { broker: RedisBroker; server: RedisServer; redis: Redis; identity: string }) {
+    this.broker = options.broker;
+    this.#server = options.server;
+    this.#redis = options.redis;
+    this.#identity = options.identity;
+  }
+
+  static async open(): Promise<RedisBench> {
+    const server = await RedisServer.start();
+    const redis = new Redis({ path: server.path });
+    const broker = await openRedisBroker({ url: { path: server.path }, settings, clock: systemClock });
+    const ticket = await broker.reconcileStart({ nonce: 'bench' });
+    await broker.reconcileFinish(ticket);
+    for (let at = 1; at <= machineCount; at++)
+      await broker.enrol({ machineId: `machine-${at}`, incarnation: 1 });
+    return new RedisBench({ broker, server, redis, identity: ticket.identity });
+  }
+
+  async close(): Promise<void> {
+    await this.broker.close();
+    this.#redis.disconnect();
+    await this.#server.close();
+  }
+
+  async version(): Promise<string> {
+    return await this.#info('server', /^redis_version:(\S+)/m);
+  }
+
+  async usedBytes(): Promise<number> {
+    return Number(await this.#info('memory', /^used_memory:(\d+)/m));
+  }
+
+  /** Adds waiting jobs whose bodies are kept in Records, over all lanes. */
+  async fill(count: number, signal: AbortSignal): Promise<void> {
+    for (let left = count; left > 0; left -= entriesPerSubmit) {
+      signal.throwIfAborted();
+      const entries = Array.from({ length: Math.min(left, entriesPerSubmit) }, () => this.#entry());
+      const answer = await this.broker.submit({ identity: this.#identity, entries });
+      if (answer.kind !== 'ok') throw new Error(`the submit answered ${answer.kind}`);
+    }
+  }
+
+  /** One claim of 16 groups and 3 warm lanes; `hit` = of groups that have work. */
+  async claim(hit: boolean): Promise<void> {
+    const requestId = ++this.#requests;
+    const at = requestId % machineCount;
+    const name = (index: number) => `${hit ? 'g' : 'x'}${String(index).padStart(16, '0')}`;
+    const answer = await this.broker.claim({
+      machineId: `machine-${at + 1}`,
+      incarnation: 1,
+      requestId,
+      groups: Array.from({ length: groupCount }, (_, index) => ({
+        group: name(index),
+        penaltyMs: index * 10,
+      })),
+      warmLanes: Array.from({ length: 3 }, (_, index) => ({
+        group: name((at + index) % groupCount),
+        affinity: `model-${(at + index) % laneCount}`,
+        bonusMs: 8_000,
+      })),
+      classId: 'bench',
+    });
+    if (answer.kind !== (hit ? 'leased' : 'empty')) throw new Error(`the claim answered ${answer.kind}`);
+  }
+
+  /**
+   * Time of one step inside the server, µs, over the calls of `work`, all of which must be steps: the
+   * median, which a server that lost its core for a while does not move, and the mean.
+   */
+  async scriptUs(work: () => Promise<void>): Promise<{ medianUs: number; meanUs: number }> {
+    await this.#redis.config('RESETSTAT');
+    await work();
+    return {
+      medianUs: Number(await this.#info('latencystats', /^latency_percentiles_usec_fcall:p50=([\d.]+)/m)),
+      meanUs: Number(await this.#info('commandstats', /^cmdstat_fcall:.*usec_per_call=([\d.]+)/m)),
+    };
+  }
+
+  #entry(): BrokerEntry {
+    const at = this.#jobs++;
+    const lane = at % (groupCount * laneCount);
+    return {
+      // As long as the ids that a hub makes.
+      jobId: `job_${String(at).padStart(26, '0')}`,
+      group: `g${String(lane % groupCount).padStart(16, '0')}`,
+      affinity: `model-${Math.floor(lane / groupCount)}`,
+      pool: 'standard',
+      customer: `customer-${at % 20}`,
+      priority: 50,
+      costMs: 20_000,
+      attempts: 0,
+      runs: 0,
+      fenceFloor: '0',
+      notBeforeMs: null,
+      body: null,
+      lease: null,
+    };
+  }
+
+  async #info(section: string, form: RegExp): Promise<string> {
+    const found = form.exec(await this.#redis.info(section))?.[1];
+    if (found === undefined) throw new Error(`INFO ${section} tells no ${form.source}`);
+    return found;
+  }
+}
