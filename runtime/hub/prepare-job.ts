@@ -224,7 +224,7 @@ async function placeJob(
   });
   if (submission.pool !== undefined && capable.size > 0 && !capable.has(pool)) {
     warnings.push(
-      `no machine of pool ${pool} can run this job: others (${[...capable].sort().join(', ')}) take it with a delay`,
+      `no machine of pool ${pool} can run this job: others (${[...capable].sort().join(', ')}) take it when they have nothing more urgent`,
     );
   }
   const pin = requirements.machineId;
