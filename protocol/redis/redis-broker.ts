@@ -72,8 +72,8 @@ class StepConnection {
   readonly #key: string;
   readonly #redis: Redis;
   readonly #loader: Loader;
-  /** Outcome of the check of the present connection. */
-  #checked: Promise<void>;
+  /** Check of the present connection; null = to be made, also where the last one failed. */
+  #checked: Promise<void> | null = null;
   /** Time of the newest step, and when it was sent by our own clock. */
   #newest: { serverMs: number; sentMs: number } | null = null;
   /** Why the connection broke or could not be made; ioredis tells calls only that there is none. */
@@ -90,14 +90,11 @@ class StepConnection {
       deadlineMs: this.#deadlineMs,
     });
     this.#loader = new Loader(this.#redis, options.loader ?? 'auto');
-    this.#checked = Promise.resolve();
     this.#redis.on('ready', () => {
       // Another server may have another clock.
       this.#newest = null;
       this.#lastError = null;
-      this.#checked = this.#check();
-      // Whoever calls next is told; until then nobody waits for it.
-      this.#checked.catch(() => undefined);
+      this.#checked = null;
     });
     // Without a listener ioredis prints to the console. Each call tells its own caller what failed.
     this.#redis.on('error', (error) => {
@@ -108,10 +105,22 @@ class StepConnection {
   async open(): Promise<void> {
     try {
       await this.#redis.connect();
-      await this.#checked;
+      await this.#ready();
     } catch (error) {
       this.close();
       throw this.#refusal(error, 'open');
+    }
+  }
+
+  /** Many callers share one check; one that failed is made again by the next call. */
+  async #ready(): Promise<void> {
+    this.#checked ??= this.#check();
+    const checked = this.#checked;
+    try {
+      await checked;
+    } catch (error) {
+      if (this.#checked === checked) this.#checked = null;
+      throw error;
     }
   }
 
@@ -126,7 +135,7 @@ class StepConnection {
     try {
       // Waits for a connection with a command that may be late: a step must not run after its caller left.
       if (this.#redis.status !== 'ready') await this.#redis.ping();
-      await this.#checked;
+      await this.#ready();
       const sentMs = this.#options.clock.monotonic();
       const head = [this.#now(), this.#latest(sentMs), this.#options.settings.leaseTtlMs];
       const values = await this.#loader.run(step, this.#key, [...head, ...args]);

@@ -67,6 +67,23 @@ describeOnRedis('a full server', (shared) => {
   );
 });
 
+describeOnRedis('a connection that was made again', (shared) => {
+  test('is checked again: a policy that drops keys refuses calls until it is set right', async () => {
+    const broker = await ready(shared());
+    await command(shared(), 'CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru');
+    expect(await broker.identity()).toMatchObject({ open: true });
+    await command(shared(), 'CLIENT', 'KILL', 'TYPE', 'normal');
+    const outcome = () =>
+      broker.identity().then(
+        () => 'served',
+        (error: { code: string }) => error.code,
+      );
+    await expect.poll(outcome, { timeout: 20_000 }).toBe('CONFIG_INVALID');
+    await command(shared(), 'CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
+    expect(await outcome()).toBe('served');
+  });
+});
+
 describeOnRedis('text of the steps', (shared) => {
   test.each(['function', 'evalsha'] as const)(
     'by %s comes back after a flush of it between two calls',
