@@ -134,7 +134,7 @@ export async function serveHub(options: {
   try {
     await app.listen({ host: config.host, port: config.port });
   } catch (error) {
-    const detail = `cannot listen on ${config.host}:${config.port}: ${(error as Error).message}. Choose another port with --port, or 0 for a free one`;
+    const detail = `cannot listen on ${config.host}:${config.port}: ${(error as Error).message}. Choose another with --listen HOST:PORT or EMP_PORT, or 0 for a free one`;
     throw new EmpError('CONFIG_INVALID', { detail, cause: error });
   }
   const { port } = app.server.address() as AddressInfo;
