@@ -12,9 +12,9 @@ import { quietClient } from '#runtime/quiet-client.ts';
  * machines that can be killed, frozen and doubled. Tests wait for recorded events, never for a time.
  */
 
-/** Repetitions of a fault run: `EMP_REPEAT`, else 3. */
+/** Repetitions of a fault run: `EMP_REPEAT`, else 1. */
 export const repetitions: number[] = Array.from(
-  { length: Math.max(1, Number(process.env['EMP_REPEAT'] ?? 3)) },
+  { length: Math.max(1, Number(process.env['EMP_REPEAT'] ?? 1)) },
   (_, index) => index + 1,
 );
 

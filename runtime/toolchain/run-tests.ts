@@ -64,7 +64,7 @@ async function runTier(tier: Tier, folder: string): Promise<string[]> {
       ...['--reporter', reporter, '--reporter', join(toolchain, 'vitest-tally.ts')],
     ],
     cwd: repositoryRoot,
-    env: { EMP_TALLY: tallyFile, EMP_REPEAT: process.env.EMP_REPEAT ?? (inCi ? '20' : '3') },
+    env: { EMP_TALLY: tallyFile, EMP_REPEAT: process.env.EMP_REPEAT ?? (inCi ? '20' : '1') },
     budgetMs: inCi ? tier.budgetMs.ci : tier.budgetMs.local,
   });
   const tally = readTally(tallyFile);
