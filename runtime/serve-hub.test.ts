@@ -255,7 +255,7 @@ describe('a hub on sockets', () => {
     const hub = await start();
     await expect(start({ port: Number(new URL(hub.url).port) })).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
-      message: expect.stringContaining('--port'),
+      message: expect.stringContaining('--listen'),
     });
   });
 });
