@@ -34,13 +34,13 @@ export async function bootHub(options: BootHubOptions): Promise<RunningHub> {
 
 /** The one JSON line on stdout that says where the hub answers. */
 export function hubReadyLine(hub: RunningHub): string {
-  const { url, hubId, dataDir } = hub;
+  const { url, hubId, dataDir, durable } = hub;
   return JSON.stringify({
     kind: 'hub.ready',
     url,
     hubId,
     dataDir,
-    durable: dataDir !== null,
+    durable,
     pid: process.pid,
   });
 }

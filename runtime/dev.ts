@@ -65,13 +65,21 @@ export function untilReady(child: FleetProcess, signal: AbortSignal): Promise<Js
   });
 }
 
-/** Starts `emp hub`; its URL is in the ready line. A start that fails leaves no process. */
+/** Trying things out must not reach the stores of a fleet that this shell happens to be set up for. */
+const embeddedStores = {
+  REDIS_URL: undefined,
+  REDIS_SERVER_URL: undefined,
+  REDIS_SERVER_TOKEN: undefined,
+  DATABASE_URL: undefined,
+} as const;
+
+/** Starts `emp hub` on the embedded stores unless `settings` name others; its URL is in the ready line. A start that fails leaves no process. */
 export async function startHub(launch: HubLaunch): Promise<{ process: FleetProcess; url: string }> {
   const data = launch.dataDir === null ? [] : ['--data', launch.dataDir];
   const child = new FleetProcess({
     name: 'hub',
     args: ['hub', '--json', '--watch-stdin', '--listen', `127.0.0.1:${launch.port}`, ...data],
-    env: { ...launch.settings },
+    env: { ...embeddedStores, ...launch.settings },
     ...(launch.onLog === undefined ? {} : { onLog: launch.onLog }),
   });
   try {

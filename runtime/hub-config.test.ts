@@ -40,6 +40,49 @@ describe('hub config', () => {
     }
   });
 
+  const redis = 'redis://127.0.0.1:6379';
+  const database = 'postgresql://emp@127.0.0.1:5432/emp';
+
+  test('the stores have the names that everybody uses, also the older ones', () => {
+    const stores = { REDIS_URL: redis, DATABASE_URL: database, EMP_DATA_DIR: '/data' };
+    expect(read(stores)).toMatchObject({ redisUrl: redis, databaseUrl: database });
+    expect(read({ REDIS_SERVER_URL: redis }).redisUrl).toBe(redis);
+    expect(read({ EMP_REDIS_URL: redis, EMP_DATABASE_URL: database })).toMatchObject({
+      redisUrl: null,
+      databaseUrl: null,
+    });
+  });
+
+  test('REDIS_SERVER_TOKEN is the password of a URL that has none', () => {
+    const token = { REDIS_SERVER_TOKEN: 'a/b c' };
+    expect(read({ REDIS_SERVER_URL: 'rediss://default@host:1', ...token }).redisUrl).toBe(
+      'rediss://default:a%2Fb%20c@host:1',
+    );
+    expect(read({ REDIS_URL: 'redis://:own@host:1', ...token }).redisUrl).toBe('redis://:own@host:1');
+  });
+
+  test.each([
+    [{ REDIS_URL: redis, REDIS_SERVER_URL: 'redis://other:1' }, /name two servers/],
+    [{ REDIS_URL: 'localhost:6379' }, /REDIS_URL: has the form redis:/],
+    [{ REDIS_SERVER_URL: 'https://secret@host' }, /REDIS_SERVER_URL: has the form redis:/],
+    [{ DATABASE_URL: 'mysql://u:secret@host/d', REDIS_URL: redis }, /DATABASE_URL: has the form postgresql:/],
+    [{ DATABASE_URL: database, EMP_DATA_DIR: '/data' }, /REDIS_URL is not/],
+    [{ DATABASE_URL: database, REDIS_URL: redis }, /no data folder/],
+    [{ EMP_REDIS_PREFIX: 'a b' }, /EMP_REDIS_PREFIX: has 1 to 64/],
+    [{ EMP_REDIS_PROTOCOL: '4' }, /EMP_REDIS_PROTOCOL: is 2 or 3/],
+    [{ EMP_REDIS_ALLOW_UNKNOWN_EVICTION: 'yes' }, /EMP_REDIS_ALLOW_UNKNOWN_EVICTION/],
+  ])('stores %j are refused by name, without the password', (variables, message) => {
+    try {
+      read(variables);
+      throw new Error('the config was taken');
+    } catch (error) {
+      const failure = toEmpError(error);
+      expect(failure.code).toBe('CONFIG_INVALID');
+      expect(failure.message).toMatch(message);
+      expect(failure.message).not.toContain('secret');
+    }
+  });
+
   test.each(['0.0.0.0', '192.168.1.2', '::', 'example.com', ''])('%j is not listened on', (host) => {
     expect(() => read({}, { host })).toThrow(/loopback/);
   });

@@ -12,6 +12,17 @@ const ms = (min: number, max: number) => z.coerce.number().int().min(min).max(ma
 const count = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 const megabyte = 1_048_576;
 
+/** A store's URL may hold a password: messages never repeat it. */
+const storeUrl = (protocols: readonly string[], form: string) =>
+  z
+    .string()
+    .refine(
+      (text) => URL.canParse(text) && protocols.includes(new URL(text).protocol),
+      `has the form ${form}`,
+    )
+    .nullable()
+    .default(null);
+
 const loopbackHosts = ['127.0.0.1', '::1', 'localhost'];
 
 export const HubConfig = z.strictObject({
@@ -25,6 +36,35 @@ export const HubConfig = z.strictObject({
     ),
   /** TCP port; 0 = a free one, printed at start. */
   port: count(0, 65_535).default(7_700),
+  /**
+   * `REDIS_URL`: the Broker lives in this Redis, which several hubs share. Without it: in memory of this
+   * hub. Only from the environment: every user of the computer sees arguments. See docs/redis.md.
+   */
+  redisUrl: storeUrl(['redis:', 'rediss:'], 'redis://HOST:PORT or rediss://USER:PASSWORD@HOST:PORT (TLS)'),
+  /** `DATABASE_URL`: Records live in this PostgreSQL. Without it: in SQLite in the data folder. See docs/postgres.md. */
+  databaseUrl: storeUrl(['postgres:', 'postgresql:'], 'postgresql://USER:PASSWORD@HOST:PORT/DATABASE'),
+  /** Keys in Redis are `{prefix:0}:…`: two fleets with two databases may share a server under two prefixes. */
+  redisPrefix: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,64}$/, 'has 1 to 64 letters, digits, dots, dashes or underscores')
+    .default('emp'),
+  /** How the Lua is run; `auto` takes functions where the server has them. */
+  redisLoader: z.enum(['auto', 'function', 'evalsha']).default('auto'),
+  /** Version of the Redis protocol; 2 for proxies that do not know HELLO 3. */
+  redisProtocol: z.coerce
+    .number()
+    .refine((version): version is 2 | 3 => version === 2 || version === 3, 'is 2 or 3')
+    .default(3),
+  /** Accept a Redis that does not tell its eviction policy. Only where its provider documents that nothing is evicted. */
+  redisAllowUnknownEviction: z
+    .union([z.boolean(), z.enum(['true', 'false']).transform((text) => text === 'true')])
+    .default(false),
+  /** How long one call to Redis may take before it counts as failed. */
+  redisDeadlineMs: ms(100, 60_000).default(5_000),
+  /** Connections to PostgreSQL that this hub may hold. */
+  databasePoolLimit: count(4, 200).default(10),
+  /** How long a start waits for Records that do not answer yet, before it ends with RECORDS_UNAVAILABLE. */
+  startLimitMs: ms(0, 3_600_000).default(60_000),
   /** Folder for Records (SQLite) and objects. Empty = a temporary folder that is removed at stop: nothing survives. */
   dataDir: z.string().min(1).nullable().default(null),
   /** Name of this hub in Records and logs; made up when absent. */
@@ -112,6 +152,55 @@ const fieldOf = (variable: string) =>
     .toLowerCase()
     .replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
+/** Knobs without an `EMP_…` variable: a list, and those that have the names everybody uses. */
+const namedOtherwise = ['pools', 'redisUrl', 'databaseUrl'];
+
+/**
+ * Where the stores are. `REDIS_SERVER_URL` and `REDIS_SERVER_TOKEN` are the older names of a Redis and
+ * its password. Throws CONFIG_INVALID where both names are given and differ.
+ */
+function storeVariables(
+  variables: Record<string, string | undefined>,
+): { field: 'redisUrl' | 'databaseUrl'; name: string; value: string }[] {
+  const { REDIS_URL: redis, REDIS_SERVER_URL: older, REDIS_SERVER_TOKEN: password } = variables;
+  const found: ReturnType<typeof storeVariables> = [];
+  if (redis && older && redis !== older) {
+    throw new EmpError('CONFIG_INVALID', {
+      detail: 'REDIS_URL and REDIS_SERVER_URL name two servers: keep one of them. See docs/hub.md',
+    });
+  }
+  if (redis) found.push({ field: 'redisUrl', name: 'REDIS_URL', value: withPassword(redis, password) });
+  else if (older)
+    found.push({ field: 'redisUrl', name: 'REDIS_SERVER_URL', value: withPassword(older, password) });
+  const database = variables.DATABASE_URL;
+  if (database) found.push({ field: 'databaseUrl', name: 'DATABASE_URL', value: database });
+  return found;
+}
+
+/** A password in the URL itself wins. What is no URL is left to be refused by name. */
+function withPassword(text: string, password: string | undefined): string {
+  if (!password || !URL.canParse(text)) return text;
+  const url = new URL(text);
+  if (url.password === '') url.password = encodeURIComponent(password);
+  return url.href;
+}
+
+/** Rules that hold between knobs. */
+function consistent(config: HubConfig): HubConfig {
+  if (config.databaseUrl === null) return config;
+  const problems: string[] = [];
+  if (config.redisUrl === null)
+    problems.push(
+      'DATABASE_URL is set but REDIS_URL is not: hubs that share records must share a broker, or a job could run on two machines. Set REDIS_URL, or unset both to use the embedded stores',
+    );
+  if (config.dataDir === null)
+    problems.push(
+      'DATABASE_URL is set but no data folder is: the files of jobs would be gone with this process while their rows stay. Give --data or EMP_DATA_DIR, the same folder to all hubs',
+    );
+  if (problems.length === 0) return config;
+  throw new EmpError('CONFIG_INVALID', { detail: `${problems.join('; ')}. See docs/hub.md` });
+}
+
 /**
  * Merges flags over `EMP_…` variables over defaults. Unset and empty variables are ignored, `EMP_…`
  * names that are no knob of the hub too (other processes read them). Throws CONFIG_INVALID with every
@@ -127,7 +216,11 @@ export function readHubConfig(options: {
   for (const [name, value] of Object.entries(options.variables)) {
     if (!name.startsWith('EMP_') || value === undefined || value === '') continue;
     const field = fieldOf(name);
-    if (!Object.hasOwn(known, field) || field === 'pools') continue;
+    if (!Object.hasOwn(known, field) || namedOtherwise.includes(field)) continue;
+    input[field] = value;
+    origin.set(field, name);
+  }
+  for (const { field, name, value } of storeVariables(options.variables)) {
     input[field] = value;
     origin.set(field, name);
   }
@@ -137,7 +230,7 @@ export function readHubConfig(options: {
     origin.set(field, field);
   }
   const parsed = HubConfig.safeParse(input);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) return consistent(parsed.data);
   const errors: FieldError[] = parsed.error.issues.map((issue) => ({
     pointer: `/${issue.path.map(String).join('/')}`,
     detail: `${origin.get(String(issue.path[0])) ?? String(issue.path[0] ?? 'config')}: ${issue.message}`,

@@ -51,7 +51,7 @@ export async function checkEviction(redis: Redis, options: { allowUnknown: boole
   if (policy === 'noeviction' || (policy === null && options.allowUnknown)) return;
   const detail =
     policy === null
-      ? 'the Redis server does not tell its maxmemory-policy: make sure that it is noeviction, then set allowUnknownEviction'
+      ? 'the Redis server does not tell its maxmemory-policy: make sure that it is noeviction, then set EMP_REDIS_ALLOW_UNKNOWN_EVICTION=true'
       : `the Redis server has maxmemory-policy ${policy} and would drop jobs when it is full: CONFIG SET maxmemory-policy noeviction`;
   throw new EmpError('CONFIG_INVALID', { detail, fields: { policy } });
 }

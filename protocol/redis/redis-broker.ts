@@ -47,6 +47,11 @@ export interface RedisBrokerOptions {
   allowUnknownEviction?: boolean;
   /** Every call is refused as BROKER_UNAVAILABLE after this long, ms. Far below the life of a tombstone. */
   deadlineMs?: number;
+  /**
+   * Given: a server that cannot be reached at the opening is no failure; this is told why, and the
+   * connection goes on trying. Calls are refused as BROKER_UNAVAILABLE until it is there.
+   */
+  unreachable?: (detail: string) => void;
   /** Virtual time for tests and simulations, ms; absent = the server's own TIME, read in the step. */
   now?: () => number;
 }
@@ -107,8 +112,14 @@ class StepConnection {
       await this.#redis.connect();
       await this.#ready();
     } catch (error) {
+      const refusal = this.#refusal(error, 'open');
+      const { unreachable } = this.#options;
+      if (unreachable !== undefined && refusal.code === 'BROKER_UNAVAILABLE') {
+        unreachable(refusal.message);
+        return;
+      }
       this.close();
-      throw this.#refusal(error, 'open');
+      throw refusal;
     }
   }
 

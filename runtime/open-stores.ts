@@ -1,0 +1,139 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { Broker } from '#protocol/broker.ts';
+import type { Env } from '#protocol/env.ts';
+import { EmpError, toEmpError } from '#protocol/errors.ts';
+import { memoryBroker, memoryServer } from '#protocol/memory/memory-broker.ts';
+import { type FolderObjects, folderObjects } from '#protocol/objects/folder.ts';
+import type { Records } from '#protocol/records.ts';
+import { openSqliteRecords } from '#protocol/sqlite/records.ts';
+import type { StoreNames } from './hub/status.ts';
+import type { HubConfig } from './hub-config.ts';
+
+export interface OpenStores {
+  records: Records;
+  broker: Broker;
+  objects: FolderObjects;
+  names: StoreNames;
+  /** Closes them in the reverse order of opening. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Calls `fn` once the I/O of this turn is done: commits asked for meanwhile share one transaction. */
+function nextTurn(fn: () => void): void {
+  // biome-ignore lint/style/noRestrictedGlobals: a real process's turn of the event loop; a simulation opens its own store.
+  setImmediate(fn);
+}
+
+/**
+ * Opens the stores that the configuration names: Records in PostgreSQL or SQLite, the Broker in Redis
+ * or memory, objects in a folder. Records that do not answer are waited for up to `startLimitMs`; a
+ * Redis that does not answer is not waited for: without it jobs are accepted, and driven when it comes.
+ * What was opened is closed when a later step fails.
+ */
+export async function openStores(options: { config: HubConfig; env: Env }): Promise<OpenStores> {
+  const { config, env } = options;
+  const opened: (() => Promise<void>)[] = [];
+  const close = async () => {
+    for (const each of opened.splice(0).reverse()) await each();
+  };
+  try {
+    const dir = await dataFolder(config, opened);
+    const records = await answering({ config, env, open: () => openRecords({ config, env, dir }) });
+    opened.push(() => records.close());
+    const broker = await openBroker({ config, env });
+    opened.push(() => broker.close());
+    const secret = await records.secret('object-urls');
+    const objects = folderObjects({ dir: join(dir, 'objects'), secret, clock: env.clock });
+    opened.push(() => objects.close());
+    return { records, broker, objects, names: namesOf(config, dir), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function namesOf(config: HubConfig, dir: string): StoreNames {
+  const kept = config.dataDir !== null;
+  return {
+    records: config.databaseUrl === null ? 'sqlite' : 'postgresql',
+    broker: config.redisUrl === null ? 'memory' : 'redis',
+    objects: 'folder',
+    durable: kept,
+    dataDir: kept ? dir : null,
+  };
+}
+
+async function openRecords(options: { config: HubConfig; env: Env; dir: string }): Promise<Records> {
+  const { config, env, dir } = options;
+  const { clock, rng, log } = env;
+  if (config.databaseUrl === null) {
+    return await openSqliteRecords({ path: join(dir, 'records.sqlite'), clock, rng, nextTurn });
+  }
+  // Loaded where it is used: the embedded stores start without it.
+  const { openPostgresRecords } = await import('#protocol/postgres/records.ts');
+  const { databaseUrl: url, databasePoolLimit: poolLimit } = config;
+  return await openPostgresRecords({ url, poolLimit, clock, rng, log });
+}
+
+async function openBroker(options: { config: HubConfig; env: Env }): Promise<Broker> {
+  const { config, env } = options;
+  const { leaseTtlMs, priorityBoostMs } = config;
+  const settings = { leaseTtlMs, priorityBoostMs };
+  if (config.redisUrl === null) {
+    return memoryBroker(memoryServer({ settings, clock: env.clock, name: env.newId('broker') }));
+  }
+  const { openRedisBroker } = await import('#protocol/redis/redis-broker.ts');
+  return await openRedisBroker({
+    url: config.redisUrl,
+    settings,
+    clock: env.clock,
+    prefix: config.redisPrefix,
+    protocol: config.redisProtocol,
+    loader: config.redisLoader,
+    allowUnknownEviction: config.redisAllowUnknownEviction,
+    deadlineMs: config.redisDeadlineMs,
+    unreachable: (detail) => env.log.warn('broker.unreachable', { detail }),
+  });
+}
+
+/** First wait before Records are asked again, ms; doubles up to `retryLimitMs`. */
+const retryMs = 250;
+const retryLimitMs = 5_000;
+
+/** Tries `open` until it does not fail with RECORDS_UNAVAILABLE, or `startLimitMs` is over. */
+async function answering<T>(options: { config: HubConfig; env: Env; open: () => Promise<T> }): Promise<T> {
+  const { config, env, open } = options;
+  const { clock, log } = env;
+  const untilMs = clock.monotonic() + config.startLimitMs;
+  for (let waitMs = retryMs; ; waitMs = Math.min(retryLimitMs, waitMs * 2)) {
+    try {
+      return await open();
+    } catch (error) {
+      const failure = toEmpError(error);
+      const leftMs = untilMs - clock.monotonic();
+      if (failure.code !== 'RECORDS_UNAVAILABLE' || leftMs <= 0) throw failure;
+      log.warn('records.waiting', { detail: failure.message, leftMs: Math.round(leftMs) });
+      await new Promise<void>((done) => clock.setTimeout(done, Math.min(waitMs, leftMs)));
+    }
+  }
+}
+
+async function dataFolder(config: HubConfig, opened: (() => Promise<void>)[]): Promise<string> {
+  if (config.dataDir === null) {
+    const dir = await mkdtemp(join(tmpdir(), 'emp-hub-'));
+    opened.push(() => rm(dir, { recursive: true, force: true }));
+    return dir;
+  }
+  const dir = resolve(config.dataDir);
+  try {
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new EmpError('CONFIG_INVALID', {
+      detail: `The data folder ${dir} cannot be made: ${(error as Error).message}. Choose another with --data`,
+      cause: error,
+    });
+  }
+  return dir;
+}
