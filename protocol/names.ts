@@ -16,6 +16,9 @@ export const JobId = name('a job id', 128);
 export type JobId = string;
 export const MachineId = name('a machine id', 64);
 export type MachineId = string;
+/** Name of a hub: configured, or made up at its start. */
+export const HubId = name('a hub id', 64);
+export type HubId = string;
 export const ServiceName = name('a service name', 64);
 export const PoolName = name('a pool name', 64);
 export const CustomerName = name('a customer name', 128);

@@ -2,6 +2,7 @@ import { afterEach, describe } from 'vitest';
 import { cancelSuite } from './records-cancels.conformance.ts';
 import { exitSuite } from './records-exits.conformance.ts';
 import type { RecordsSetup, RecordsUnderTest } from './records-fixture.conformance.ts';
+import { hubsSuite } from './records-hubs.conformance.ts';
 import { machineSuite } from './records-machines.conformance.ts';
 import { recorderSuite } from './records-recorder.conformance.ts';
 import { sharedSuite } from './records-shared.conformance.ts';
@@ -28,6 +29,7 @@ export function recordsConformance(name: string, setup: RecordsSetup): void {
     cancelSuite(tracked);
     recorderSuite(tracked);
     machineSuite(tracked);
+    hubsSuite(tracked);
     sharedSuite(tracked);
     tableSuite(tracked);
   });

@@ -2,7 +2,7 @@ import type { BrokerEvent } from './broker.ts';
 import type { Job, JobError, JobResult, JobRun, JobState, JobTransition } from './job.ts';
 import type { JsonObject } from './json.ts';
 import type { ModelManifest } from './model.ts';
-import type { Incarnation, JobId, MachineId } from './names.ts';
+import type { HubId, Incarnation, JobId, MachineId } from './names.ts';
 import type { Group, MachineClass } from './requirements.ts';
 import type { FencingToken } from './token.ts';
 
@@ -10,7 +10,7 @@ import type { FencingToken } from './token.ts';
  * Records: the truth. Every method is one transaction: its rows, the transition, the run and the
  * event are committed together or not at all. A store that does not answer rejects with
  * `RECORDS_UNAVAILABLE`; everything else a caller can expect is a value.
- * Times come in as `nowMs` of the hub; stores that have a clock of their own use it for singletons only.
+ * Times come in as `nowMs` of the hub; stores that have a clock of their own use it for singletons and hubs only.
  */
 
 /** A new row. Derived fields (group, affinity, pool) were decided by the submit verb. */
@@ -151,6 +151,19 @@ export interface SingletonLease {
   holder: string;
   /** Rises with every new holder; committed with each effect. */
   token: number;
+  untilMs: number;
+}
+
+/** A hub that runs on this store, as the others find it. */
+export interface HubRow {
+  hubId: HubId;
+  /** One start of a hub's process under this id; the higher one speaks for it. */
+  run: number;
+  /** Where other hubs reach it, e.g. `http://10.0.0.5:7700`; null = nowhere. */
+  url: string | null;
+  version: string;
+  /** By the store's clock, as `untilMs`. */
+  startedAtMs: number;
   untilMs: number;
 }
 
@@ -316,6 +329,21 @@ export interface Records {
     current: SingletonLease | null;
   }): Promise<SingletonLease | null>;
   dropSingleton(lease: SingletonLease): Promise<void>;
+
+  /**
+   * A hub says that it runs, for `ttlMs` by the store's own clock, and learns of all that do, itself
+   * included. `run` null = a new start, which takes the id from an older one; with its number the hub
+   * goes on. `superseded`: a newer process runs under this id.
+   */
+  registerHub(options: {
+    hubId: HubId;
+    url: string | null;
+    version: string;
+    ttlMs: number;
+    run: number | null;
+  }): Promise<{ kind: 'registered'; run: number; hubs: HubRow[] } | { kind: 'superseded' }>;
+  /** That run of the hub has ended; a newer one is left alone. */
+  unregisterHub(options: { hubId: HubId; run: number }): Promise<void>;
 
   /** A secret made once per store (random 32 bytes, base64url), e.g. the key that signs URLs and tokens. */
   secret(name: string): Promise<string>;

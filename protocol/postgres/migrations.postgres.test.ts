@@ -27,11 +27,13 @@ const open = (over: Partial<PostgresRecordsOptions> = {}) =>
   openPostgresRecords({ url, poolLimit: 4, ...quietEnv(), ...over });
 const query = (text: string) => server.query(text, new URL(url).pathname.slice(1));
 
+const numbered = (after: number) => String(readdirSync(migrationsFolder).length + after).padStart(4, '0');
+const next = numbered(1);
+
 /** Ours, with an extra migration at the end. */
 function upgraded(sql: string, name = 'more'): string {
   const copy = join(folder, 'migrations');
   cpSync(migrationsFolder, copy, { recursive: true });
-  const next = String(readdirSync(migrationsFolder).length + 1).padStart(4, '0');
   writeFileSync(join(copy, `${next}_${name}.sql`), sql);
   return copy;
 }
@@ -66,7 +68,7 @@ describe('migrations', () => {
     await (await open({ migrations })).close();
     await expect(open()).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
-      message: expect.stringContaining('newer version of emp (migration 0002_more.sql)'),
+      message: expect.stringContaining(`newer version of emp (migration ${next}_more.sql)`),
     });
     await (await open({ migrations })).close();
   });
@@ -74,10 +76,10 @@ describe('migrations', () => {
   test('an edited migration is refused by name', async () => {
     const migrations = upgraded('CREATE TABLE emp.more (n integer);');
     await (await open({ migrations })).close();
-    writeFileSync(join(migrations, '0002_more.sql'), 'CREATE TABLE emp.more (n integer, m integer);');
+    writeFileSync(join(migrations, `${next}_more.sql`), 'CREATE TABLE emp.more (n integer, m integer);');
     await expect(open({ migrations })).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
-      message: expect.stringContaining('0002_more.sql'),
+      message: expect.stringContaining(`${next}_more.sql`),
     });
   });
 
@@ -95,10 +97,10 @@ describe('migrations', () => {
 
   test('a migration with a gap in its number is refused', async () => {
     const migrations = upgraded('SELECT 1;');
-    cpSync(join(migrations, '0002_more.sql'), join(migrations, '0004_gap.sql'));
+    cpSync(join(migrations, `${next}_more.sql`), join(migrations, `${numbered(3)}_gap.sql`));
     await expect(open({ migrations })).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
-      message: expect.stringContaining('0004_gap.sql'),
+      message: expect.stringContaining(`${numbered(3)}_gap.sql`),
     });
   });
 

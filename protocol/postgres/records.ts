@@ -7,6 +7,7 @@ import { eventMethods } from './events.ts';
 import { exitMethods } from './exits.ts';
 import { storeClosed } from './failures.ts';
 import { GroupCommit } from './group-commit.ts';
+import { hubMethods } from './hubs.ts';
 import { listMethods } from './job-lists.ts';
 import { machineMethods } from './machines.ts';
 import { migrate, migrationsFolder } from './migrate.ts';
@@ -79,6 +80,7 @@ export async function openPostgresRecords(options: PostgresRecordsOptions): Prom
     ...machineMethods(db, nowMs),
     ...modelMethods(db, nowMs),
     ...singletonMethods(db, rng),
+    ...hubMethods(db),
     ping: async () => {
       await db.transaction((tx) => tx.query(ping, [nowMs()]));
     },

@@ -5,6 +5,7 @@ import { Database } from './database.ts';
 import { eventMethods } from './events.ts';
 import { exitMethods } from './exits.ts';
 import { isBusy, sqliteFailure } from './failures.ts';
+import { hubMethods } from './hubs.ts';
 import { listMethods } from './job-lists.ts';
 import { machineMethods } from './machines.ts';
 import { migrate, migrationsFolder } from './migrate.ts';
@@ -96,6 +97,7 @@ export async function openSqliteRecords(options: SqliteRecordsOptions): Promise<
     ...machineMethods(db, nowMs),
     ...modelMethods(db, nowMs),
     ...singletonMethods(db, { nowMs, rng: options.rng }),
+    ...hubMethods(db, nowMs),
     ping: () =>
       db.write(() => {
         db.run(

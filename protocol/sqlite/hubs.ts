@@ -1,0 +1,65 @@
+import type { Records } from '#protocol/records.ts';
+import {
+  checkHub,
+  decideHub,
+  hubKeptMs,
+  hubRow,
+  hubStands,
+  hubsLimit,
+  type StoredHub,
+} from '#protocol/records-hubs.ts';
+import type { Database } from './database.ts';
+
+/** Which hubs share this store. */
+
+const columns = 'hub_id, run, url, version, started_at_ms, until_ms, ttl_ms';
+
+function readHub(row: Record<string, unknown>): StoredHub {
+  return {
+    hubId: String(row.hub_id),
+    run: Number(row.run),
+    url: row.url === null ? null : String(row.url),
+    version: String(row.version),
+    startedAtMs: Number(row.started_at_ms),
+    untilMs: Number(row.until_ms),
+    ttlMs: Number(row.ttl_ms),
+  };
+}
+
+const putHub = `INSERT INTO hubs (${columns}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hub_id) DO UPDATE SET
+  run = excluded.run, url = excluded.url, version = excluded.version, started_at_ms = excluded.started_at_ms,
+  until_ms = excluded.until_ms, ttl_ms = excluded.ttl_ms`;
+
+function living(db: Database, nowMs: number) {
+  const rows = db.all(
+    `SELECT ${columns} FROM hubs WHERE until_ms > ? ORDER BY hub_id LIMIT ?`,
+    nowMs,
+    hubsLimit,
+  );
+  return rows
+    .map(readHub)
+    .filter((row) => hubStands(row, nowMs))
+    .map(hubRow);
+}
+
+export function hubMethods(db: Database, now: () => number): Pick<Records, 'registerHub' | 'unregisterHub'> {
+  return {
+    registerHub: (wanted) =>
+      db.write(() => {
+        checkHub(wanted);
+        const nowMs = now();
+        const found = db.get(`SELECT ${columns} FROM hubs WHERE hub_id = ?`, wanted.hubId);
+        const next = decideHub(found ? readHub(found) : null, wanted, nowMs);
+        if (next === null) return { kind: 'superseded' };
+        const { hubId, run, url, version, startedAtMs, untilMs, ttlMs } = next;
+        db.run(putHub, hubId, run, url, version, startedAtMs, untilMs, ttlMs);
+        if (wanted.run === null) db.run('DELETE FROM hubs WHERE until_ms < ?', nowMs - hubKeptMs);
+        return { kind: 'registered', run, hubs: living(db, nowMs) };
+      }),
+
+    unregisterHub: ({ hubId, run }) =>
+      db.write(() => {
+        db.run('UPDATE hubs SET until_ms = min(until_ms, ?) WHERE hub_id = ? AND run = ?', now(), hubId, run);
+      }),
+  };
+}
