@@ -1,0 +1,267 @@
+import { isTerminal, type JobState } from '#protocol/job.ts';
+import { compareTokens, maxToken, tokenAfter, zeroToken } from '#protocol/token.ts';
+import type { EventLine, HistoryLine, JobLine, NemesisLine, OpLine, RunLine } from './history.ts';
+
+/** One thing that must not be, with the job it is about. */
+export interface Finding {
+  jobId: string;
+  why: string;
+}
+
+/** What a history says. The first four counts are those of Jepsen's queue checker. */
+export interface Verdict {
+  fault: string;
+  run: number;
+  seed: number;
+  submits: { attempted: number; acknowledged: number; refused: number; unknown: number };
+  /** Acknowledged submits that have not exactly one end with its effect. */
+  lost: Finding[];
+  /** Rows, ends or effects of jobs that nobody submitted, or whose submit was refused for certain. */
+  unexpected: Finding[];
+  /** Jobs with more than one committed effect. */
+  duplicated: Finding[];
+  /** Submits without an answer that were accepted all the same, and ended. */
+  recovered: number;
+  /** Submits without an answer that were not accepted. */
+  absent: number;
+  /** Commits under a token that had been shut out before. */
+  staleWrites: Finding[];
+  /** Answers that the end of the history contradicts, and gaps in the numbers of events. */
+  contradicted: Finding[];
+  states: Partial<Record<JobState, number>>;
+  /** Executions that left their files and were not the committed ones: work done for nothing. */
+  wastedRuns: number;
+  /** Runs that ended because a lease did. */
+  expiredRuns: number;
+  injections: number;
+  /** From a heal to the next committed effect, the longest; null where no work was left after any heal. */
+  firstEffectMs: number | null;
+  /** From the last heal to the last end; null where everything had ended before it. */
+  allEndedMs: number | null;
+  settled: boolean;
+  ok: boolean;
+}
+
+const endTypes = ['job.succeeded', 'job.failed', 'job.cancelled', 'job.dead'];
+/** Events of exits: they shut out their token and all before it. */
+const exitTypes = ['job.expired', 'job.released', 'job.retried', 'job.failed'];
+
+/** Everything that the history says of one job. */
+interface Story {
+  jobId: string;
+  submits: OpLine[];
+  answers: OpLine[];
+  requeued: boolean;
+  events: EventLine[];
+  runs: RunLine[];
+  /** Keys of the files it left, as `token/name`. */
+  effects: string[];
+  job: JobLine | null;
+}
+
+type Fate = 'acknowledged' | 'refused' | 'unknown' | 'none';
+
+/** Judges a history that `readHistory` has read. Reads nothing else. */
+export function checkHistory(lines: readonly HistoryLine[]): Verdict {
+  const [meta] = lines;
+  const end = lines.at(-1);
+  if (meta?.kind !== 'meta' || end?.kind !== 'end') throw new RangeError('not a whole history');
+  const events = lines.filter((line) => line.kind === 'event').toSorted((a, b) => a.seq - b.seq);
+  const stories = tell(lines, events);
+  const verdict: Omit<Verdict, 'ok'> = {
+    fault: meta.fault,
+    run: meta.run,
+    seed: meta.seed,
+    submits: { attempted: 0, acknowledged: 0, refused: 0, unknown: 0 },
+    lost: [],
+    unexpected: [],
+    duplicated: [],
+    recovered: 0,
+    absent: 0,
+    staleWrites: [],
+    contradicted: gaps(events),
+    states: {},
+    wastedRuns: 0,
+    expiredRuns: events.filter(({ type }) => type === 'job.expired').length,
+    injections: lines.filter((line) => line.kind === 'nemesis' && line.action === 'inject').length,
+    ...recovery(lines, events),
+    settled: end.outcome === 'settled',
+  };
+  for (const story of stories) judge(story, verdict);
+  const { lost, unexpected, duplicated, staleWrites, contradicted, settled } = verdict;
+  const bad = [lost, unexpected, duplicated, staleWrites, contradicted];
+  return { ...verdict, ok: settled && bad.every((findings) => findings.length === 0) };
+}
+
+function tell(lines: readonly HistoryLine[], events: readonly EventLine[]): Story[] {
+  const stories = new Map<string, Story>();
+  const of = (jobId: string): Story => {
+    const found = stories.get(jobId);
+    if (found !== undefined) return found;
+    const fresh: Story = {
+      jobId,
+      submits: [],
+      answers: [],
+      requeued: false,
+      events: [],
+      runs: [],
+      effects: [],
+      job: null,
+    };
+    stories.set(jobId, fresh);
+    return fresh;
+  };
+  for (const event of events) if (event.jobId !== null) of(event.jobId).events.push(event);
+  for (const line of lines) {
+    if (line.kind === 'op') {
+      const story = of(line.jobId);
+      if (line.op === 'submit') story.submits.push(line);
+      if (line.op === 'requeue') story.requeued = true;
+      if (line.type === 'ok') story.answers.push(line);
+    } else if (line.kind === 'run') of(line.jobId).runs.push(line);
+    else if (line.kind === 'effect') of(line.jobId).effects.push(`${line.token}/${line.name}`);
+    else if (line.kind === 'job') of(line.jobId).job = line;
+  }
+  return [...stories.values()];
+}
+
+function fateOf({ submits }: Story): Fate {
+  if (submits.some(({ type }) => type === 'ok')) return 'acknowledged';
+  const invoked = submits.filter(({ type }) => type === 'invoke').length;
+  if (invoked === 0) return 'none';
+  // A call without any answer line: the client died with it, so nobody knows.
+  return submits.filter(({ type }) => type === 'fail').length === invoked ? 'refused' : 'unknown';
+}
+
+function judge(story: Story, verdict: Omit<Verdict, 'ok'>): void {
+  const { jobId, job } = story;
+  const fate = fateOf(story);
+  const { submits } = verdict;
+  if (fate !== 'none') submits.attempted += 1;
+  if (fate !== 'none') submits[fate] += 1;
+  const isThere =
+    job !== null || story.events.length > 0 || story.runs.length > 0 || story.effects.length > 0;
+  if ((fate === 'none' || fate === 'refused') && isThere)
+    verdict.unexpected.push({
+      jobId,
+      why: fate === 'none' ? 'nobody submitted it' : 'its submit was refused',
+    });
+  if (fate === 'unknown' && job === null && isThere)
+    verdict.unexpected.push({ jobId, why: 'it left events or files and has no row' });
+  if (fate === 'unknown' && !isThere) verdict.absent += 1;
+  if (fate === 'acknowledged' || (fate === 'unknown' && job !== null)) {
+    const why = lossOf(story);
+    if (why !== null) verdict.lost.push({ jobId, why });
+    else if (fate === 'unknown') verdict.recovered += 1;
+  }
+  verdict.duplicated.push(...duplicates(story));
+  verdict.staleWrites.push(...staleWrites(story));
+  verdict.contradicted.push(...contradictions(story));
+  if (job !== null) verdict.states[job.state] = (verdict.states[job.state] ?? 0) + 1;
+  const committed = new Set(job?.outputs?.map(tokenOfKey) ?? []);
+  const tokens = new Set(story.effects.map((effect) => effect.slice(0, effect.indexOf('/'))));
+  verdict.wastedRuns += [...tokens].filter((token) => !committed.has(token)).length;
+}
+
+/** `results/<job>/<token>/<name>`. */
+const tokenOfKey = (key: string) => key.split('/')[2] ?? '';
+
+/** Why an accepted job is lost; null where it ended once, with its effect. */
+function lossOf({ job, events, runs, effects, submits }: Story): string | null {
+  if (job === null) return 'it has no row';
+  if (!isTerminal(job.state)) return `it never ended: ${job.state}`;
+  const ends = events.filter(({ type }) => endTypes.includes(type));
+  const requeues = events.filter(({ type }) => type === 'job.requeued').length;
+  if (ends.length <= requeues) return `it is ${job.state} without an event that says so`;
+  if (ends.at(-1)?.type !== `job.${job.state}`)
+    return `it is ${job.state}, its last end says ${ends.at(-1)?.type}`;
+  if (job.state !== 'succeeded') return null;
+  if (!runs.some(({ outcome, token }) => outcome === 'succeeded' && token === job.token))
+    return 'it succeeded without a run that did';
+  const asked = submits.find(({ outputs }) => outputs !== undefined)?.outputs ?? 0;
+  const keys = job.outputs ?? [];
+  if (keys.length !== asked) return `its result names ${keys.length} files of ${asked}`;
+  const missing = keys.find((key) => !effects.includes(key.split('/').slice(2).join('/')));
+  return missing === undefined ? null : `the file ${missing} of its result is not there`;
+}
+
+function duplicates({ jobId, events, runs }: Story): Finding[] {
+  const commits = events.filter(({ type }) => type === 'job.succeeded').length;
+  if (commits > 1) return [{ jobId, why: `${commits} completions were committed` }];
+  const succeeded = runs.filter(({ outcome }) => outcome === 'succeeded').length;
+  if (succeeded > 1) return [{ jobId, why: `${succeeded} runs succeeded` }];
+  const ends = events.filter(({ type }) => endTypes.includes(type)).length;
+  const requeues = events.filter(({ type }) => type === 'job.requeued').length;
+  if (ends > requeues + 1)
+    return [{ jobId, why: `it ended ${ends} times and was requeued ${requeues} times` }];
+  return [];
+}
+
+/** Walks a job's events in the order of their commits with the lowest token that may still write. */
+function staleWrites({ jobId, events, job }: Story): Finding[] {
+  const found: Finding[] = [];
+  let floor = zeroToken;
+  let newest = zeroToken;
+  for (const { type, data } of events) {
+    const token = typeof data['token'] === 'string' ? data['token'] : null;
+    if (type === 'job.leased' && token !== null && data['late'] !== true) {
+      if (compareTokens(token, newest) <= 0)
+        found.push({ jobId, why: `token ${token} was given after ${newest}` });
+      newest = maxToken(newest, token);
+    }
+    if (type === 'job.succeeded' && token !== null && compareTokens(token, floor) < 0)
+      found.push({ jobId, why: `a completion under ${token} was committed, the floor was ${floor}` });
+    if (type === 'job.requeued' && typeof data['fenceFloor'] === 'string')
+      floor = maxToken(floor, data['fenceFloor']);
+    if (exitTypes.includes(type) && token !== null) floor = maxToken(floor, tokenAfter(token));
+    if (type === 'job.succeeded' && token !== null) found.push(...foreignFiles(jobId, token, job));
+  }
+  return found;
+}
+
+/** Files of the result that were made under another token than the one that was committed. */
+function foreignFiles(jobId: string, token: string, job: JobLine | null): Finding[] {
+  return (job?.outputs ?? [])
+    .filter((key) => tokenOfKey(key) !== token)
+    .map((key) => ({ jobId, why: `the completion under ${token} names the file ${key}` }));
+}
+
+/** Answers about an end that is not the end, without a requeue in between. */
+function contradictions({ jobId, answers, job, requeued }: Story): Finding[] {
+  const found: Finding[] = [];
+  if (job !== null && job.apiState !== job.state)
+    found.push({ jobId, why: `its row says ${job.state}, the API ${job.apiState ?? 'that there is none'}` });
+  if (requeued) return found;
+  for (const { op, state } of answers) {
+    if (state === undefined || !endTypes.includes(`job.${state}`) || state === job?.state) continue;
+    found.push({ jobId, why: `${op} answered ${state}, it is ${job?.state ?? 'not there'}` });
+  }
+  return found;
+}
+
+function gaps(events: readonly EventLine[]): Finding[] {
+  const wrong = events.findIndex(({ seq }, index) => seq !== index + 1);
+  if (wrong < 0) return [];
+  return [{ jobId: '', why: `event ${wrong + 1} has the number ${events[wrong]?.seq}` }];
+}
+
+function recovery(
+  lines: readonly HistoryLine[],
+  events: readonly EventLine[],
+): Pick<Verdict, 'firstEffectMs' | 'allEndedMs'> {
+  const heals = lines
+    .filter((line): line is NemesisLine => line.kind === 'nemesis' && line.action === 'heal')
+    .map(({ atMs }) => atMs);
+  const effects = events.filter(({ type }) => type === 'job.succeeded').map(({ atMs }) => atMs);
+  const firsts = heals.flatMap((healMs) => {
+    const later = effects.filter((atMs) => atMs >= healMs);
+    return later.length === 0 ? [] : [Math.min(...later) - healMs];
+  });
+  const lastEndMs = Math.max(...events.filter(({ type }) => endTypes.includes(type)).map(({ atMs }) => atMs));
+  const lastHealMs = Math.max(...heals);
+  const rest = Number.isFinite(lastEndMs) && Number.isFinite(lastHealMs) ? lastEndMs - lastHealMs : -1;
+  return {
+    firstEffectMs: firsts.length === 0 ? null : Math.round(Math.max(...firsts)),
+    allEndedMs: rest < 0 ? null : Math.round(rest),
+  };
+}

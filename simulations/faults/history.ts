@@ -1,0 +1,245 @@
+import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { z } from 'zod';
+import { EmpError } from '#protocol/errors.ts';
+import { JobState } from '#protocol/job.ts';
+import { JsonObject } from '#protocol/json.ts';
+import { FencingToken } from '#protocol/token.ts';
+
+/**
+ * The published form of a fault run: one JSON document a line, in the order in which the runner learned
+ * of it. docs/faults.md describes it for readers; these schemas are what `emp chaos check` accepts.
+ * `tMs` is monotonic time of the runner since the first line; `atMs` is wall time, ms since 1970, by
+ * the clock of the computer, which all processes of a run share.
+ */
+
+const T = z.number().min(0);
+const At = z.number();
+const text = z.string().max(4_000);
+
+/** Format of the file; a reader refuses any other. */
+export const historyFormat = 1;
+
+/** The first line: what was run, on what, with which settings. */
+export const MetaLine = z.strictObject({
+  kind: z.literal('meta'),
+  format: z.literal(historyFormat),
+  fault: z.string(),
+  run: z.int().min(1),
+  seed: z.int(),
+  jobs: z.int().min(1),
+  startedAtMs: At,
+  versions: z.record(z.string(), z.string()),
+  settings: JsonObject,
+});
+
+/**
+ * One call of a client. `invoke` before it is sent; then `ok` with the answer, `fail` where it was
+ * refused for certain, or `info` where nobody knows whether it took place (no answer, or a 5xx).
+ */
+export const OpLine = z.strictObject({
+  kind: z.literal('op'),
+  tMs: T,
+  client: z.string(),
+  call: z.int().min(1),
+  op: z.enum(['submit', 'get', 'cancel', 'requeue']),
+  type: z.enum(['invoke', 'ok', 'fail', 'info']),
+  jobId: z.string(),
+  /** On `invoke` of a submit: how many files the job is to make. */
+  outputs: z.int().min(0).optional(),
+  /** On `ok`: the state that the answer told; of a cancel `cancelled` or `requested`. */
+  state: z.string().optional(),
+  detail: text.optional(),
+});
+
+/** What the nemesis did. `inject` and `heal` of one fault share `number`; `note` is what it saw. */
+export const NemesisLine = z.strictObject({
+  kind: z.literal('nemesis'),
+  tMs: T,
+  atMs: At,
+  action: z.enum(['inject', 'heal', 'note']),
+  number: z.int().min(0),
+  detail: text,
+});
+
+export const ProcessLine = z.strictObject({
+  kind: z.literal('process'),
+  tMs: T,
+  name: z.string(),
+  action: z.enum(['started', 'ended']),
+  detail: text,
+});
+
+/** A recorded event, as Records numbered it. */
+export const EventLine = z.strictObject({
+  kind: z.literal('event'),
+  seq: z.int().min(1),
+  type: z.string(),
+  jobId: z.string().nullable(),
+  machineId: z.string().nullable(),
+  atMs: At,
+  data: JsonObject,
+});
+
+/** A row of `runs`: one execution as Records know it. */
+export const RunLine = z.strictObject({
+  kind: z.literal('run'),
+  jobId: z.string(),
+  run: z.int().min(1),
+  token: FencingToken,
+  machineId: z.string(),
+  outcome: z.string(),
+  counted: z.boolean(),
+});
+
+/** A file that a run has left in the object store: work that was really done, committed or not. */
+export const EffectLine = z.strictObject({
+  kind: z.literal('effect'),
+  jobId: z.string(),
+  token: FencingToken,
+  name: z.string(),
+  bytes: z.int().min(0),
+  atMs: At,
+});
+
+/** A job at the end: as the row in Records says and as the API of a hub answers. */
+export const JobLine = z.strictObject({
+  kind: z.literal('job'),
+  jobId: z.string(),
+  state: JobState,
+  /** What a hub answered for the same id; null where it knew none. */
+  apiState: JobState.nullable(),
+  attempts: z.int().min(0),
+  runs: z.int().min(0),
+  token: FencingToken.nullable(),
+  fenceFloor: FencingToken,
+  /** Object keys of the committed result; null without a result. */
+  outputs: z.array(z.string()).nullable(),
+  reason: z.string().nullable(),
+});
+
+/** The last line: a history without it was cut and is not checked. */
+export const EndLine = z.strictObject({
+  kind: z.literal('end'),
+  tMs: T,
+  atMs: At,
+  /** `settled`: every known job had ended before the limit; else `timeout` or `failed` with the reason. */
+  outcome: z.enum(['settled', 'timeout', 'failed']),
+  detail: text,
+  /** Lines before this one. */
+  lines: z.int().min(1),
+});
+
+export const HistoryLine = z.discriminatedUnion('kind', [
+  MetaLine,
+  OpLine,
+  NemesisLine,
+  ProcessLine,
+  EventLine,
+  RunLine,
+  EffectLine,
+  JobLine,
+  EndLine,
+]);
+export type HistoryLine = z.infer<typeof HistoryLine>;
+export type MetaLine = z.infer<typeof MetaLine>;
+export type OpLine = z.infer<typeof OpLine>;
+export type NemesisLine = z.infer<typeof NemesisLine>;
+export type EventLine = z.infer<typeof EventLine>;
+export type RunLine = z.infer<typeof RunLine>;
+export type EffectLine = z.infer<typeof EffectLine>;
+export type JobLine = z.infer<typeof JobLine>;
+export type EndLine = z.infer<typeof EndLine>;
+
+/** Lines that a file may have; a run of 100 000 jobs stays below it. */
+const linesLimit = 5_000_000;
+/** Lines gathered before they are written: a history of a run that dies lacks no more than these. */
+const gatherLimit = 200;
+
+/** Writes a history. The file is made anew; each line is checked, so that what is published can be read. */
+export class HistoryFile {
+  readonly path: string;
+  #gathered: string[] = [];
+  #lines = 0;
+
+  constructor(path: string) {
+    this.path = path;
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, '');
+  }
+
+  get lines(): number {
+    return this.#lines;
+  }
+
+  add(line: HistoryLine): void {
+    this.#gathered.push(`${JSON.stringify(HistoryLine.parse(line))}\n`);
+    this.#lines += 1;
+    if (this.#gathered.length >= gatherLimit) this.flush();
+  }
+
+  flush(): void {
+    if (this.#gathered.length === 0) return;
+    appendFileSync(this.path, this.#gathered.join(''));
+    this.#gathered = [];
+  }
+
+  end(line: Omit<EndLine, 'kind' | 'lines'>): void {
+    this.add({ kind: 'end', ...line, lines: this.#lines });
+    this.flush();
+  }
+}
+
+/**
+ * Reads a history as a whole. Throws `VALIDATION_FAILED` naming line and field where it is none, where
+ * it was cut, or where its lines were taken out.
+ */
+export function readHistory(path: string): HistoryLine[] {
+  let content: string;
+  try {
+    content = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new EmpError('VALIDATION_FAILED', {
+      detail: `${path} cannot be read: ${(error as Error).message}`,
+      cause: error,
+    });
+  }
+  return parseHistory(content);
+}
+
+/** As `readHistory`, from the text itself. */
+export function parseHistory(content: string): HistoryLine[] {
+  const rows = content.split('\n').filter((row) => row !== '');
+  if (rows.length > linesLimit) throw refused('/', `has more than ${linesLimit} lines`);
+  const lines = rows.map((row, index) => parseLine(row, index + 1));
+  const [first] = lines;
+  const last = lines.at(-1);
+  if (first?.kind !== 'meta') throw refused('/1', 'is not a meta line: this is no history of emp chaos');
+  if (last?.kind !== 'end') throw refused(`/${lines.length}`, 'is not an end line: the history was cut');
+  if (last.lines !== lines.length - 1)
+    throw refused(
+      `/${lines.length}/lines`,
+      `says ${last.lines} lines before it, there are ${lines.length - 1}`,
+    );
+  return lines;
+}
+
+function parseLine(row: string, number: number): HistoryLine {
+  let value: unknown;
+  try {
+    value = JSON.parse(row);
+  } catch (error) {
+    throw refused(`/${number}`, `is not JSON: ${(error as Error).message}`);
+  }
+  const parsed = HistoryLine.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw refused(`/${[number, ...(issue?.path ?? [])].map(String).join('/')}`, issue?.message ?? 'is no line');
+}
+
+function refused(pointer: string, detail: string): EmpError {
+  return new EmpError('VALIDATION_FAILED', {
+    detail: `the history cannot be used: line ${pointer.slice(1)} ${detail}`,
+    errors: [{ pointer, detail }],
+  });
+}
