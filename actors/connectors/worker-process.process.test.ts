@@ -275,13 +275,18 @@ describe('a pool', () => {
     await subject.evict('a');
     expect(subject.pids).toEqual([]);
     const gate = Promise.withResolvers<void>();
-    const used = subject.use('b', never, () => gate.promise);
-    while (subject.pids.length === 0) await subject.use('c', never, (worker) => worker.request('ping', {}));
+    const begun = Promise.withResolvers<void>();
+    const used = subject.use('b', never, () => {
+      begun.resolve();
+      return gate.promise;
+    });
+    await begun.promise;
     const evicted = subject.evict('b');
+    expect(subject.pids).toHaveLength(1);
     gate.resolve();
     await used;
     await evicted;
-    expect(subject.pids).toHaveLength(1);
+    expect(subject.pids).toEqual([]);
   });
 
   test('notices a worker that died idle and starts another', async () => {

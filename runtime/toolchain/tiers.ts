@@ -47,9 +47,32 @@ export const tiers: Tier[] = [
     suffix: '.process.test.ts',
     serial: true,
     testTimeoutMs: minute,
-    budgetMs: { local: 5 * minute, ci: 38 * minute },
+    budgetMs: { local: 4 * minute, ci: 25 * minute },
+  },
+  {
+    // Installs the toolchain and all packages several times.
+    name: 'install',
+    suffix: '.install.test.ts',
+    serial: true,
+    testTimeoutMs: 5 * minute,
+    budgetMs: { local: 5 * minute, ci: 8 * minute },
+    missing: () => inCiOnly('install'),
+  },
+  {
+    // Fault runs on real Redis and PostgreSQL servers, each with a load of its own.
+    name: 'faults',
+    suffix: '.faults.test.ts',
+    serial: true,
+    testTimeoutMs: 5 * minute,
+    budgetMs: { local: 10 * minute, ci: 12 * minute },
+    missing: () => inCiOnly('faults'),
   },
 ];
+
+/** Tiers that take minutes of their own are not part of a run at a desk. */
+function inCiOnly(tier: string): string {
+  return `takes minutes; run with CI=true, or by npm run test:one -- --project ${tier}`;
+}
 
 /** Path patterns of a tier's files; `folders` are those of the repository that hold source. */
 export function tierFiles(tier: Tier): { include: string[]; exclude: string[] } {
