@@ -180,14 +180,14 @@ function problemOf(world: World, error: unknown): ChaosProblem {
 }
 
 /** What a failing seed prints: the breach, the faults, what was seen, and how to see it again. */
-export function describeProblem(report: ChaosReport): string {
+export function describeProblem(report: ChaosReport, file = 'simulations/chaos.test.ts'): string {
   if (report.problem === null) return `seed ${report.seed} held`;
   const faults = report.faults.map((fault) => `  ${JSON.stringify(fault)}`).join('\n');
   return [
     `seed ${report.seed} with ${report.machineKind} machines broke after ${report.steps} steps: ${report.problem.message}`,
     `faults:\n${faults}`,
     `seen:\n${report.problem.trace}`,
-    `repeat: EMP_CHAOS_SEED=${report.seed} EMP_CHAOS_MACHINES=${report.machineKind} pnpm exec vitest run simulations/chaos.test.ts`,
+    `repeat: EMP_CHAOS_SEED=${report.seed} EMP_CHAOS_MACHINES=${report.machineKind} npm run test:one -- ${file}`,
     'with EMP_CHAOS_SHRINK=1 the faults are cut down to those that it takes',
   ].join('\n');
 }

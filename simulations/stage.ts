@@ -31,17 +31,27 @@ export interface StoreFactory {
   afterTurn?: () => Promise<void>;
 }
 
-export interface OpenStores {
+/** The Broker's half of a pair of stores, and what can happen to its server. */
+export interface BrokerPart {
   /** One client of the Broker per hub, as in production. */
   broker(): Promise<Broker>;
-  records(): Promise<Records>;
   /** The server comes back empty, as another server. */
   loseAll(): Promise<void>;
   /** Remembers the writes so far; `rollback` brings the server back with these alone. */
   mark(): Promise<unknown>;
   rollback(mark: unknown): Promise<void>;
+  /** Disagreements between the Broker's entries and its indexes, in words; empty is sound. */
+  indexProblems(): Promise<string[]>;
   close(): Promise<void>;
 }
+
+/** The Records' half of a pair of stores. */
+export interface RecordsPart {
+  records(): Promise<Records>;
+  close(): Promise<void>;
+}
+
+export type OpenStores = BrokerPart & RecordsPart;
 
 export const stageTtlMs = 30_000;
 const graceMs = 5_000;

@@ -14,6 +14,7 @@ import { SimObjects } from './sim-objects.ts';
 import { SimProcess } from './sim-process.ts';
 import type { OpenStores, StoreFactory } from './stage.ts';
 import { Trace } from './trace.ts';
+import { VirtualClock } from './virtual-clock.ts';
 import { WorldHub } from './world-hub.ts';
 import { type MachineMaker, WorldMachine } from './world-machine.ts';
 import { stock } from './world-stock.ts';
@@ -77,7 +78,8 @@ export class World {
   }
 
   static async open(options: WorldOptions): Promise<World> {
-    const env = simEnv({ seed: options.seed });
+    const { afterTurn } = options.stores;
+    const env = simEnv({ seed: options.seed, clock: new VirtualClock(afterTurn ? { afterTurn } : {}) });
     const stores = await options.stores.open({ env });
     const world = new World(options, {
       env,
