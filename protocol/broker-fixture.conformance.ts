@@ -98,9 +98,9 @@ export class RigMachine {
     return answer.lease;
   }
 
-  /** Names what runs; without a free slot unless `over` or `idle` says so. */
-  async beat(over: Partial<BeatRequest> = {}): Promise<BeatAnswer> {
-    return await this.broker.beat({
+  /** A beat that names what runs; without a free slot unless `over` or `free` says so. */
+  request(over: Partial<BeatRequest> = {}): BeatRequest {
+    return {
       ...this.ref,
       running: this.running,
       highestRequestId: this.requestId,
@@ -108,7 +108,16 @@ export class RigMachine {
       groups: [],
       classId: 'c1',
       ...over,
-    });
+    };
+  }
+
+  /** A beat with free slots for all its groups. */
+  free(): BeatRequest {
+    return this.request({ groups: this.groups.map((group) => ({ group, penaltyMs: 0 })) });
+  }
+
+  async beat(over: Partial<BeatRequest> = {}): Promise<BeatAnswer> {
+    return await this.broker.beat(this.request(over));
   }
 
   async beatOk(over: Partial<BeatRequest> = {}): Promise<Extract<BeatAnswer, { kind: 'ok' }>> {
@@ -117,9 +126,8 @@ export class RigMachine {
     return answer;
   }
 
-  /** A beat with free slots for all its groups. */
   async idle(): Promise<Extract<BeatAnswer, { kind: 'ok' }>> {
-    return await this.beatOk({ groups: this.groups.map((group) => ({ group, penaltyMs: 0 })) });
+    return await this.beatOk(this.free());
   }
 }
 

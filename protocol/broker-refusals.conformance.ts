@@ -146,6 +146,18 @@ const cases: Case[] = [
     [Array.from({ length: 33 }, () => ({ group: 'g1', penaltyMs: 0 })), 'g1'],
     (broker, value) => broker.beat({ ...beatOf, groups: value }),
   ],
+  ['/1/machineId', names, (broker, machineId) => broker.beats([beatOf, { ...beatOf, machineId }])],
+  [
+    '/1/running/0/token',
+    tokens,
+    (broker, token) => broker.beats([beatOf, { ...beatOf, running: [{ jobId: 'a', token }] }]),
+  ],
+  [
+    '/1/groups/0/group',
+    groups,
+    (broker, group) => broker.beats([beatOf, { ...beatOf, groups: [{ group, penaltyMs: 0 }] }]),
+  ],
+  ['', [Array.from({ length: 201 }, () => beatOf), 'beats', null], (broker, value) => broker.beats(value)],
   ['/0/jobId', names, (broker, jobId) => broker.progress([{ jobId, token: '1', fraction: 0 }])],
   ['/0/token', tokens, (broker, token) => broker.progress([{ jobId: 'a', token, fraction: 0 }])],
   [

@@ -1,6 +1,7 @@
 import { afterEach, describe } from 'vitest';
 import { adoptionSuite } from './broker-adoption.conformance.ts';
 import { beatSuite } from './broker-beat.conformance.ts';
+import { beatsSuite } from './broker-beats.conformance.ts';
 import { claimSuite } from './broker-claim.conformance.ts';
 import { eventSuite } from './broker-events.conformance.ts';
 import { exitSuite } from './broker-exit.conformance.ts';
@@ -33,6 +34,7 @@ export function brokerConformance(name: string, setup: BrokerSetup): void {
     claimSuite(tracked);
     orderSuite(tracked);
     beatSuite(tracked);
+    beatsSuite(tracked);
     wakeSuite(tracked);
     exitSuite(tracked);
     eventSuite(tracked);

@@ -16,6 +16,9 @@ export type GroupId = string;
 /** Limits of one claim: figures at which the step stays under its budget. */
 export const claimGroupsLimit = 32;
 export const claimLanesLimit = 16;
+/** Limits of one `beats`: incarnations, and runs that they name together. */
+export const beatsLimit = 200;
+export const beatsRunsLimit = 1_000;
 /** How long an ended id refuses late submits and re-drives of an older floor, ms. */
 export const tombstoneMs = 900_000;
 
@@ -143,6 +146,27 @@ export type BeatAnswer =
   | { kind: 'lapsed' }
   | { kind: 'superseded' };
 
+/**
+ * How the Broker is at the end of a step that hubs make every few seconds anyway, so that nobody need
+ * ask for it.
+ */
+export interface BrokerPulse {
+  identity: string;
+  open: boolean;
+  /** Jobs that wait, are delayed or leased. */
+  entries: number;
+  /** Id of the newest event, trimmed or not; 0 before the first. */
+  lastEventId: number;
+  /** As in the answer to a beat. */
+  earliestExpiryMs: number | null;
+}
+
+export interface BeatsAnswer {
+  /** In the order of the requests. */
+  answers: BeatAnswer[];
+  pulse: BrokerPulse;
+}
+
 /** What an ended or re-queued job becomes. `committed` is the row's state after the commit in Records. */
 export interface EndRequest {
   jobId: JobId;
@@ -229,6 +253,11 @@ export interface Broker {
   }): Promise<SubmitBatchAnswer>;
   claim(request: ClaimRequest): Promise<ClaimAnswer>;
   beat(request: BeatRequest): Promise<BeatAnswer>;
+  /**
+   * Beats of several incarnations in one step, one after the other as if each came alone; only
+   * `earliestExpiryMs` is in every answer what it is at the end. None at all asks for the pulse.
+   */
+  beats(requests: BeatRequest[]): Promise<BeatsAnswer>;
   /** Share of the work done, if the token still holds the job; keeps only the newest per job. */
   progress(items: { jobId: JobId; token: FencingToken; fraction: number }[]): Promise<void>;
   /** After the commit of a completion: removes the id whatever its state or token, unless its floor is higher. Exits and cancels are served by a closed Broker too. */

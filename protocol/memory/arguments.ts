@@ -1,5 +1,5 @@
 import type { Broker } from '#protocol/broker.ts';
-import { claimGroupsLimit, claimLanesLimit } from '#protocol/broker.ts';
+import { beatsLimit, beatsRunsLimit, claimGroupsLimit, claimLanesLimit } from '#protocol/broker.ts';
 import { EmpError } from '#protocol/errors.ts';
 import { brokerBodyLimitBytes, JobState } from '#protocol/job.ts';
 import { CustomerName, Incarnation, JobId, MachineId, ModelId, PoolName } from '#protocol/names.ts';
@@ -72,11 +72,11 @@ function affinity(value: string, pointer: string): void {
   if (value !== '-') named(ModelId, value, pointer);
 }
 
-function groups(value: Argument<'claim'>['groups']): void {
-  list(value, '/groups', claimGroupsLimit);
+function groups(value: Argument<'claim'>['groups'], at = ''): void {
+  list(value, `${at}/groups`, claimGroupsLimit);
   for (const [index, each] of value.entries()) {
-    group(each.group, `/groups/${index}/group`);
-    time(each.penaltyMs, `/groups/${index}/penaltyMs`);
+    group(each.group, `${at}/groups/${index}/group`);
+    time(each.penaltyMs, `${at}/groups/${index}/penaltyMs`);
   }
 }
 
@@ -129,17 +129,24 @@ export function claim(request: Argument<'claim'>): void {
   text(request.classId, '/classId');
 }
 
-export function beat(request: Argument<'beat'>): void {
-  ref(request);
-  list(request.running, '/running', runningLimit);
+export function beat(request: Argument<'beat'>, at = ''): void {
+  ref(request, at);
+  list(request.running, `${at}/running`, runningLimit);
   for (const [index, run] of request.running.entries()) {
-    named(JobId, run.jobId, `/running/${index}/jobId`);
-    token(run.token, `/running/${index}/token`);
+    named(JobId, run.jobId, `${at}/running/${index}/jobId`);
+    token(run.token, `${at}/running/${index}/token`);
   }
-  whole(request.highestRequestId, '/highestRequestId', 0);
-  if (request.openRequestId !== null) whole(request.openRequestId, '/openRequestId', 1);
-  groups(request.groups);
-  text(request.classId, '/classId');
+  whole(request.highestRequestId, `${at}/highestRequestId`, 0);
+  if (request.openRequestId !== null) whole(request.openRequestId, `${at}/openRequestId`, 1);
+  groups(request.groups, at);
+  text(request.classId, `${at}/classId`);
+}
+
+export function beats(requests: Argument<'beats'>): void {
+  list(requests, '', beatsLimit);
+  for (const [index, request] of requests.entries()) beat(request, `/${index}`);
+  const runs = requests.reduce((sum, { running }) => sum + running.length, 0);
+  if (runs > beatsRunsLimit) refuse('', `beats that name at most ${beatsRunsLimit} runs together`);
 }
 
 export function progress(items: Argument<'progress'>): void {

@@ -1,4 +1,4 @@
-import type { BeatAnswer, BeatRequest } from '#protocol/broker.ts';
+import type { BeatAnswer, BeatRequest, BeatsAnswer, BrokerPulse } from '#protocol/broker.ts';
 import { type JobId, machineKey } from '#protocol/names.ts';
 import { compareTokens, type FencingToken } from '#protocol/token.ts';
 import {
@@ -18,6 +18,21 @@ import type { Entry, Step } from './state.ts';
 const missedBeatsLimit = 2;
 /** Adoptions remembered while closed; more running work than this is adopted by its next beat. */
 const adoptionsLimit = 100_000;
+
+/** One beat after the other; every answer carries the earliest end as it is after the last one. */
+export function beats(step: Step, requests: BeatRequest[]): BeatsAnswer {
+  const given = requests.map((request) => beat(step, request));
+  const pulse = pulseOf(step);
+  const { earliestExpiryMs } = pulse;
+  const answers = given.map((each) => (each.kind === 'ok' ? { ...each, earliestExpiryMs } : each));
+  return { answers, pulse };
+}
+
+function pulseOf({ data, identity, isOpen }: Step): BrokerPulse {
+  const { entries, lastEventId, alive } = data;
+  const earliestExpiryMs = alive.first()?.score ?? null;
+  return { identity, open: isOpen, entries: entries.size, lastEventId, earliestExpiryMs };
+}
 
 /**
  * Keeps every lease of an incarnation, compares what it runs with what it holds, and says whether

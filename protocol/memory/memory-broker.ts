@@ -2,7 +2,7 @@ import type { Broker, BrokerEvent, BrokerSettings, BrokerStats, BrokerView } fro
 import type { Clock } from '#protocol/env.ts';
 import { EmpError } from '#protocol/errors.ts';
 import * as check from './arguments.ts';
-import { beat } from './beat.ts';
+import { beat, beats } from './beat.ts';
 import { claim } from './claim.ts';
 import { isRebuilt } from './entries.ts';
 import { cancel, complete, exit, progress } from './exits.ts';
@@ -101,6 +101,7 @@ export function memoryBroker(server: MemoryServer): Broker {
     submit: call(check.submit, submit),
     claim: call(check.claim, claim),
     beat: call(check.beat, beat),
+    beats: call(check.beats, beats),
     progress: call(check.progress, progress),
     complete: call(check.end, complete),
     exit: call(check.exit, exit),

@@ -62,7 +62,11 @@ export function claimArguments(request: ClaimRequest): StepArguments {
   ];
 }
 
-export function beatArguments(request: BeatRequest): StepArguments {
+export function beatArguments(requests: readonly BeatRequest[]): StepArguments {
+  return [requests.length, ...requests.flatMap(oneBeat)];
+}
+
+function oneBeat(request: BeatRequest): StepArguments {
   const { running, groups } = request;
   return [
     machineKey(request),

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Redis } from 'ioredis';
-import type { Broker, BrokerEntry, ReconcileTicket } from '#protocol/broker.ts';
+import type { BeatRequest, Broker, BrokerEntry, ReconcileTicket } from '#protocol/broker.ts';
 import { brokerSettings } from '#protocol/broker-fixture.conformance.ts';
 import {
   type BrokerMark,
@@ -13,7 +13,7 @@ import { tokenAfter } from '#protocol/token.ts';
 import { VirtualClock } from '#simulations/virtual-clock.ts';
 import type { RedisTarget } from './connection.ts';
 import { dumpAll, restoreAll } from './data-copy.conformance.ts';
-import type { Entry, FloorName, Machine, Operation, TokenName } from './history.conformance.ts';
+import type { Beat, Entry, FloorName, Machine, Operation, TokenName } from './history.conformance.ts';
 import type { LoaderKind } from './loader.ts';
 import { openRedisBroker, type RedisBroker } from './redis-broker.ts';
 
@@ -250,28 +250,39 @@ export class Differential {
     if (memory.kind === 'leased') this.#granted(key, memory.lease.jobId, memory.lease.token);
   }
 
-  async #beat(operation: Extract<Operation, { kind: 'beat' }>): Promise<void> {
-    const { extra } = operation;
-    const machine = this.#ref(operation.machine);
-    const key = machineKey(machine);
+  async #beat({ beats }: Extract<Operation, { kind: 'beat' }>): Promise<void> {
+    const requests: BeatRequest[] = [];
+    for (const beat of beats) requests.push(await this.#beatOf(beat));
+    const [alone] = requests;
+    const answers =
+      alone !== undefined && requests.length === 1
+        ? [(await this.#both((broker) => broker.beat(alone))).memory]
+        : (await this.#both((broker) => broker.beats(requests))).memory.answers;
+    for (const [index, request] of requests.entries()) {
+      const answer = answers[index];
+      const key = machineKey(request);
+      if (answer?.kind === 'ok') for (const jobId of answer.drop) this.#running.get(key)?.delete(jobId);
+      else this.#running.delete(key);
+    }
+  }
+
+  async #beatOf({ machine, omit, extra, open, groups }: Beat): Promise<BeatRequest> {
+    const ref = this.#ref(machine);
+    const key = machineKey(ref);
     const running = [...(this.#running.get(key) ?? [])]
-      .filter(([jobId]) => Number(jobId.slice(4)) % 4 !== operation.omit)
+      .filter(([jobId]) => Number(jobId.slice(4)) % 4 !== omit)
       .map(([jobId, token]) => ({ jobId, token }));
     if (extra !== null)
       running.push({ jobId: extra.jobId, token: await this.#token(extra.jobId, extra.token) });
     const highestRequestId = this.#requests.get(key) ?? 0;
-    const { memory } = await this.#both((broker) =>
-      broker.beat({
-        ...machine,
-        running,
-        highestRequestId,
-        openRequestId: operation.open && highestRequestId > 0 ? highestRequestId : null,
-        groups: operation.groups.map((group) => ({ group, penaltyMs: 0 })),
-        classId: 'c1',
-      }),
-    );
-    if (memory.kind === 'ok') for (const jobId of memory.drop) this.#running.get(key)?.delete(jobId);
-    else this.#running.delete(key);
+    return {
+      ...ref,
+      running,
+      highestRequestId,
+      openRequestId: open && highestRequestId > 0 ? highestRequestId : null,
+      groups: groups.map((group) => ({ group, penaltyMs: 0 })),
+      classId: 'c1',
+    };
   }
 
   async #end(

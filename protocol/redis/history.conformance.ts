@@ -34,6 +34,15 @@ export interface Entry {
   lease: (Machine & { token: TokenName }) | null;
 }
 
+export interface Beat {
+  machine: Machine;
+  /** Leaves out what it runs where the job's number is this, modulo 4. */
+  omit: number;
+  extra: { jobId: string; token: TokenName } | null;
+  open: boolean;
+  groups: string[];
+}
+
 export type Operation =
   | { kind: 'submit'; identity: 'now' | 'former'; ticket: boolean; entries: Entry[] }
   | {
@@ -43,15 +52,8 @@ export type Operation =
       groups: { group: string; penaltyMs: number }[];
       warmLanes: { group: string; affinity: string; bonusMs: number }[];
     }
-  | {
-      kind: 'beat';
-      machine: Machine;
-      /** Leaves out what it runs where the job's number is this, modulo 4. */
-      omit: number;
-      extra: { jobId: string; token: TokenName } | null;
-      open: boolean;
-      groups: string[];
-    }
+  /** One comes alone, several are one step. */
+  | { kind: 'beat'; beats: Beat[] }
   | { kind: 'progress'; items: { jobId: string; token: TokenName; fraction: number }[] }
   | { kind: 'complete'; jobId: string; token: TokenName; floor: FloorName }
   | {
@@ -97,7 +99,7 @@ const states = [
 const weights: readonly (readonly [number, (rng: Rng) => Operation[]])[] = [
   [18, submits],
   [26, (rng) => [claim(rng)]],
-  [16, (rng) => [beat(rng)]],
+  [16, (rng) => [beats(rng)]],
   [4, (rng) => [{ kind: 'progress', items: some(rng, 3, () => progressItem(rng)) }]],
   [5, (rng) => [{ kind: 'complete', jobId: job(rng), token: token(rng), floor: floor(rng) }]],
   [10, (rng) => [exit(rng)]],
@@ -214,9 +216,12 @@ function claim(rng: Rng): Operation {
   };
 }
 
-function beat(rng: Rng): Operation {
+function beats(rng: Rng): Operation {
+  return { kind: 'beat', beats: rng.next() < 0.6 ? [beat(rng)] : some(rng, 5, () => beat(rng)) };
+}
+
+function beat(rng: Rng): Beat {
   return {
-    kind: 'beat',
     machine: machine(rng),
     omit: rng.int(0, 7),
     extra: rng.next() < 0.2 ? { jobId: job(rng), token: token(rng) } : null,

@@ -15,6 +15,7 @@ import { brokerError, checkEviction, connect, type RedisTarget } from './connect
 import { Loader, type LoaderKind } from './loader.ts';
 import {
   beatAnswer,
+  beatsAnswer,
   cancelAnswer,
   claimAnswer,
   eventsAnswer,
@@ -244,13 +245,17 @@ function jobMethods(run: Run, settings: BrokerSettings): JobMethods {
   };
 }
 
-type MachineMethods = Pick<Broker, 'beat' | 'lapsed' | 'enrol' | 'shorten' | 'leave' | 'passWake'>;
+type MachineMethods = Pick<Broker, 'beat' | 'beats' | 'lapsed' | 'enrol' | 'shorten' | 'leave' | 'passWake'>;
 
 function machineMethods(run: Run): MachineMethods {
   return {
     async beat(request) {
       check.beat(request);
-      return beatAnswer(await run('beat', beatArguments(request)));
+      return beatAnswer(await run('beat', beatArguments([request])));
+    },
+    async beats(requests) {
+      check.beats(requests);
+      return beatsAnswer(await run('beat', beatArguments(requests)));
     },
     async lapsed(options) {
       check.limit(options);

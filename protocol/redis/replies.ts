@@ -1,6 +1,8 @@
 import type {
   BeatAnswer,
+  BeatsAnswer,
   BrokerEvent,
+  BrokerPulse,
   BrokerStats,
   BrokerView,
   CancelAnswer,
@@ -117,17 +119,34 @@ export function claimAnswer(reply: Reply): ClaimAnswer {
   };
 }
 
-export function beatAnswer(reply: Reply): BeatAnswer {
-  if (reply.tag !== 'ok') return { kind: reply.one('superseded', 'lapsed') };
-  return {
-    kind: 'ok',
-    drop: reply.list(0),
-    cancel: reply.list(1),
-    unnamed: reply.rows(2).map(([jobId, token]) => ({ jobId: String(jobId), token: String(token) })),
-    work: reply.flag(3),
-    closed: reply.flag(4),
+export function beatsAnswer(reply: Reply): BeatsAnswer {
+  reply.one('ok');
+  const pulse: BrokerPulse = {
+    identity: reply.text(1),
+    open: reply.flag(2),
+    entries: reply.number(3),
+    lastEventId: reply.number(4),
     earliestExpiryMs: reply.numberOrNull(5),
   };
+  return { answers: reply.rows(0).map((row) => oneBeaten(new Reply(row), pulse)), pulse };
+}
+
+function oneBeaten(row: Reply, pulse: BrokerPulse): BeatAnswer {
+  if (row.tag !== 'ok') return { kind: row.one('superseded', 'lapsed') };
+  return {
+    kind: 'ok',
+    drop: row.list(0),
+    cancel: row.list(1),
+    unnamed: row.rows(2).map(([jobId, token]) => ({ jobId: String(jobId), token: String(token) })),
+    work: row.flag(3),
+    closed: !pulse.open,
+    earliestExpiryMs: pulse.earliestExpiryMs,
+  };
+}
+
+/** The answer to a request that came alone. */
+export function beatAnswer(reply: Reply): BeatAnswer {
+  return beatsAnswer(reply).answers[0] ?? wrong('beat', 0);
 }
 
 export function exitAnswer(reply: Reply): ExitAnswer {
