@@ -1,18 +1,20 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { BENCH_NAMES, type BenchHost } from '#runtime/cli/bench.ts';
+import { missingPostgres } from '#runtime/toolchain/postgres-server.ts';
 import { findRedisServer, redisMissing } from '#runtime/toolchain/redis-server.ts';
 import { run as busy } from './bench-busy.ts';
 import { run as claim } from './bench-claim.ts';
 import { run as memory } from './bench-memory.ts';
+import { run as rebuild } from './bench-rebuild.ts';
 import { run as recovery } from './bench-recovery.ts';
 import { run as startup } from './bench-startup.ts';
 import { run as submit } from './bench-submit.ts';
 
 /** Each bench in a small way: that it measures what docs/benchmarks.md says. Targets are for `emp bench`. */
 
-const benches = { startup, recovery, busy, submit, claim, memory };
-const onRedis: readonly string[] = ['claim', 'memory'];
+const benches = { startup, recovery, busy, submit, claim, memory, rebuild };
+const onRedis: readonly string[] = ['claim', 'memory', 'rebuild'];
 
 test.for(BENCH_NAMES)(
   '%s measures every figure that its page names',
@@ -20,6 +22,8 @@ test.for(BENCH_NAMES)(
   async (name, context) => {
     if (onRedis.includes(name) && findRedisServer() === null && process.env.CI !== 'true')
       context.skip(redisMissing);
+    if (name === 'rebuild' && missingPostgres() !== null && process.env.CI !== 'true')
+      context.skip(missingPostgres() ?? '');
     const notes: string[] = [];
     const host: BenchHost = {
       note: (text) => notes.push(text),

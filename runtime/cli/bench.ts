@@ -1,7 +1,7 @@
 import type { CommandContext } from './context.ts';
 import { CliError } from './errors.ts';
 
-export const BENCH_NAMES = ['startup', 'recovery', 'busy', 'submit', 'claim', 'memory'] as const;
+export const BENCH_NAMES = ['startup', 'recovery', 'busy', 'submit', 'claim', 'memory', 'rebuild'] as const;
 
 /** One measured figure with its target; `ok` says whether the target was met in this run. */
 export interface BenchFigure {
@@ -80,6 +80,8 @@ async function loadBench(
         return await import('#simulations/bench-claim.ts');
       case 'memory':
         return await import('#simulations/bench-memory.ts');
+      case 'rebuild':
+        return await import('#simulations/bench-rebuild.ts');
     }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;

@@ -80,40 +80,54 @@ function hubEvent(hub: Hub, type: 'broker.closed' | 'broker.opened', identity: s
   };
 }
 
-/** Every open row, with the lease that Records know of; null when the server changed. Cancels are finished on the way. */
+/**
+ * Every open row, with the lease that Records know of; null when the server changed. Cancels are
+ * finished on the way. The next page is read while the Broker takes the last: both stores work at once.
+ */
 async function redriveAll(
   hub: Hub,
   options: { ticket: ReconcileTicket; role: RoleLease },
 ): Promise<number | null> {
+  const page = (after: JobId | null) => hub.records.openJobs({ after, limit: pageLimit });
   let driven = 0;
-  for (let after: JobId | null = null; ; ) {
+  for (let rows = await page(null); ; ) {
     if (options.role.current() === null) return null;
-    const rows: Job[] = await hub.records.openJobs({ after, limit: pageLimit });
-    const wanted = rows.filter(belongsInBroker);
-    if (wanted.length > 0) {
-      const answer = await hub.broker.submit({
-        identity: options.ticket.identity,
-        ticket: options.ticket,
-        entries: wanted.map(brokerEntry),
-      });
-      if (answer.kind !== 'ok') return null;
-      const there = wanted.filter((_, index) => {
-        const kind = answer.answers[index]?.kind;
-        return kind === 'added' || kind === 'exists';
-      });
-      driven += there.length;
+    const last = rows.length < pageLimit ? undefined : rows.at(-1);
+    const [there, next] = await Promise.all([
+      redrivePage(hub, rows, options.ticket),
+      last === undefined ? [] : page(last.id),
+    ]);
+    if (there === null) return null;
+    driven += there;
+    if (last === undefined) return driven;
+    rows = next;
+  }
+}
+
+/** How many of these rows are in the Broker now; null when its server changed. */
+async function redrivePage(hub: Hub, rows: Job[], ticket: ReconcileTicket): Promise<number | null> {
+  const wanted = rows.filter(belongsInBroker);
+  let there: Job[] = [];
+  if (wanted.length > 0) {
+    const { identity } = ticket;
+    const answer = await hub.broker.submit({ identity, ticket, entries: wanted.map(brokerEntry) });
+    if (answer.kind !== 'ok') return null;
+    there = wanted.filter((_, index) => {
+      const kind = answer.answers[index]?.kind;
+      return kind === 'added' || kind === 'exists';
+    });
+    // A mark says that the row reached a Broker once: most rows of a rebuild have it.
+    const unmarked = there.filter((row) => row.brokeredAtMs === null);
+    if (unmarked.length > 0)
       await hub.records.markBrokered(
-        there.map(({ id: jobId, fenceFloor }) => ({ jobId, fenceFloor })),
+        unmarked.map(({ id: jobId, fenceFloor }) => ({ jobId, fenceFloor })),
         hub.env.clock.now(),
       );
-    }
-    for (const { id: jobId, fenceFloor, cancelRequestedAtMs } of rows) {
-      if (cancelRequestedAtMs !== null) await finishCancel(hub, { jobId, fenceFloor, actor: 'reconciler' });
-    }
-    const last = rows.at(-1);
-    if (last === undefined || rows.length < pageLimit) return driven;
-    after = last.id;
   }
+  for (const { id: jobId, fenceFloor, cancelRequestedAtMs } of rows) {
+    if (cancelRequestedAtMs !== null) await finishCancel(hub, { jobId, fenceFloor, actor: 'reconciler' });
+  }
+  return there.length;
 }
 
 /** Ends every id that the Broker holds and whose row is terminal or gone (W6). */
