@@ -8,8 +8,8 @@
     unnamed {{id, token} …}, work 0 or 1}}, identity, open 0 or 1, entries, newest event id,
     earliest expiry ms or ''}
   Touches adoptions alive delayed:<gen> events head:<gen> heads:<gen> held:<incarnation> idle
-    idlegroup:<group> idlelane:<lane> ids incarnations job:<id> lane:<gen>:<lane> lanehead:<gen>
-    lanes:<gen>:<group> meta newest nonce progress waiting
+    idlegroup:<group> idlelane:<lane> ids incarnations job:<id> lane:<gen>:<lane>
+    lanes:<gen>:<group> meta newest nonce progress
   Keeps: a closed Broker drops nothing; only settled leases left out by two beats are unnamed. ]]
 local s = begin(KEYS, ARGV)
 
@@ -18,10 +18,10 @@ local function nameRunning(key, id, token)
   local e = load(s, id)
   if not e then
     -- Of two machines that say they run it, the newer claim counts, whoever speaks last.
-    local known = not s.open and redis.call('HGET', s.p .. ':adoptions', id)
-    if not s.open and redis.call('HLEN', s.p .. ':adoptions') < 100000
-      and (not known or tonumber(token) > tonumber(string.match(known, '^%d+'))) then
-      redis.call('HSET', s.p .. ':adoptions', id, token .. ' ' .. key)
+    local known = not s.open and call('HGET', s.p .. ':adoptions', id)
+    if not s.open and call('HLEN', s.p .. ':adoptions') < 100000
+      and (not known or tonumber(token) > tonumber(match(known, '^%d+'))) then
+      call('HSET', s.p .. ':adoptions', id, token .. ' ' .. key)
     end
     return nil
   end
@@ -29,7 +29,7 @@ local function nameRunning(key, id, token)
     if e.missed > 0 or e.awaited or e.rebuilt then
       if e.awaited then addEvent(s, 'adopted', e) end
       e.missed, e.awaited, e.rebuilt = 0, false, false
-      saveLease(s, e)
+      save(s, e)
     end
     return e
   end
@@ -53,7 +53,7 @@ local function countUnnamed(key, highest, open, named)
     local mayBeOpen = e and e.awaited and open ~= '' and isSettling(s)
     if e and not mayBeOpen and tonumber(e.request) <= tonumber(highest) and e.request ~= open then
       e.missed = e.missed + 1
-      saveLease(s, e)
+      save(s, e)
       if e.missed >= 2 then unnamed[#unnamed + 1] = { id, e.token } end
     end
   end
@@ -66,7 +66,7 @@ local function offersWork(key, groups)
     leaveIdle(s, key)
     return false
   end
-  for _, head in ipairs(redis.call('HMGET', s.p .. ':head:' .. s.gen, unpack(groups))) do
+  for _, head in ipairs(call('HMGET', s.p .. ':head:' .. s.gen, unpack(groups))) do
     if head then return true end
   end
   enterIdle(s, key, groups, nil)
@@ -101,5 +101,5 @@ for index = 1, tonumber(ARGV[4]) do
   answers[index] = beat(ARGV[at], ARGV[at + 1], ARGV[at + 2], at + 5, runs, groups)
   at = firstGroup + groupCount
 end
-return answer(s, 'ok', answers, s.identity, s.open and 1 or 0, redis.call('ZCARD', s.p .. ':ids'),
+return answer(s, 'ok', answers, s.identity, s.open and 1 or 0, call('ZCARD', s.p .. ':ids'),
   int(s.lastEvent), earliestExpiry(s))

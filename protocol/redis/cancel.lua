@@ -3,7 +3,7 @@
   ARGV[1..3] as in identity  [4] job id  [5] fence floor
   Answers {now, 'removed'} | {now, 'requested', holder key, token} | {now, 'unknown'}
   Touches alive body:<id> delayed:<gen> head:<gen> heads:<gen> held:<incarnation> ids incarnations
-    job:<id> lane:<gen>:<lane> lanehead:<gen> lanes:<gen>:<group> meta nonce tombends tombstones waiting ]]
+    job:<id> lane:<gen>:<lane> lanes:<gen>:<group> meta nonce tombends tombstones ]]
 local s = begin(KEYS, ARGV)
 local id, floor = ARGV[4], ARGV[5]
 local e = load(s, id)
@@ -17,5 +17,6 @@ if e.state ~= 'l' then
   bringToEnd(s, e, floor)
   return answer(s, 'removed')
 end
-redis.call('HSET', s.p .. ':job:' .. id, 'cx', '1')
+e.cancel = true
+save(s, e)
 return answer(s, 'requested', e.holder, e.token)

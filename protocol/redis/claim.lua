@@ -2,89 +2,91 @@
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] machine id  [5] incarnation  [6] request id
   ARGV[7] number of groups n, at most 32  [8] number of warm lanes m, at most 16
-  ARGV then n groups, n penalties ms, m lanes `group/affinity`, m places of the lane's group among the
-    groups (0 = not served now), m bonuses ms
+  ARGV then n groups, m lanes `group/affinity`, and packed as doubles: n penalties ms, m places of the lane's
+    group among the groups (0 = not served now), m bonuses ms
   Answers {now, 'closed'} | {now, 'superseded'} | {now, 'lapsed'} | {now, 'empty'} | {now, 'leased', id, token,
     group, affinity, run, attempts, floor, body or '', rebuilt 0 or 1, expires ms, more 0 or 1, wake or ''}
   Touches alive body:<id> delayed:<gen> events head:<gen> heads:<gen> held:<incarnation> idle
-    idlegroup:<group> idlelane:<lane> incarnations job:<id> lane:<gen>:<lane> lanehead:<gen>
-    lanes:<gen>:<group> meta newest nonce progress virtual waiting
+    idlegroup:<group> idlelane:<lane> incarnations job:<id> lane:<gen>:<lane>
+    lanes:<gen>:<group> meta newest nonce progress virtual
   Keeps: a job has at most one holder; its token never falls; two score lookups, one pop, no scan. ]]
 local s = begin(KEYS, ARGV)
 if not s.open then return answer(s, 'closed') end
 local key, incarnation = ARGV[4] .. '/' .. ARGV[5], tonumber(ARGV[5])
-local newest, ends = tonumber(redis.call('HGET', s.p .. ':newest', ARGV[4]) or '0'), endsOf(s, key)
+local newest, ends = tonumber(call('HGET', s.p .. ':newest', ARGV[4]) or '0'), endsOf(s, key)
 if newest > incarnation then return answer(s, 'superseded') end
 if newest < incarnation or not ends or ends <= s.now then return answer(s, 'lapsed') end
 
 local n, m = tonumber(ARGV[7]), tonumber(ARGV[8])
-local heads = n > 0 and redis.call('HMGET', s.p .. ':head:' .. s.gen, unpack(ARGV, 9, 8 + n)) or {}
+-- Heads of the groups, then of the warm lanes.
+local heads = n > 0 and call('HMGET', s.p .. ':head:' .. s.gen, unpack(ARGV, 9, 8 + n + m)) or {}
 
 -- Virtual clocks of the pools that heads name, read once each.
 local virtual = {}
 local function virtualOf(pool)
-  local clock = virtual[pool]
-  if not clock then
-    clock = tonumber(redis.call('HGET', s.p .. ':virtual', pool) or '0')
-    virtual[pool] = clock
-  end
+  local clock = tonumber(call('HGET', s.p .. ':virtual', pool) or '0')
+  virtual[pool] = clock
   return clock
 end
 
+-- Affinity of the lane behind a head.
+local function affinityAt(field)
+  if field <= n then return affinityOf(heads[field]) end
+  return match(ARGV[8 + field], '/(.*)$')
+end
+
 -- Smallest rank over the groups' heads and the warm lanes; equal ranks by group, then by lane.
-local bestAt, bestText, bestRank
-local function consider(at, text, bonus)
-  local score, pool = readHead(text)
-  local rank = score - virtualOf(pool) + tonumber(ARGV[8 + n + at]) - bonus
+local bestAt, bestField, bestRank
+local function consider(at, field, malus)
+  local score, pool = unpackBytes('>ds', heads[field])
+  local rank = score - (virtual[pool] or virtualOf(pool)) + malus
   if bestRank and rank >= bestRank then
     if rank > bestRank then return end
     local group, best = ARGV[8 + at], ARGV[8 + bestAt]
-    if group == best and not isBefore(affinityOf(text), affinityOf(bestText)) then return end
+    if group == best and not isBefore(affinityAt(field), affinityAt(bestField)) then return end
     if group ~= best and not isBefore(group, best) then return end
   end
-  bestAt, bestText, bestRank = at, text, rank
+  bestAt, bestField, bestRank = at, field, rank
 end
 
-local id = redis.call('ZRANGEBYSCORE', s.p .. ':held:' .. key, ARGV[6], ARGV[6], 'LIMIT', 0, 1)[1]
+local id = call('ZRANGEBYSCORE', s.p .. ':held:' .. key, ARGV[6], ARGV[6])[1]
 local isReplay = id ~= nil
-if not isReplay then
-  local firstLane = 8 + 2 * n
-  for at = 1, n do
-    if heads[at] then consider(at, heads[at], 0) end
-  end
-  local warm = m > 0 and redis.call('HMGET', s.p .. ':lanehead:' .. s.gen, unpack(ARGV, firstLane + 1, firstLane + m))
-  for index = 1, m do
-    local at = tonumber(ARGV[firstLane + m + index])
-    if warm[index] and at > 0 then consider(at, warm[index], tonumber(ARGV[firstLane + 2 * m + index])) end
-  end
-  if not bestAt then
-    enterIdle(s, key, { unpack(ARGV, 9, 8 + n) }, { unpack(ARGV, firstLane + 1, firstLane + m) })
-    return answer(s, 'empty')
-  end
-  local group, text = ARGV[8 + bestAt], nil
-  id, text = popLane(s, s.gen, group, affinityOf(bestText))
-  for at = 1, n do
-    if ARGV[8 + at] == group then heads[at] = text end
-  end
-end
-
 local e
 if isReplay then
   e = load(s, id)
 else
-  local f = redis.call('HMGET', s.p .. ':job:' .. id, 't', 'f', 's', 'r', 'at', 'rb')
-  local _, pool = readHead(bestText)
-  e = { id = id, group = ARGV[8 + bestAt], affinity = affinityOf(bestText), floor = f[2], runs = tonumber(f[4]) + 1,
-    attempts = f[5], rebuilt = f[6] == '1' }
-  if tonumber(f[3]) > virtualOf(pool) then redis.call('HSET', s.p .. ':virtual', pool, f[3]) end
-  grant(s, e, key, ARGV[6], int(math.max(s.now * 1000, tonumber(f[1]) + 1, tonumber(f[2]))))
-  redis.call('HSET', s.p .. ':job:' .. id, 'st', 'l', 't', e.token, 'r', e.runs, 'nb', '', 'l', leaseText(s, e))
+  local numbers = { unpackBytes('>' .. string.rep('d', n + 2 * m), ARGV[9 + n + m]) }
+  for at = 1, n do
+    if heads[at] then consider(at, at, numbers[at]) end
+  end
+  for lane = 1, m do
+    local at = numbers[n + lane]
+    if at > 0 and heads[n + lane] then consider(at, n + lane, numbers[at] - numbers[n + m + lane]) end
+  end
+  if not bestAt then
+    enterIdle(s, key, { unpack(ARGV, 9, 8 + n) }, { unpack(ARGV, 9 + n, 8 + n + m) })
+    return answer(s, 'empty')
+  end
+  local group, affinity = ARGV[8 + bestAt], affinityAt(bestField)
+  local _, pool, head = unpackBytes('>dss', heads[bestField])
+  local _, _, _, waiting = readGroup(heads[bestAt])
+  local text = popLane(s, s.gen, group, affinity, pool, head, waiting)
+  id = head
+  for at = 1, n do
+    if ARGV[8 + at] == group then heads[at] = text end
+  end
+  e = load(s, id)
+  local start = tonumber(e.start)
+  if start > virtual[pool] then call('HSET', s.p .. ':virtual', pool, e.start) end
+  e.runs, e.notBefore = e.runs + 1, nil
+  grant(s, e, key, ARGV[6], int(math.max(s.now * 1000, tonumber(e.token) + 1, tonumber(e.floor))))
+  save(s, e)
   addEvent(s, 'leased', e)
   s.operations = s.operations + 1
 end
 
 -- Whether this machine could claim again, and an idle machine for what it leaves behind.
-local isAnyIdle = redis.call('EXISTS', s.p .. ':idle') == 1
+local isAnyIdle = call('EXISTS', s.p .. ':idle') == 1
 if isAnyIdle then leaveIdle(s, key) end
 local more, wake = 0, ''
 for at = 1, n do
@@ -96,4 +98,4 @@ for at = 1, n do
   end
 end
 return answer(s, 'leased', id, e.token, e.group, e.affinity, e.runs, e.attempts, e.floor,
-  redis.call('GET', s.p .. ':body:' .. id) or '', e.rebuilt and 1 or 0, int(ends), more, wake)
+  e.hasBody and call('GET', s.p .. ':body:' .. id) or '', e.rebuilt and 1 or 0, ends, more, wake)

@@ -5,11 +5,15 @@ import { command, describeOnRedis } from './setup.conformance.ts';
 
 const meta = '{emp:0}:meta';
 const alive = '{emp:0}:alive';
+/** The first of the packed counters is the time of the last step. */
+const readLast = "return struct.unpack('>d', redis.call('HGET', KEYS[1], 'counters'))";
+const writeLast = `local counters = redis.call('HGET', KEYS[1], 'counters')
+  return redis.call('HSET', KEYS[1], 'counters', struct.pack('>d', ARGV[1]) .. counters:sub(9))`;
 
 describeOnRedis("the server's clock", (shared) => {
   /** Time of the last step, ms; what the steps remember, so moving it back is a jump of the clock ahead. */
-  const lastNow = async () => Number(await command(shared(), 'HGET', meta, 'lastNow'));
-  const remember = (ms: number) => command(shared(), 'HSET', meta, 'lastNow', String(ms));
+  const lastNow = async () => Number(await command(shared(), 'EVAL', readLast, '1', meta));
+  const remember = (ms: number) => command(shared(), 'EVAL', writeLast, '1', meta, String(ms));
   const endLeaseAt = (ms: number) => command(shared(), 'ZADD', alive, String(ms), 'm1/1');
 
   /** m1 holds a. */

@@ -3,7 +3,7 @@
   ARGV[1..3] as in identity  [4] job id  [5] token  [6] fence floor
   Answers {now, 'removed'} | {now, 'unchanged'}
   Touches alive body:<id> delayed:<gen> head:<gen> heads:<gen> held:<incarnation> ids incarnations
-    job:<id> lane:<gen>:<lane> lanehead:<gen> lanes:<gen>:<group> meta nonce tombends tombstones waiting
+    job:<id> lane:<gen>:<lane> lanes:<gen>:<group> meta nonce tombends tombstones
   Keeps: also on a closed Broker, a tombstone shuts out a re-drive that was read before the commit. ]]
 local s = begin(KEYS, ARGV)
 local e = load(s, ARGV[4])

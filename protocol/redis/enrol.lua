@@ -11,7 +11,7 @@ if older > incarnation then return answer(s, 'superseded') end
 if older > 0 and older < incarnation then
   local olderKey = machineOf(key) .. '/' .. int(older)
   leaveIdle(s, olderKey)
-  if hasLeases(s, olderKey) then redis.call('ZADD', s.p .. ':alive', 0, olderKey)
+  if hasLeases(s, olderKey) then call('ZADD', s.p .. ':alive', 0, olderKey)
   else forgetIncarnation(s, olderKey) end
 end
 -- An incarnation that lapsed and still holds jobs stays lapsed until the sweeper has emptied it.

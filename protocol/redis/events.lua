@@ -4,5 +4,5 @@
   Answers {now, 'ok', identity, {{stream id, {'e', 'kind job token holder run fraction ms'}} …}}
   Touches alive delayed:<gen> events heads:<gen> incarnations meta nonce ]]
 local s = begin(KEYS, ARGV)
-local found = redis.call('XRANGE', s.p .. ':events', '(' .. ARGV[4] .. '-0', '+', 'COUNT', ARGV[5])
+local found = call('XRANGE', s.p .. ':events', '(' .. ARGV[4] .. '-0', '+', 'COUNT', ARGV[5])
 return answer(s, 'ok', s.identity, found)

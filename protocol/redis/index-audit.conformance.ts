@@ -17,7 +17,7 @@ class Audit {
   readonly #redis: Redis;
   /** Keys by their kind, the part before the first colon, with the rest. */
   readonly #keys = new Map<string, string[]>();
-  readonly #jobs = new Map<string, Record<string, string>>();
+  readonly #jobs = new Map<string, Job>();
 
   constructor(redis: Redis) {
     this.#redis = redis;
@@ -30,18 +30,26 @@ class Audit {
       if (!key.startsWith(prefix) || !knownKinds.has(kind)) this.problems.push(`unknown key ${key}`);
       if ((await this.#redis.ttl(key)) !== -1) this.problems.push(`${key} would expire`);
     }
-    for (const id of this.#rest('job')) this.#jobs.set(id, await this.#redis.hgetall(`${prefix}job:${id}`));
+    for (const id of this.#rest('job')) this.#jobs.set(id, await this.#job(id));
     await this.#ids();
     await this.#lanes();
-    await this.#members('delayed', 'd', (name, job) => job['ix'] === name);
-    await this.#members('held', 'l', (name, job) => job['l']?.split(' ')[0] === name);
-    await this.#waiting();
+    await this.#members('delayed', 'd', (name, job) => job.gen === name);
+    await this.#members('held', 'l', (name, job) => job.holder === name);
     await this.#incarnations();
     await this.#idle();
   }
 
   #rest(kind: string): string[] {
     return this.#keys.get(kind) ?? [];
+  }
+
+  async #job(id: string): Promise<Job> {
+    const words = ((await this.#redis.get(`${prefix}job:${id}`)) ?? '').split(' ');
+    this.#check(words.length === (words[0] === 'l' ? 21 : 16), `job ${id} has ${words.length} words`);
+    const [state = '', gen = '', ...rest] = words;
+    const [group = '', affinity = '', pool = ''] = rest.slice(7);
+    const [hasBody = '', holder = ''] = rest.slice(12);
+    return { state, gen, group, affinity, pool, hasBody: hasBody === '1', holder };
   }
 
   #check(holds: boolean, problem: string): void {
@@ -52,7 +60,10 @@ class Audit {
     const ids = await this.#redis.zrange(`${prefix}ids`, '0', '-1');
     this.#check(ids.length === this.#jobs.size, `${ids.length} ids, ${this.#jobs.size} jobs`);
     for (const id of ids) this.#check(this.#jobs.has(id), `id ${id} has no job`);
-    for (const id of this.#rest('body')) this.#check(this.#jobs.has(id), `body of ${id} has no job`);
+    const bodies = this.#rest('body');
+    for (const id of bodies) this.#check(this.#jobs.get(id)?.hasBody === true, `body of ${id} has no job`);
+    const wanted = [...this.#jobs.values()].filter((job) => job.hasBody).length;
+    this.#check(bodies.length === wanted, `${bodies.length} bodies, ${wanted} jobs that say to have one`);
     for (const id of await this.#redis.zrange(`${prefix}tombends`, '0', '-1'))
       this.#check(
         (await this.#redis.hexists(`${prefix}tombstones`, id)) === 1,
@@ -61,83 +72,67 @@ class Audit {
   }
 
   /** Members of keys of one kind against the jobs in that state, both ways. */
-  async #members(
-    kind: string,
-    state: string,
-    fits: (name: string, job: Record<string, string>) => boolean,
-  ): Promise<void> {
+  async #members(kind: string, state: string, fits: (name: string, job: Job) => boolean): Promise<void> {
     let found = 0;
     for (const name of this.#rest(kind)) {
       for (const member of await this.#redis.zrange(`${prefix}${kind}:${name}`, '0', '-1')) {
         const [id = '', pool] = member.split(' ');
         const job = this.#jobs.get(id);
-        const poolNoted = kind === 'lane' ? job?.['p'] : undefined;
+        const poolNoted = kind === 'lane' ? job?.pool : undefined;
         this.#check(pool === poolNoted, `${id} is in ${kind}:${name} with pool ${pool}, has ${poolNoted}`);
         this.#check(
-          job?.['st'] === state && fits(name, job),
+          job?.state === state && fits(name, job),
           `${id} is in ${kind}:${name} but says otherwise`,
         );
         found++;
       }
     }
-    const wanted = [...this.#jobs.values()].filter((job) => job['st'] === state).length;
+    const wanted = [...this.#jobs.values()].filter((job) => job.state === state).length;
     this.#check(found === wanted, `${found} in ${kind}, ${wanted} jobs in state ${state}`);
   }
 
   async #lanes(): Promise<void> {
-    await this.#members('lane', 'w', (name, job) => name === `${job['ix']}:${job['g']}/${job['a']}`);
+    await this.#members('lane', 'w', (name, job) => name === `${job.gen}:${job.group}/${job.affinity}`);
     const gens = new Set(this.#rest('lane').map((name) => name.split(':')[0] ?? ''));
-    for (const kind of ['head', 'heads', 'lanehead'])
+    for (const kind of ['head', 'heads'])
       for (const gen of this.#rest(kind)) this.#check(gens.has(gen), `${kind}:${gen} has no lanes`);
     for (const gen of gens) await this.#heads(gen);
+    const waiting = [...this.#jobs.values()].filter((job) => job.state === 'w').length;
+    const counters = await this.#redis.hgetBuffer(`${prefix}meta`, 'counters');
+    const counted = counters?.readDoubleBE(24) ?? 0;
+    this.#check(counted === waiting, `${waiting} wait, ${counted} counted`);
   }
 
+  /** Heads of lanes and groups against the first of each lane, both ways. */
   async #heads(gen: string): Promise<void> {
-    const laneHeads = await this.#redis.hgetall(`${prefix}lanehead:${gen}`);
-    const best = new Map<string, { score: number; affinity: string; text: string }>();
+    const noted = await this.#redis.hgetallBuffer(`${prefix}head:${gen}`);
+    const best = new Map<string, { score: number; affinity: string; head: Buffer; waiting: number }>();
     for (const name of this.#rest('lane')) {
       const [of = '', lane = ''] = name.split(':');
       if (of !== gen) continue;
-      const [member = '', score = ''] = await this.#redis.zrange(
-        `${prefix}lane:${name}`,
-        '0',
-        '0',
-        'WITHSCORES',
-      );
+      const key = `${prefix}lane:${name}`;
+      const [member = '', text = ''] = await this.#redis.zrange(key, '0', '0', 'WITHSCORES');
       const [group = '', affinity = ''] = lane.split('/');
-      const pool = member.split(' ')[1] ?? '';
-      const text = `${score.padStart(17)}${pool} ${affinity}`;
-      this.#check(laneHeads[lane] === text, `lane ${name} has head ${text}, noted ${laneHeads[lane]}`);
+      const [id = '', pool = ''] = member.split(' ');
+      const score = Number(text);
+      const head = laneText(score, pool, id);
+      this.#check(noted[lane]?.equals(head) === true, `lane ${name} has another head than ${member} ${text}`);
+      delete noted[lane];
       const known = best.get(group);
-      const isFirst =
-        !known || Number(score) < known.score || (Number(score) === known.score && affinity < known.affinity);
-      if (isFirst) best.set(group, { score: Number(score), affinity, text });
-      delete laneHeads[lane];
+      const waiting = (known?.waiting ?? 0) + (await this.#redis.zcard(key));
+      const isFirst = !known || score < known.score || (score === known.score && affinity < known.affinity);
+      best.set(group, { ...(isFirst ? { score, affinity, head } : known), waiting });
     }
-    this.#check(
-      Object.keys(laneHeads).length === 0,
-      `heads of lanes that are empty: ${Object.keys(laneHeads)}`,
-    );
-    const heads = await this.#redis.hgetall(`${prefix}head:${gen}`);
-    this.#check(Object.keys(heads).length === best.size, `generation ${gen} has heads of empty groups`);
-    for (const [group, { score, text }] of best) {
-      this.#check(heads[group] === text, `group ${group} has head ${text}, noted ${heads[group]}`);
-      const noted = await this.#redis.zscore(`${prefix}heads:${gen}`, group);
-      this.#check(Number(noted) === score, `group ${group} has score ${score}, noted ${noted}`);
+    const bounds = await this.#redis.zrange(`${prefix}heads:${gen}`, '0', '-1', 'WITHSCORES');
+    this.#check(bounds.length === 2 * best.size, `generation ${gen} orders groups that are empty`);
+    for (const [group, { score, affinity, head, waiting }] of best) {
+      const text = groupText(head, waiting, affinity);
+      this.#check(noted[group]?.equals(text) === true, `group ${group} has another head, count or lane`);
+      delete noted[group];
+      const bound = bounds[bounds.indexOf(group) + 1];
+      this.#check(Number(bound) <= score, `group ${group} is ordered by ${bound}, after its head ${score}`);
     }
-  }
-
-  async #waiting(): Promise<void> {
-    const counts = new Map<string, number>();
-    for (const job of this.#jobs.values())
-      if (job['st'] === 'w') counts.set(job['g'] ?? '', (counts.get(job['g'] ?? '') ?? 0) + 1);
-    const noted = Object.entries(await this.#redis.hgetall(`${prefix}waiting`));
-    this.#check(noted.length === counts.size, 'groups without waiting entries are counted');
-    for (const [group, count] of noted)
-      this.#check(Number(count) === counts.get(group), `wrong count of group ${group}`);
-    const sum = [...counts.values()].reduce((total, count) => total + count, 0);
-    const total = Number((await this.#redis.hget(`${prefix}meta`, 'waiting')) ?? 0);
-    this.#check(total === sum, `${sum} wait, ${total} counted`);
+    this.#check(Object.keys(noted).length === 0, `heads of what is empty: ${Object.keys(noted)}`);
   }
 
   async #incarnations(): Promise<void> {
@@ -163,6 +158,31 @@ class Audit {
   }
 }
 
+/** What a job's text says of where it is. */
+interface Job {
+  state: string;
+  gen: string;
+  group: string;
+  affinity: string;
+  pool: string;
+  hasBody: boolean;
+  holder: string;
+}
+
+/** As lib-lanes.lua packs them. */
+function laneText(score: number, pool: string, id: string): Buffer {
+  const number = Buffer.alloc(8);
+  number.writeDoubleBE(score);
+  return Buffer.concat([number, Buffer.from(`${pool}\0${id}\0`)]);
+}
+
+function groupText(head: Buffer, waiting: number, affinity: string): Buffer {
+  const number = Buffer.alloc(4);
+  number.writeUInt32BE(waiting);
+  const text = Buffer.concat([head, number, Buffer.from(`${affinity}\0`)]);
+  return Buffer.concat([text, Buffer.alloc(Math.max(0, 65 - text.length))]);
+}
+
 const knownKinds = new Set([
   ...[
     'adoptions',
@@ -177,18 +197,6 @@ const knownKinds = new Set([
     'idle',
     'idlegroup',
   ],
-  ...[
-    'idlelane',
-    'ids',
-    'incarnations',
-    'job',
-    'lane',
-    'lanehead',
-    'lanes',
-    'meta',
-    'newest',
-    'nonce',
-    'progress',
-  ],
-  ...['tombends', 'tombstones', 'virtual', 'waiting'],
+  ...['idlelane', 'ids', 'incarnations', 'job', 'lane', 'lanes', 'meta', 'newest', 'nonce', 'progress'],
+  ...['tombends', 'tombstones', 'virtual'],
 ]);

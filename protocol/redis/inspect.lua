@@ -8,6 +8,6 @@ local s = begin(KEYS, ARGV)
 local e = load(s, ARGV[4])
 if not e then return answer(s, 'none') end
 local lane = s.p .. ':lane:' .. e.gen .. ':' .. e.group .. '/' .. e.affinity
-local ahead = e.state == 'w' and redis.call('ZRANK', lane, e.id .. ' ' .. e.pool) or 0
+local ahead = e.state == 'w' and call('ZRANK', lane, e.id .. ' ' .. e.pool) or 0
 return answer(s, 'ok', e.state, e.token, e.floor, e.score, e.group, e.affinity, e.attempts, e.runs, e.holder,
-  e.cancel and 1 or 0, isRebuilt(s, e) and 1 or 0, e.notBefore and string.format('%.17g', e.notBefore) or '', ahead)
+  e.cancel and 1 or 0, isRebuilt(s, e) and 1 or 0, e.notBefore and format('%.17g', e.notBefore) or '', ahead)

@@ -8,7 +8,7 @@
 local s = begin(KEYS, ARGV)
 if not s.open then return answer(s, 'closed') end
 local limit, leases = tonumber(ARGV[4]), {}
-for _, key in ipairs(redis.call('ZRANGEBYSCORE', s.p .. ':alive', '-inf', int(s.now), 'LIMIT', 0, 1000)) do
+for _, key in ipairs(call('ZRANGEBYSCORE', s.p .. ':alive', '-inf', int(s.now), 'LIMIT', 0, 1000)) do
   if #leases >= limit then break end
   leaveIdle(s, key)
   local ids = heldBy(s, key)

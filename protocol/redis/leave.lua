@@ -9,7 +9,7 @@ local s = begin(KEYS, ARGV)
 local key, leases = ARGV[4], {}
 leaveIdle(s, key)
 for _, id in ipairs(heldBy(s, key)) do
-  leases[#leases + 1] = { id, redis.call('HGET', s.p .. ':job:' .. id, 't') }
+  leases[#leases + 1] = { id, load(s, id).token }
 end
 if #leases == 0 then forgetIncarnation(s, key) end
 return answer(s, 'ok', leases)

@@ -1,81 +1,98 @@
 --[[ Lines of claimable work of one generation. Members of a lane are `id pool` by score: a blank sorts
-  before all that a name may hold, so ids keep their order. The head of each lane and of each group's
-  best lane is text, so that a claim reads all its heads in one command: 17 columns of score, the pool,
-  a blank, the affinity. Heads are exact: every change of a lane updates them. ]]
+  before all that a name may hold, so ids keep their order. The hash head:<gen> has the head of each lane
+  (field `group/affinity`: score, pool, id) and of each group (field `group`: the head of its best lane,
+  how many of the group wait, that lane's affinity), so that a claim reads all its heads in one command.
+  They are packed, because a claim reads 48 of them and patterns cost four times as much. Heads are
+  exact: every change of a lane updates them. The set heads:<gen> orders the groups for the walk out of
+  quarantine only: by a score that their head has or had, never a later one. ]]
 
-local function headText(score, pool, affinity)
-  return string.format('%17s', score) .. pool .. ' ' .. affinity
+-- Texts of a head: `d` score, `s` pool, `s` id; of a group then `I4` waiting and `s` affinity.
+-- A value over 64 bytes makes Redis keep the hash as a table: in a list every look-up would walk.
+local tableBytes = 65
+local function groupText(laneText, waiting, affinity)
+  local text = laneText .. packBytes('>I4s', waiting, affinity)
+  return #text < tableBytes and text .. string.rep('\0', tableBytes - #text) or text
 end
 
--- Score and pool of a head's text; a claim reads 48 of them.
-local function readHead(text)
-  return tonumber(text:sub(1, 17)), text:sub(18, text:find(' ', 18, true) - 1)
+-- Score, pool, id, waiting and affinity of a group's text; of a lane's the first three (`>dss`).
+local function readGroup(text)
+  return unpackBytes('>dssI4s', text)
 end
 
 local function affinityOf(text)
-  return text:sub(text:find(' ', 18, true) + 1)
+  local _, _, _, _, affinity = readGroup(text)
+  return affinity
 end
 
--- Job id of a member of a lane.
-local function idOf(member)
-  return member:sub(1, member:find(' ', 1, true) - 1)
-end
-
--- Writes the heads that follow from the lane's present first; answers the group's new head text or false.
-local function refreshHead(s, gen, group, affinity)
-  local lane = group .. '/' .. affinity
+-- The first of a lane has left it: writes the heads that follow; answers the group's new text or false.
+local function refreshHeads(s, gen, group, affinity, waiting)
+  local heads, lane = s.p .. ':head:' .. gen, group .. '/' .. affinity
   local lanes = s.p .. ':lanes:' .. gen .. ':' .. group
-  local first = redis.call('ZRANGE', s.p .. ':lane:' .. gen .. ':' .. lane, 0, 0, 'WITHSCORES')
-  local text
-  if first[1] then
-    text = headText(first[2], first[1]:sub(first[1]:find(' ', 1, true) + 1), affinity)
-    redis.call('HSET', s.p .. ':lanehead:' .. gen, lane, text)
-    redis.call('ZADD', lanes, first[2], affinity)
+  local first = call('ZRANGE', s.p .. ':lane:' .. gen .. ':' .. lane, '0', '0', 'WITHSCORES')
+  local member, score, laneText = first[1], first[2], nil
+  if member then
+    local blank = find(member, ' ', 1, true)
+    laneText = packBytes('>dss', score, sub(member, blank + 1), sub(member, 1, blank - 1))
+    call('ZADD', lanes, score, affinity)
   else
-    redis.call('HDEL', s.p .. ':lanehead:' .. gen, lane)
-    redis.call('ZREM', lanes, affinity)
+    call('ZREM', lanes, affinity)
+    call('HDEL', heads, lane)
   end
-  local best = redis.call('ZRANGE', lanes, 0, 0)[1]
-  if not best then
-    redis.call('HDEL', s.p .. ':head:' .. gen, group)
-    redis.call('ZREM', s.p .. ':heads:' .. gen, group)
+  if waiting == 0 then
+    call('HDEL', heads, group)
+    call('ZREM', s.p .. ':heads:' .. gen, group)
     return false
   end
-  if best ~= affinity then text = redis.call('HGET', s.p .. ':lanehead:' .. gen, group .. '/' .. best) end
-  redis.call('HSET', s.p .. ':head:' .. gen, group, text)
-  redis.call('ZADD', s.p .. ':heads:' .. gen, tonumber(text:sub(1, 17)), group)
+  local best = call('ZRANGE', lanes, '0', '0')[1]
+  local bestText = best == affinity and laneText or call('HGET', heads, group .. '/' .. best)
+  local text = groupText(bestText, waiting, best)
+  if laneText then call('HSET', heads, group, text, lane, laneText)
+  else call('HSET', heads, group, text) end
   return text
 end
 
-local function countWaiting(s, group, change)
-  s.waiting = s.waiting + change
-  if redis.call('HINCRBY', s.p .. ':waiting', group, change) == 0 then
-    redis.call('HDEL', s.p .. ':waiting', group)
+local function pushLane(s, e, gen)
+  local heads, lane = s.p .. ':head:' .. gen, e.group .. '/' .. e.affinity
+  local key, member = s.p .. ':lane:' .. gen .. ':' .. lane, e.id .. ' ' .. e.pool
+  local known = call('HMGET', heads, e.group, lane)
+  call('ZADD', key, e.score, member)
+  s.waiting = s.waiting + 1
+  local score, laneScore = tonumber(e.score), known[2] and unpackBytes('>d', known[2])
+  local isFirst = not laneScore or score < laneScore
+    or score == laneScore and call('ZRANGE', key, '0', '0')[1] == member
+  local bestScore, pool, id, waiting, best = math.huge, nil, nil, 0, nil
+  if known[1] then bestScore, pool, id, waiting, best = readGroup(known[1]) end
+  if not isFirst then
+    call('HSET', heads, e.group, groupText(packBytes('>dss', bestScore, pool, id), waiting + 1, best))
+    return
   end
+  local laneText = packBytes('>dss', score, e.pool, e.id)
+  call('ZADD', s.p .. ':lanes:' .. gen .. ':' .. e.group, e.score, e.affinity)
+  local leads = score < bestScore or best == e.affinity or score == bestScore and isBefore(e.affinity, best)
+  if leads then call('ZADD', s.p .. ':heads:' .. gen, 'LT', e.score, e.group) end
+  local bestText = leads and laneText or packBytes('>dss', bestScore, pool, id)
+  call('HSET', heads, e.group, groupText(bestText, waiting + 1, leads and e.affinity or best), lane, laneText)
 end
 
-local function pushLane(s, e, gen)
-  local lane = s.p .. ':lane:' .. gen .. ':' .. e.group .. '/' .. e.affinity
-  local member = e.id .. ' ' .. e.pool
-  redis.call('ZADD', lane, e.score, member)
-  countWaiting(s, e.group, 1)
-  if redis.call('ZRANGE', lane, 0, 0)[1] == member then refreshHead(s, gen, e.group, e.affinity) end
+-- Takes the head of a lane that is not empty, as its text names it; answers the group's new text or false.
+local function popLane(s, gen, group, affinity, pool, id, waiting)
+  call('ZREM', s.p .. ':lane:' .. gen .. ':' .. group .. '/' .. affinity, id .. ' ' .. pool)
+  s.waiting = s.waiting - 1
+  return refreshHeads(s, gen, group, affinity, waiting - 1)
 end
 
 local function removeLane(s, e, gen)
-  local lane = s.p .. ':lane:' .. gen .. ':' .. e.group .. '/' .. e.affinity
-  local member = e.id .. ' ' .. e.pool
-  local wasFirst = redis.call('ZRANGE', lane, 0, 0)[1] == member
-  redis.call('ZREM', lane, member)
-  countWaiting(s, e.group, -1)
-  if wasFirst then refreshHead(s, gen, e.group, e.affinity) end
-end
-
--- Takes the first of a lane that is not empty; answers its id and the group's new head text or false.
-local function popLane(s, gen, group, affinity)
-  local member = redis.call('ZPOPMIN', s.p .. ':lane:' .. gen .. ':' .. group .. '/' .. affinity)[1]
-  countWaiting(s, group, -1)
-  return idOf(member), refreshHead(s, gen, group, affinity)
+  local heads, lane = s.p .. ':head:' .. gen, e.group .. '/' .. e.affinity
+  local known = call('HMGET', heads, e.group, lane)
+  local score, pool, id, waiting, best = readGroup(known[1])
+  local _, _, first = unpackBytes('>dss', known[2])
+  if first == e.id then
+    popLane(s, gen, e.group, e.affinity, e.pool, e.id, waiting)
+    return
+  end
+  call('ZREM', s.p .. ':lane:' .. gen .. ':' .. lane, e.id .. ' ' .. e.pool)
+  s.waiting = s.waiting - 1
+  call('HSET', heads, e.group, groupText(packBytes('>dss', score, pool, id), waiting - 1, best))
 end
 
 -- Puts an entry that is nowhere into its lane, or among the delayed until its time.
@@ -83,7 +100,7 @@ local function place(s, e, gen)
   e.gen = gen
   if e.notBefore and e.notBefore > s.now then
     e.state = 'd'
-    redis.call('ZADD', s.p .. ':delayed:' .. gen, e.notBefore, e.id)
+    call('ZADD', s.p .. ':delayed:' .. gen, e.notBefore, e.id)
   else
     e.state = 'w'
     pushLane(s, e, gen)

@@ -3,15 +3,15 @@
   model before others. A machine that is woken leaves the index until it asks again. ]]
 
 local function machineOf(key)
-  return string.match(key, '^(.*)/%d+$')
+  return match(key, '^(.*)/%d+$')
 end
 
 local function incarnationOf(key)
-  return tonumber(string.match(key, '(%d+)$'))
+  return tonumber(match(key, '(%d+)$'))
 end
 
 local function newestOf(s, key)
-  return tonumber(redis.call('HGET', s.p .. ':newest', machineOf(key)) or '0')
+  return tonumber(call('HGET', s.p .. ':newest', machineOf(key)) or '0')
 end
 
 local function isSuperseded(s, key)
@@ -19,11 +19,11 @@ local function isSuperseded(s, key)
 end
 
 local function endsOf(s, key)
-  return tonumber(redis.call('ZSCORE', s.p .. ':alive', key) or '')
+  return tonumber(call('ZSCORE', s.p .. ':alive', key) or '')
 end
 
 local function hasLeases(s, key)
-  return redis.call('EXISTS', s.p .. ':held:' .. key) == 1
+  return call('EXISTS', s.p .. ':held:' .. key) == 1
 end
 
 -- True if this incarnation's lease has ended and it still holds jobs: the sweeper must empty it first.
@@ -39,17 +39,17 @@ local function servedUntil(s, key)
 end
 
 local function keepAlive(s, key, ends)
-  if redis.call('ZADD', s.p .. ':alive', int(ends), key) == 1 then
-    redis.call('SADD', s.p .. ':incarnations', key)
+  if call('ZADD', s.p .. ':alive', int(ends), key) == 1 then
+    call('SADD', s.p .. ':incarnations', key)
   end
   if newestOf(s, key) < incarnationOf(key) then
-    redis.call('HSET', s.p .. ':newest', machineOf(key), incarnationOf(key))
+    call('HSET', s.p .. ':newest', machineOf(key), incarnationOf(key))
   end
 end
 
 -- Answers text for the caller: '' = none.
 local function earliestExpiry(s)
-  return redis.call('ZRANGE', s.p .. ':alive', 0, 0, 'WITHSCORES')[2] or ''
+  return call('ZRANGE', s.p .. ':alive', 0, 0, 'WITHSCORES')[2] or ''
 end
 
 -- Of lanes `group/affinity` those with a free slot: a resident model alone does not make a machine fit.
@@ -57,23 +57,23 @@ local function offered(lanes, groups)
   local names, isFree = {}, {}
   for _, group in ipairs(groups) do isFree[group] = true end
   for _, lane in ipairs(lanes) do
-    if isFree[string.match(lane, '^[^/]+')] then names[#names + 1] = lane end
+    if isFree[match(lane, '^[^/]+')] then names[#names + 1] = lane end
   end
   return names
 end
 
 local function leaveIdle(s, key)
-  local known = redis.call('HGET', s.p .. ':idle', key)
+  local known = call('HGET', s.p .. ':idle', key)
   if not known then return end
-  redis.call('HDEL', s.p .. ':idle', key)
+  call('HDEL', s.p .. ':idle', key)
   local wants = cmsgpack.unpack(known)
-  for _, group in ipairs(wants[1]) do redis.call('ZREM', s.p .. ':idlegroup:' .. group, key) end
-  for _, lane in ipairs(offered(wants[2], wants[1])) do redis.call('ZREM', s.p .. ':idlelane:' .. lane, key) end
+  for _, group in ipairs(wants[1]) do call('ZREM', s.p .. ':idlegroup:' .. group, key) end
+  for _, lane in ipairs(offered(wants[2], wants[1])) do call('ZREM', s.p .. ':idlelane:' .. lane, key) end
 end
 
 -- A beat says which groups, not which lanes: with `lanes` nil the lanes of the last claim stay.
 local function enterIdle(s, key, groups, lanes)
-  local known = redis.call('HGET', s.p .. ':idle', key)
+  local known = call('HGET', s.p .. ':idle', key)
   local older = known and cmsgpack.unpack(known) or { {}, {}, int(s.now) }
   local wanted = lanes or older[2]
   -- It has been idle for as long as before, whatever it can do by now.
@@ -81,16 +81,16 @@ local function enterIdle(s, key, groups, lanes)
   if known == entered then return end
   leaveIdle(s, key)
   if #groups == 0 then return end
-  redis.call('HSET', s.p .. ':idle', key, entered)
-  for _, group in ipairs(groups) do redis.call('ZADD', s.p .. ':idlegroup:' .. group, older[3], key) end
-  for _, lane in ipairs(offered(wanted, groups)) do redis.call('ZADD', s.p .. ':idlelane:' .. lane, older[3], key) end
+  call('HSET', s.p .. ':idle', key, entered)
+  for _, group in ipairs(groups) do call('ZADD', s.p .. ':idlegroup:' .. group, older[3], key) end
+  for _, lane in ipairs(offered(wanted, groups)) do call('ZADD', s.p .. ':idlelane:' .. lane, older[3], key) end
 end
 
 -- One idle fit machine, taken out of the index, or ''. Skips at most 1 000 that can no longer serve.
 local function wakeFor(s, group, affinity)
   for _ = 1, 1000 do
-    local key = redis.call('ZRANGE', s.p .. ':idlelane:' .. group .. '/' .. affinity, 0, 0)[1]
-      or redis.call('ZRANGE', s.p .. ':idlegroup:' .. group, 0, 0)[1]
+    local key = call('ZRANGE', s.p .. ':idlelane:' .. group .. '/' .. affinity, 0, 0)[1]
+      or call('ZRANGE', s.p .. ':idlegroup:' .. group, 0, 0)[1]
     if not key then return '' end
     leaveIdle(s, key)
     if servedUntil(s, key) then return key end
@@ -100,14 +100,14 @@ end
 
 -- Forgets an incarnation that holds nothing.
 local function forgetIncarnation(s, key)
-  redis.call('ZREM', s.p .. ':alive', key)
-  redis.call('SREM', s.p .. ':incarnations', key)
+  call('ZREM', s.p .. ':alive', key)
+  call('SREM', s.p .. ':incarnations', key)
   leaveIdle(s, key)
 end
 
 -- Job ids that an incarnation holds, in order of the ids.
 local function heldBy(s, key)
-  local ids = redis.call('ZRANGE', s.p .. ':held:' .. key, 0, -1)
+  local ids = call('ZRANGE', s.p .. ':held:' .. key, 0, -1)
   table.sort(ids, isBefore)
   return ids
 end

@@ -1,20 +1,53 @@
 --[[ Begin and end of every step: one time, the identity of this server, whether the Broker is open.
-  A step table `s` has: p prefix, now ms, ttl ms, identity, open, gen (generation of the claimable
-  lines), quarantines (generations that were here at a loss, oldest first), untilMs (their end, nil =
-  not before the opening), closings, and the counters lastEvent, operations, waiting. ]]
+  A step table `s` has: p prefix, now ms, ttl ms, identity, open, openedOn, closedFor, gen (generation of
+  the claimable lines, text), quarantines (generations that were here at a loss, oldest first; never
+  changed in place), untilMs (their end, nil = not before the opening), closings (text), and the counters
+  lastEvent, operations, waiting.
+  Hash meta: schema, birth, standing (text, changes at a loss and an opening), counters (four doubles,
+  written by every step: lastNow lastEvent operations waiting), clockSteps. ]]
 
--- Whole numbers as text: tostring() and `..` keep 14 digits, tokens have 16.
+-- Kept here because each use of a global is a look-up through two tables, and at the time a library is
+-- loaded they are not there yet.
+local call, format, match, find, sub, packBytes, unpackBytes
+
+local function bindGlobals()
+  call, packBytes, unpackBytes = redis.call, struct.pack, struct.unpack
+  format, match, find, sub = string.format, string.match, string.find, string.sub
+end
+
+-- Whole numbers as text: tostring() and `..` keep 14 digits, tokens have 16. Numbers are given to
+-- redis.call as text wherever it is hot: Redis itself would write them with %.17g, three times as slow.
 local function int(value)
-  return string.format('%.0f', value)
+  return format('%d', value)
+end
+
+-- Of the newest text of `standing` that this process has read: it stays the same for days.
+local standingText, standing = nil, { openedOn = '-', closedFor = '-', gen = '1', closings = '0', quarantines = {} }
+
+local function readStanding(text)
+  if text and text ~= standingText then
+    local openedOn, closedFor, gen, untilMs, closings, list = match(text,
+      '^(%S+) (%S+) (%d+) (%S+) (%d+) ?(.*)$')
+    local quarantines = {}
+    for each in string.gmatch(list, '%d+') do quarantines[#quarantines + 1] = each end
+    standingText, standing = text, { openedOn = openedOn, closedFor = closedFor, gen = gen,
+      untilMs = tonumber(untilMs), closings = closings, quarantines = quarantines }
+  end
+  return standing
+end
+
+local function writeStanding(s)
+  call('HSET', s.p .. ':meta', 'standing', s.openedOn .. ' ' .. s.closedFor .. ' ' .. s.gen .. ' '
+    .. (s.untilMs and int(s.untilMs) or '-') .. ' ' .. s.closings .. ' ' .. table.concat(s.quarantines, ' '))
 end
 
 -- Every incarnation gets one TTL, in one native command; so does quarantined work, where it waits longer.
 local function giveOneTtl(s)
   local ends = s.now + s.ttl
-  redis.call('ZINTERSTORE', s.p .. ':alive', 2, s.p .. ':alive', s.p .. ':incarnations', 'WEIGHTS', 0, int(ends))
+  call('ZINTERSTORE', s.p .. ':alive', 2, s.p .. ':alive', s.p .. ':incarnations', 'WEIGHTS', 0, int(ends))
   if s.untilMs and s.untilMs > ends then
     s.untilMs = ends
-    redis.call('HSET', s.p .. ':meta', 'untilMs', int(ends))
+    writeStanding(s)
   end
 end
 
@@ -27,13 +60,13 @@ local function readClock(s, given, latest, last)
     s.now = math.max(last, tonumber(given))
     return
   end
-  local time = redis.call('TIME')
-  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local time = call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
   local isAhead = latest ~= '' and now > tonumber(latest) + clockStepMs
   if isAhead or now < last - clockStepMs then
     s.now = now
     giveOneTtl(s)
-    redis.call('HINCRBY', s.p .. ':meta', 'clockSteps', 1)
+    call('HINCRBY', s.p .. ':meta', 'clockSteps', 1)
   else
     s.now = math.max(last, now)
   end
@@ -46,10 +79,10 @@ local runId, history, askedMs
 local historyMs = 50
 
 local function infoField(section, field)
-  local text = redis.call('INFO', section)
-  local _, last = string.find(text, field, 1, true)
+  local text = call('INFO', section)
+  local _, last = find(text, field, 1, true)
   if not last then error('EMPIDENTITY the server tells no ' .. field) end
-  return string.sub(text, last + 1, last + 16)
+  return sub(text, last + 1, last + 16)
 end
 
 -- Run id: this process. Replication id: its history. Birth: the data, so that a flush is a loss too.
@@ -62,61 +95,59 @@ local function identify(s, birth, isVirtual)
 end
 
 local function isEmptyGen(s, gen)
-  return redis.call('EXISTS', s.p .. ':heads:' .. gen, s.p .. ':delayed:' .. gen) == 0
+  return call('EXISTS', s.p .. ':heads:' .. gen, s.p .. ':delayed:' .. gen) == 0
 end
 
 -- All that is here was here at the loss: the claimable lines become a quarantine, and leases that were
 -- granted before this closing await their machines, whatever they say of themselves (see `load`).
 local function close(s)
-  redis.call('DEL', s.p .. ':nonce')
+  call('DEL', s.p .. ':nonce')
   -- A second loss before the first one's work has moved finds nothing new to keep apart.
   if #s.quarantines == 0 or not isEmptyGen(s, s.gen) then
+    s.quarantines = { unpack(s.quarantines) }
     s.quarantines[#s.quarantines + 1] = s.gen
-    s.gen = s.gen + 1
+    s.gen = int(s.gen + 1)
   end
-  s.untilMs, s.closings = nil, s.closings + 1
-  redis.call('HSET', s.p .. ':meta', 'closedFor', s.identity, 'openedOn', '', 'gen', s.gen, 'untilMs', '',
-    'quarantines', table.concat(s.quarantines, ','), 'closings', s.closings)
+  s.openedOn, s.closedFor, s.untilMs, s.closings = '-', s.identity, nil, int(s.closings + 1)
+  writeStanding(s)
 end
 
 local function begin(keys, argv)
+  if not call then bindGlobals() end
   local p = keys[1]
-  local meta = redis.call('HMGET', p .. ':meta', 'schema', 'birth', 'openedOn', 'closedFor', 'lastNow',
-    'gen', 'quarantines', 'untilMs', 'closings', 'lastEvent', 'operations', 'waiting')
-  if meta[1] and meta[1] ~= '1' then error('EMPSCHEMA the keys are of schema ' .. meta[1] .. ', this program knows 1') end
+  local meta = call('HMGET', p .. ':meta', 'schema', 'birth', 'standing', 'counters')
+  if meta[1] and meta[1] ~= '2' then error('EMPSCHEMA the keys are of schema ' .. meta[1] .. ', this program knows 2') end
+  local known = readStanding(meta[3])
   local s = {
     p = p,
     ttl = tonumber(argv[3]),
-    gen = tonumber(meta[6] or '1'),
-    quarantines = {},
-    untilMs = tonumber(meta[8] or ''),
-    closings = tonumber(meta[9] or '0'),
-    lastEvent = tonumber(meta[10] or '0'),
-    operations = tonumber(meta[11] or '0'),
-    waiting = tonumber(meta[12] or '0'),
+    openedOn = known.openedOn,
+    closedFor = known.closedFor,
+    gen = known.gen,
+    quarantines = known.quarantines,
+    untilMs = known.untilMs,
+    closings = known.closings,
   }
-  if meta[7] and meta[7] ~= '' then
-    for gen in string.gmatch(meta[7], '%d+') do s.quarantines[#s.quarantines + 1] = tonumber(gen) end
-  end
-  readClock(s, argv[1], argv[2], tonumber(meta[5] or '0'))
+  local last = 0
+  if meta[4] then last, s.lastEvent, s.operations, s.waiting = unpackBytes('>dddd', meta[4])
+  else s.lastEvent, s.operations, s.waiting = 0, 0, 0 end
+  readClock(s, argv[1], argv[2], last)
   local birth = meta[2]
   if not birth then
-    local time = redis.call('TIME')
-    birth = int(tonumber(time[1]) * 1000000 + tonumber(time[2]))
-    redis.call('HSET', p .. ':meta', 'schema', '1', 'birth', birth)
+    local time = call('TIME')
+    birth = int(time[1] * 1000000 + time[2])
+    call('HSET', p .. ':meta', 'schema', '2', 'birth', birth)
   end
   s.identity = identify(s, birth, argv[1] ~= '')
-  s.open = meta[3] == s.identity
-  if not s.open and meta[4] ~= s.identity then close(s) end
+  s.open = s.openedOn == s.identity
+  if not s.open and s.closedFor ~= s.identity then close(s) end
   return s
 end
 
 -- Ends the step: its counters are written once. The answer begins with the time of the step.
 local function answer(s, tag, ...)
-  -- Numbers as arguments are written with 17 digits: exact for all that we count and time.
-  redis.call('HSET', s.p .. ':meta', 'lastNow', s.now, 'lastEvent', s.lastEvent, 'operations', s.operations,
-    'waiting', s.waiting)
-  return { int(s.now), tag, ... }
+  call('HSET', s.p .. ':meta', 'counters', packBytes('>dddd', s.now, s.lastEvent, s.operations, s.waiting))
+  return { s.now, tag, ... }
 end
 
 -- Byte order, as Redis keeps equal scores and as JavaScript compares names; Lua's `<` follows the locale.

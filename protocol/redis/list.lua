@@ -6,8 +6,8 @@
 local s = begin(KEYS, ARGV)
 local from = ARGV[4] == '' and '-' or '(' .. ARGV[4]
 local found = {}
-for _, id in ipairs(redis.call('ZRANGEBYLEX', s.p .. ':ids', from, '+', 'LIMIT', 0, ARGV[5])) do
-  local f = redis.call('HMGET', s.p .. ':job:' .. id, 'st', 't', 'f')
-  found[#found + 1] = { id, f[1], f[2], f[3] }
+for _, id in ipairs(call('ZRANGEBYLEX', s.p .. ':ids', from, '+', 'LIMIT', 0, ARGV[5])) do
+  local e = load(s, id)
+  found[#found + 1] = { id, e.state, e.token, e.floor }
 end
 return answer(s, 'ok', found)

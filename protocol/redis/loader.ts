@@ -12,7 +12,7 @@ import {
 /** How steps reach the server: as functions of a library, or as scripts by their hash. */
 export type LoaderKind = 'function' | 'evalsha';
 
-type Arguments = readonly (string | number)[];
+type Arguments = readonly (string | number | Buffer)[];
 
 /**
  * Runs steps and puts their text on the server where it is missing: after a restart without

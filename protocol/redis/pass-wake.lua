@@ -7,7 +7,7 @@
 local s = begin(KEYS, ARGV)
 leaveIdle(s, ARGV[4])
 for at = 6, 5 + tonumber(ARGV[5]) do
-  local head = redis.call('HGET', s.p .. ':head:' .. s.gen, ARGV[at])
+  local head = call('HGET', s.p .. ':head:' .. s.gen, ARGV[at])
   if head then
     local wake = wakeFor(s, ARGV[at], affinityOf(head))
     if wake ~= '' then return answer(s, 'ok', wake) end

@@ -9,7 +9,7 @@ for at = 5, 4 + 3 * tonumber(ARGV[4]), 3 do
   local e = load(s, id)
   if e and e.state == 'l' and e.token == ARGV[at + 1] and tonumber(fraction) > tonumber(e.fraction) then
     e.fraction = fraction
-    saveLease(s, e)
+    save(s, e)
     addEvent(s, 'progress', e, fraction)
   end
 end

@@ -7,10 +7,11 @@
 local s = begin(KEYS, ARGV)
 if ARGV[4] ~= s.identity then return answer(s, 'changed') end
 if s.open then return answer(s, 'open') end
-if redis.call('GET', s.p .. ':nonce') ~= ARGV[5] then return answer(s, 'changed') end
+if call('GET', s.p .. ':nonce') ~= ARGV[5] then return answer(s, 'changed') end
 giveOneTtl(s)
 s.untilMs = s.now + s.ttl
-redis.call('HSET', s.p .. ':meta', 'openedOn', s.identity, 'untilMs', int(s.untilMs))
-redis.call('UNLINK', s.p .. ':nonce', s.p .. ':adoptions')
+s.openedOn = s.identity
+writeStanding(s)
+call('UNLINK', s.p .. ':nonce', s.p .. ':adoptions')
 s.operations = s.operations + 1
 return answer(s, 'open')

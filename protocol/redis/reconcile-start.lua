@@ -4,5 +4,5 @@
   Answers {now, 'ok', identity}
   Touches alive delayed:<gen> heads:<gen> incarnations meta nonce ]]
 local s = begin(KEYS, ARGV)
-if not s.open then redis.call('SET', s.p .. ':nonce', ARGV[4]) end
+if not s.open then call('SET', s.p .. ':nonce', ARGV[4]) end
 return answer(s, 'ok', s.identity)

@@ -251,9 +251,11 @@ const groupsLimit = 1_000;
 export function statsAnswer(reply: Reply): RedisBrokerStats {
   const [waiting, delayed, entries] = [reply.number(2), reply.number(3), reply.number(4)];
   const pairs = reply.list(9);
-  const groups: BrokerStats['groups'] = [];
+  // A group that waits in several generations is named once for each.
+  const counts = new Map<string, number>();
   for (let at = 0; at < pairs.length; at += 2)
-    groups.push({ group: pairs[at] ?? '', waiting: Number(pairs[at + 1]) });
+    counts.set(pairs[at] ?? '', (counts.get(pairs[at] ?? '') ?? 0) + Number(pairs[at + 1]));
+  const groups = [...counts].map(([group, waiting]) => ({ group, waiting }));
   groups.sort((a, b) => b.waiting - a.waiting || (a.group < b.group ? -1 : 1));
   return {
     identity: reply.text(0),

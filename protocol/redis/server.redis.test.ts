@@ -133,10 +133,10 @@ describeOnRedis('text of the steps', (shared) => {
 
   test('keys of another schema are left alone', async () => {
     const broker = await ready(shared());
-    await command(shared(), 'HSET', '{emp:0}:meta', 'schema', '2');
+    await command(shared(), 'HSET', '{emp:0}:meta', 'schema', '3');
     await expect(broker.identity()).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
-      message: expect.stringContaining('schema 2'),
+      message: expect.stringContaining('schema 3'),
     });
   });
 });

@@ -7,5 +7,5 @@ local s = begin(KEYS, ARGV)
 local key = ARGV[4]
 local ends = endsOf(s, key)
 leaveIdle(s, key)
-if s.open and ends then redis.call('ZADD', s.p .. ':alive', math.min(ends, s.now + tonumber(ARGV[5])), key) end
+if s.open and ends then call('ZADD', s.p .. ':alive', math.min(ends, s.now + tonumber(ARGV[5])), key) end
 return answer(s, 'ok', earliestExpiry(s))

@@ -3,11 +3,25 @@
   ARGV[1..3] as in identity
   Answers {now, 'ok', identity, open 0 or 1, waiting, delayed, entries, incarnations, tombstones,
     operations, clock steps, {group, waiting …}}
-  Touches alive delayed:<gen> heads:<gen> ids incarnations meta nonce tombstones waiting ]]
+  Touches alive delayed:<gen> head:<gen> heads:<gen> ids incarnations meta nonce tombstones ]]
 local s = begin(KEYS, ARGV)
-local delayed = redis.call('ZCARD', s.p .. ':delayed:' .. s.gen)
-for _, gen in ipairs(s.quarantines) do delayed = delayed + redis.call('ZCARD', s.p .. ':delayed:' .. gen) end
-return answer(s, 'ok', s.identity, s.open and 1 or 0, int(s.waiting), delayed, redis.call('ZCARD', s.p .. ':ids'),
-  redis.call('ZCARD', s.p .. ':alive'), redis.call('HLEN', s.p .. ':tombstones'), int(s.operations),
-  redis.call('HGET', s.p .. ':meta', 'clockSteps') or '0',
-  redis.call('HGETALL', s.p .. ':waiting'))
+local delayed = call('ZCARD', s.p .. ':delayed:' .. s.gen)
+for _, gen in ipairs(s.quarantines) do delayed = delayed + call('ZCARD', s.p .. ':delayed:' .. gen) end
+
+-- A group that waits in several generations is named once for each.
+local function waitingByGroup()
+  local found = {}
+  for at = 0, #s.quarantines do
+    local gen = s.quarantines[at] or s.gen
+    for _, group in ipairs(call('ZRANGE', s.p .. ':heads:' .. gen, 0, -1)) do
+      local _, _, _, waiting = readGroup(call('HGET', s.p .. ':head:' .. gen, group))
+      found[#found + 1], found[#found + 2] = group, waiting
+    end
+  end
+  return found
+end
+
+return answer(s, 'ok', s.identity, s.open and 1 or 0, int(s.waiting), delayed, call('ZCARD', s.p .. ':ids'),
+  call('ZCARD', s.p .. ':alive'), call('HLEN', s.p .. ':tombstones'), int(s.operations),
+  call('HGET', s.p .. ':meta', 'clockSteps') or '0',
+  waitingByGroup())

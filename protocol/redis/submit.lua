@@ -8,31 +8,31 @@
     {'exists'} | {'tombstoned', floor} …}}
   Touches adoptions alive body:<id> delayed:<gen> events finish:<pool> head:<gen> heads:<gen>
     held:<incarnation> idle idlegroup:<group> idlelane:<lane> ids incarnations job:<id>
-    lane:<gen>:<lane> lanehead:<gen> lanes:<gen>:<group> meta newest nonce progress tombends tombstones
-    virtual waiting
+    lane:<gen>:<lane> lanes:<gen>:<group> meta newest nonce progress tombends tombstones
+    virtual
   Keeps: an id is here at most once, and never again at a floor at which it ended. ]]
 local s = begin(KEYS, ARGV)
 if ARGV[4] ~= s.identity then return answer(s, 'identityChanged', s.identity) end
-local nonce = redis.call('GET', s.p .. ':nonce')
+local nonce = call('GET', s.p .. ':nonce')
 if not s.open and not (nonce and ARGV[6] == nonce and ARGV[5] == s.identity) then return answer(s, 'closed') end
 
 -- Start tag of a job that enters its pool now; charges its customer and forgets tags that order nothing more.
 local function startTag(pool, customer, cost)
   local finish = s.p .. ':finish:' .. pool
-  local virtual = tonumber(redis.call('HGET', s.p .. ':virtual', pool) or '0')
-  local start = math.max(virtual, tonumber(redis.call('ZSCORE', finish, customer) or '0'))
-  for _, past in ipairs(redis.call('ZRANGEBYSCORE', finish, '-inf', int(virtual), 'LIMIT', 0, 8)) do
-    redis.call('ZREM', finish, past)
+  local virtual = tonumber(call('HGET', s.p .. ':virtual', pool) or '0')
+  local start = math.max(virtual, tonumber(call('ZSCORE', finish, customer) or '0'))
+  for _, past in ipairs(call('ZRANGEBYSCORE', finish, '-inf', int(virtual), 'LIMIT', 0, 8)) do
+    call('ZREM', finish, past)
   end
-  redis.call('ZADD', finish, int(start + cost), customer)
+  call('ZADD', finish, int(start + cost), customer)
   return start
 end
 
 -- Re-drive of running work: the lease that Records know, or the newer one that a beat named meanwhile.
 local function leaseAgain(e, token, machine, incarnation)
-  local adoption = redis.call('HGET', s.p .. ':adoptions', e.id)
-  if adoption then redis.call('HDEL', s.p .. ':adoptions', e.id) end
-  local named, holder = string.match(adoption or '', '^(%d+) (.*)$')
+  local adoption = call('HGET', s.p .. ':adoptions', e.id)
+  if adoption then call('HDEL', s.p .. ':adoptions', e.id) end
+  local named, holder = match(adoption or '', '^(%d+) (.*)$')
   local isKnown = token ~= '' and stands(e, token)
   local isNewer = named and stands(e, named) and (not isKnown or tonumber(named) >= tonumber(token))
   if not isKnown and not isNewer then return false end
@@ -50,7 +50,8 @@ end
 local function keepsItsPlace(older, floor)
   if tonumber(floor) <= tonumber(older.floor) then return true end
   if older.state ~= 'l' or tonumber(older.token) < tonumber(floor) then return false end
-  redis.call('HSET', s.p .. ':job:' .. older.id, 'f', floor, 'cx', '0')
+  older.floor, older.cancel = floor, false
+  save(s, older)
   s.operations = s.operations + 1
   return true
 end
@@ -66,17 +67,16 @@ local function submitOne(at)
   local start = startTag(ARGV[at + 3], ARGV[at + 4], tonumber(ARGV[at + 6]))
   local e = {
     id = id, group = ARGV[at + 1], affinity = ARGV[at + 2], pool = ARGV[at + 3],
-    score = int(start - tonumber(ARGV[at + 5])), attempts = ARGV[at + 7], runs = tonumber(ARGV[at + 8]),
+    start = int(start), score = int(start - ARGV[at + 5]), hasBody = ARGV[at + 11] ~= '', attempts = ARGV[at + 7], runs = tonumber(ARGV[at + 8]),
     floor = floor, notBefore = tonumber(ARGV[at + 10]), gen = s.gen, holder = '',
     -- Kept from a former life: tokens rise per job, also where the clock stands still.
     token = older and older.token or '0',
     awaited = false, cancel = false, rebuilt = not s.open or wasHere or ARGV[at + 12] ~= '',
   }
-  redis.call('ZADD', s.p .. ':ids', 0, id)
-  if ARGV[at + 11] ~= '' then redis.call('SET', s.p .. ':body:' .. id, ARGV[at + 11]) end
+  call('ZADD', s.p .. ':ids', 0, id)
+  if e.hasBody then call('SET', s.p .. ':body:' .. id, ARGV[at + 11]) end
   s.operations = s.operations + 1
   if not leaseAgain(e, ARGV[at + 12], ARGV[at + 13], ARGV[at + 14]) then place(s, e, restingGen(s, wasHere)) end
-  redis.call('HSET', s.p .. ':job:' .. id, 'g', e.group, 'a', e.affinity, 'p', e.pool, 's', int(start), 'sc', e.score)
   save(s, e)
   return { 'added', isClaimable(s, e) and wakeFor(s, e.group, e.affinity) or '' }
 end

@@ -5,11 +5,11 @@
   Touches alive delayed:<gen> events heads:<gen> incarnations meta nonce progress ]]
 local s = begin(KEYS, ARGV)
 if ARGV[4] ~= s.identity then return answer(s, 'ok', 0) end
-local old = redis.call('XRANGE', s.p .. ':events', '-', ARGV[5] .. '-0', 'COUNT', 1000)
+local old = call('XRANGE', s.p .. ':events', '-', ARGV[5] .. '-0', 'COUNT', 1000)
 for _, event in ipairs(old) do
-  local id, job = event[1], string.match(event[2][2], '^progress (%S+)')
-  local known = job and redis.call('HGET', s.p .. ':progress', job)
-  if known and known .. '-0' == id then redis.call('HDEL', s.p .. ':progress', job) end
-  redis.call('XDEL', s.p .. ':events', id)
+  local id, job = event[1], match(event[2][2], '^progress (%S+)')
+  local known = job and call('HGET', s.p .. ':progress', job)
+  if known and known .. '-0' == id then call('HDEL', s.p .. ':progress', job) end
+  call('XDEL', s.p .. ':events', id)
 end
 return answer(s, 'ok', #old == 1000 and 1 or 0)
