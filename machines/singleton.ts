@@ -24,8 +24,14 @@ export interface HoldQuestion {
   current: SingletonLease | null;
 }
 
-/** `singleton.stale`: the store refused an effect under this lease. `singleton.stop`: give the role back and end. */
-export type SingletonEvent = { type: 'singleton.stale' } | { type: 'singleton.stop' };
+/**
+ * `singleton.stale`: the store refused an effect under this lease. `singleton.freed`: who held the role
+ * gave it back. `singleton.stop`: give the role back and end.
+ */
+export type SingletonEvent =
+  | { type: 'singleton.stale' }
+  | { type: 'singleton.freed' }
+  | { type: 'singleton.stop' };
 
 interface Context extends SingletonInput {
   lease: SingletonLease | null;
@@ -71,7 +77,7 @@ const nothing = { lease: null, restMs: 0 };
 
 /**
  * Holds one role among many hubs. `taking` asks for it; left by the answer. `waiting`: another hub
- * holds it, or the store is silent; left by time. `held`: this hub acts in the role; left when a
+ * holds it, or the store is silent; left by time, or when its holder gives it back. `held`: this hub acts in the role; left when a
  * renewal is refused, when no renewal came in time, when an effect was refused as stale, or by stop.
  * `dropping` gives it back so that another hub need not wait for the time to pass.
  */
@@ -99,7 +105,7 @@ export const singletonChart = base.createMachine({
     },
     waiting: {
       after: { retryMs: 'taking' },
-      on: { 'singleton.stop': 'stopped' },
+      on: { 'singleton.freed': 'taking', 'singleton.stop': 'stopped' },
     },
     held: {
       invoke: {

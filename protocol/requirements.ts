@@ -80,7 +80,7 @@ export function machineClassId(machineClass: MachineClass): string {
   return `c${digest(canonicalJson({ ...machineClass, services, tags: [...new Set(machineClass.tags)].sort() }))}`;
 }
 
-const GroupId = z.string().regex(/^g[0-9a-f]{16}$/);
+export const GroupId = z.string().regex(/^g[0-9a-f]{16}$/);
 
 /**
  * One waiting line: a group and an affinity key. The key is the base model's id, or `-` when the job

@@ -2,7 +2,8 @@ import type { ServiceSpec } from '#protocol/connector.ts';
 import type { Env } from '#protocol/env.ts';
 import { toEmpError } from '#protocol/errors.ts';
 import type { JsonObject } from '#protocol/json.ts';
-import type { PeerLink } from '#protocol/peer.ts';
+import type { MachineRef } from '#protocol/names.ts';
+import type { PeerDialer, PeerLink } from '#protocol/peer.ts';
 import { BackgroundWork } from './hub/background-work.ts';
 import { Backlog } from './hub/backlog.ts';
 import { BrokerIdentity } from './hub/broker-identity.ts';
@@ -11,10 +12,13 @@ import { ClassDirectory } from './hub/class-directory.ts';
 import { EventsHub } from './hub/events-hub.ts';
 import { type LinkOptions, LinkSession } from './hub/gateway.ts';
 import { GroupDirectory } from './hub/group-directory.ts';
-import type { Hub, HubCounters, HubPorts } from './hub/hub.ts';
+import type { Hub, HubCounters, HubPokes, HubPorts } from './hub/hub.ts';
 import { linkCloseCodes } from './hub/link-limits.ts';
 import { LinkDirectory } from './hub/links.ts';
 import { ModelDirectory } from './hub/model-directory.ts';
+import { takePeerFrame } from './hub/peer-frames.ts';
+import type { PeerSession } from './hub/peer-session.ts';
+import { Peers } from './hub/peers.ts';
 import { StandingWork } from './hub/standing-work.ts';
 import { Tokens } from './hub/tokens.ts';
 import { deliverWake } from './hub/wake.ts';
@@ -28,6 +32,13 @@ export interface HubCore {
   start(): Promise<void>;
   /** Takes a link that a machine opened. The caller feeds frames and the close to the session. */
   connect(link: PeerLink, options: LinkOptions): LinkSession;
+  /**
+   * Tells the other hubs of the store where this one is reached, null = nowhere, and looks for them.
+   * Never called for a hub that is alone on its stores.
+   */
+  announce(url: string | null): void;
+  /** Takes a link that another hub opened; null where it was refused, and is closed. */
+  acceptPeer(link: PeerLink, options: { token: string | null }): PeerSession | null;
   /** What keeps this hub from serving; empty = ready. */
   unready(): Promise<string[]>;
   /** Tells machines, gives roles back, waits for what is under way. The ports stay open: their maker closes them. */
@@ -40,8 +51,11 @@ export async function composeHub(options: {
   env: Env;
   ports: HubPorts;
   services: readonly ServiceSpec[];
+  /** How other hubs are reached; without it they must reach this one. */
+  dialer?: PeerDialer;
 }): Promise<HubCore> {
   const { config, env, ports } = options;
+  const hubId = config.hubId ?? env.newId('hub');
   const background = new BackgroundWork(env);
   const groups = new GroupDirectory({ records: ports.records, env });
   const parts = {
@@ -55,41 +69,71 @@ export async function composeHub(options: {
     backlog: new Backlog({ broker: ports.broker, env, groups }),
     classes: new ClassDirectory({ records: ports.records, env }),
     models: new ModelDirectory({ records: ports.records, env }),
-    links: new LinkDirectory(),
+    links: new LinkDirectory({
+      joined: (machine) => hub.peers.joined(machine),
+      left: (machine) => hub.peers.left(machine),
+    }),
     events: new EventsHub({ records: ports.records, env }),
     tokens: new Tokens(await ports.records.secret('tokens')),
   };
-  const standing: { work: StandingWork | null } = { work: null };
+  const counters = newCounters();
+  const peers = new Peers({
+    hubId,
+    env,
+    config,
+    records: ports.records,
+    tokens: parts.tokens,
+    dialer: options.dialer ?? null,
+    roles: () => work.held(),
+    machines: () =>
+      parts.links.all().map(({ machineId, incarnation }): MachineRef => ({ machineId, incarnation })),
+    frame: (frame) => takePeerFrame(hub, work, frame),
+    freed: (roles) => work.freed(roles),
+    malformed: () => counters.peerFramesMalformed++,
+  });
   const hub: Hub = {
-    hubId: config.hubId ?? env.newId('hub'),
+    hubId,
     env,
     config,
     ...ports,
     ...parts,
+    peers,
     services: new Map(options.services.map((spec) => [spec.service, spec])),
-    counters: newCounters(),
-    poke: {
-      recorder: (delayMs) => standing.work?.recorder.poke(delayMs ?? recorderBatchMs),
-      reconciler: () => standing.work?.reconciler.poke(),
-      sweeper: (atMs) =>
-        atMs === undefined ? standing.work?.sweeper.poke() : standing.work?.sweeper.pokeAt(atMs),
-      promoter: (atMs) => standing.work?.promoter.pokeAt(atMs),
-    },
+    counters,
+    poke: routedPokes(peers, () => work),
     startedAtMonotonicMs: env.clock.monotonic(),
     startedAtMs: env.clock.now(),
     stopping: false,
     wake(machine, wakeGroups) {
-      if (machine !== null) background.add('wake', deliverWake(hub, machine, wakeGroups));
+      if (machine !== null) background.add('wake', deliverWake(hub, { machine, groups: wakeGroups }));
     },
     background: (name, work) => background.add(name, work),
   };
   const work = new StandingWork(hub);
-  standing.work = work;
   return core({ hub, work, background });
 }
 
 /** What commits together within this time is copied and numbered together, ms. */
 const recorderBatchMs = 2;
+
+/** Work for a role goes to the linked hub that holds it, else to this one; the promoter runs everywhere. */
+function routedPokes(peers: Peers, work: () => StandingWork): HubPokes {
+  return {
+    recorder(delayMs = recorderBatchMs) {
+      if (!peers.poke('recorder', { delayMs })) work().recorder.poke(delayMs);
+    },
+    reconciler() {
+      if (!peers.poke('reconciler')) work().reconciler.poke();
+    },
+    sweeper(atMs) {
+      if (atMs === null) return;
+      if (peers.poke('sweeper', atMs === undefined ? {} : { atMs })) return;
+      if (atMs === undefined) work().sweeper.poke();
+      else work().sweeper.pokeAt(atMs);
+    },
+    promoter: (atMs) => work().promoter.pokeAt(atMs),
+  };
+}
 
 function core(parts: { hub: Hub; work: StandingWork; background: BackgroundWork }): HubCore {
   const { hub, work, background } = parts;
@@ -118,8 +162,11 @@ function core(parts: { hub: Hub; work: StandingWork; background: BackgroundWork 
       }
       return session;
     },
+    announce: (url) => hub.peers.announce(url),
+    acceptPeer: (link, { token }) => hub.peers.accept(link, token),
     async unready() {
-      return [...(await storeFaults(hub)), ...work.faults()];
+      const peers = hub.peers.fault();
+      return [...(await storeFaults(hub)), ...work.faults(), ...(peers === null ? [] : [peers])];
     },
     async stop() {
       if (hub.stopping) return;
@@ -127,9 +174,11 @@ function core(parts: { hub: Hub; work: StandingWork; background: BackgroundWork 
       for (const link of hub.links.all()) link.notify('closing', {});
       for (const session of sessions) session.close(linkCloseCodes.closing, 'the hub is stopping');
       hub.events.release();
+      await hub.peers.leave();
       await note(hub, { type: 'hub.stopped', data: { hubId: hub.hubId } });
       await background.settle(hub.config.stopLimitMs);
       await work.stop();
+      hub.peers.close();
       await background.settle(hub.config.stopLimitMs);
     },
   };
@@ -177,6 +226,8 @@ function newCounters(): HubCounters {
     completionsRefused: 0,
     wakesSent: 0,
     wakesPassedOn: 0,
+    wakesToPeers: 0,
+    peerFramesMalformed: 0,
     incidents: 0,
     subscribersDropped: 0,
   };

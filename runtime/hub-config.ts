@@ -85,6 +85,24 @@ export const HubConfig = z.strictObject({
    * Lower: roles move faster after a crash; a stalled hub loses them. Higher: the reverse.
    */
   singletonTtlMs: ms(1_000, 600_000).default(6_000),
+  /**
+   * Where other hubs on the same stores reach this one, `http://HOST:PORT`. Default: the address that it
+   * listens on. Hubs that cannot reach each other work all the same, slower: docs/hub.md, Several hubs.
+   */
+  advertiseUrl: z
+    .string()
+    .max(2_048)
+    .refine(
+      (text) => URL.canParse(text) && ['http:', 'https:'].includes(new URL(text).protocol),
+      'has the form http://HOST:PORT',
+    )
+    .nullable()
+    .default(null),
+  /**
+   * How long a hub counts as running without a word; said at a third of it, to Records and over the
+   * links to the others, which end after it. Lower: dead hubs noticed sooner; more writes. Higher: the reverse.
+   */
+  hubTtlMs: ms(1_000, 600_000).default(15_000),
   /** How often waiting jobs past their TTL and runs past `maxRunMs` are looked for. */
   sweepEveryMs: ms(100, 600_000).default(5_000),
   /** How often rows that never reached the Broker and cancels without an end are looked for. */

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { EmpError, ERROR_CODES, toEmpError } from '#protocol/errors.ts';
+import { hubLinkPath } from '#protocol/hub-link.ts';
 import { frameLimitBytes } from '#protocol/link.ts';
 import { acceptedLink } from '#protocol/peer/ws-accept.ts';
 import type { HubCore } from './compose-hub.ts';
@@ -75,8 +76,11 @@ function upgradeTarget(options: {
   checkOrigin(request.headers);
   const url = new URL(request.url ?? '/', 'http://hub');
   if (url.pathname === '/v1/link') return (socket) => acceptMachine(core, request, socket);
+  if (url.pathname === hubLinkPath) return (socket) => acceptHub(core, request, socket);
   if (url.pathname !== '/v1/events') {
-    throw new EmpError('NOT_FOUND', { detail: 'WebSockets are taken on /v1/link and /v1/events' });
+    throw new EmpError('NOT_FOUND', {
+      detail: `WebSockets are taken on /v1/link, /v1/events and, for other hubs, ${hubLinkPath}`,
+    });
   }
   const query = parseDocument(EventsQuery, Object.fromEntries(url.searchParams), { what: 'The query' });
   streams.admit();
@@ -94,8 +98,24 @@ function upgradeTarget(options: {
   };
 }
 
+function bearerOf(request: IncomingMessage): string | null {
+  const found = /^Bearer ([\w.~+/=-]{1,2048})$/i.exec(request.headers.authorization ?? '');
+  return found?.[1] ?? null;
+}
+
+function acceptHub(core: HubCore, request: IncomingMessage, socket: WebSocket): void {
+  let session: ReturnType<HubCore['acceptPeer']> = null;
+  const link = acceptedLink(socket, {
+    sendLimitBytes: core.hub.config.sendBufferLimitBytes * 2,
+    handlers: {
+      message: (text) => session?.message(text),
+      closed: (info) => session?.closed(info),
+    },
+  });
+  session = core.acceptPeer(link, { token: bearerOf(request) });
+}
+
 function acceptMachine(core: HubCore, request: IncomingMessage, socket: WebSocket): void {
-  const bearer = /^Bearer ([\w.~+/=-]{1,2048})$/i.exec(request.headers.authorization ?? '');
   const { sendBufferLimitBytes } = core.hub.config;
   let session: ReturnType<HubCore['connect']> | null = null;
   const link = acceptedLink(socket, {
@@ -105,7 +125,7 @@ function acceptMachine(core: HubCore, request: IncomingMessage, socket: WebSocke
       closed: () => session?.closed(),
     },
   });
-  session = core.connect(link, { token: bearer?.[1] ?? null, baseUrl: baseUrlOf(request.headers) });
+  session = core.connect(link, { token: bearerOf(request), baseUrl: baseUrlOf(request.headers) });
 }
 
 /** A refused upgrade is an ordinary HTTP answer with a problem document. */

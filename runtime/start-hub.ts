@@ -1,4 +1,5 @@
 import type { Env } from '#protocol/env.ts';
+import { wsDialer } from '#protocol/peer/ws-dialer.ts';
 import { builtInServices } from './built-in-services.ts';
 import { composeHub, type HubCore } from './compose-hub.ts';
 import { objectRoutes } from './http/object-routes.ts';
@@ -29,7 +30,7 @@ export async function startHub(options: { config: HubConfig; env: Env }): Promis
   try {
     const { objects } = stores;
     const ports = { records: stores.records, broker: stores.broker, objects };
-    const core = await composeHub({ config, env, ports, services: builtInServices });
+    const core = await composeHub({ config, env, ports, services: builtInServices, dialer: wsDialer });
     await core.start();
     opened.push(() => core.stop());
     const server = await serveHub({
@@ -38,6 +39,8 @@ export async function startHub(options: { config: HubConfig; env: Env }): Promis
       extend: (app) => objectRoutes(app, objects),
     });
     opened.push(() => server.stop());
+    // Several hubs share a store only where it is a server.
+    if (config.databaseUrl !== null) core.announce(config.advertiseUrl ?? server.url);
     const { durable, dataDir } = stores.names;
     return { url: server.url, hubId: core.hub.hubId, core, durable, dataDir, stop: closeAll };
   } catch (error) {

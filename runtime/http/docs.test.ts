@@ -23,7 +23,9 @@ describe('documentation', () => {
     const defaults = HubConfig.parse({}) as Record<string, unknown>;
     for (const field of Object.keys(HubConfig.shape)) {
       if (field === 'pools') continue;
-      const variable = `EMP_${field.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+      const name = field.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+      // The stores have the names that everybody uses.
+      const variable = ['redisUrl', 'databaseUrl'].includes(field) ? name : `EMP_${name}`;
       const shown = defaults[field] === null ? '(none|made up)' : `\`${String(defaults[field])}\``;
       expect(text).toMatch(new RegExp(`\\| \`${variable}\` \\| ${shown} \\|`));
     }

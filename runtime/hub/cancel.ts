@@ -3,6 +3,7 @@ import type { Job } from '#protocol/job.ts';
 import type { JobId } from '#protocol/names.ts';
 import type { FencingToken } from '#protocol/token.ts';
 import type { Hub } from './hub.ts';
+import { tellMachine } from './tell.ts';
 
 export interface Cancelled {
   /** `requested`: a machine runs it and has been told; or the Broker could not be asked, and the reconciler goes on. */
@@ -39,7 +40,8 @@ export async function finishCancel(
   try {
     const answer = await hub.broker.cancel({ jobId, fenceFloor });
     if (answer.kind === 'requested') {
-      hub.links.find(answer.holder)?.notify('cancel', { jobId, reason: 'cancelled by request' });
+      const body = { jobId, reason: 'cancelled by request' };
+      tellMachine(hub, { machine: answer.holder, notice: 'cancel', body });
       return 'requested';
     }
   } catch (error) {

@@ -4,6 +4,7 @@ import type { JobId } from '#protocol/names.ts';
 import type { FencingToken } from '#protocol/token.ts';
 import { belongsInBroker, brokerEntry } from './broker-entry.ts';
 import type { Hub } from './hub.ts';
+import { wakeUnnamed } from './wake.ts';
 
 /** How often rows are read again because the Broker's server changed under them. */
 const identityTries = 4;
@@ -91,10 +92,5 @@ function announce(hub: Hub, row: Job, wake: { machineId: string; incarnation: nu
   if (row.state === 'scheduled') hub.poke.promoter(row.notBeforeMs);
   else hub.groups.noteWork(row.group);
   if (wake !== null) return hub.wake(wake, [row.group]);
-  const group = hub.groups.get(row.group);
-  const idle = group === null || row.state !== 'waiting' ? null : hub.links.idleWithout(row.group, group);
-  if (idle === null) return;
-  idle.idle = false;
-  idle.notify('wake', {});
-  hub.counters.wakesSent++;
+  if (row.state === 'waiting' && !wakeUnnamed(hub, row.group)) hub.peers.offer(row.group);
 }

@@ -1,4 +1,5 @@
 import { machineMeets } from '#machines/policy/matching.ts';
+import type { MachineRow } from '#protocol/records.ts';
 import type { Hub } from './hub.ts';
 import { type PreparedJob, prepareJob } from './prepare-job.ts';
 
@@ -19,9 +20,10 @@ export interface DryRun {
 /** Judges a submission like submit, stores nothing. */
 export async function dryRunJob(hub: Hub, document: unknown): Promise<DryRun> {
   const prepared = await prepareJob(hub, document, { prefix: '', traceparent: null, dryRun: true });
-  const fit = hub.links
-    .all()
-    .filter((link) => !link.cordoned && !link.draining && machineMeets(link, prepared.group));
+  const machines = [...hub.links.all(), ...(await linkedElsewhere(hub))];
+  const fit = machines.filter(
+    (machine) => !machine.cordoned && !machine.draining && machineMeets(machine, prepared.group),
+  );
   const { row, groupId, classIds, warnings } = prepared;
   return {
     pool: row.pool,
@@ -32,6 +34,15 @@ export async function dryRunJob(hub: Hub, document: unknown): Promise<DryRun> {
     expectedMs: row.expectedMs,
     warnings: fit.length === 0 ? [...warnings, 'no machine that may run this job is linked now'] : warnings,
   };
+}
+
+/** Machines of other hubs; whether one idles is known to its own hub. */
+async function linkedElsewhere(hub: Hub): Promise<(MachineRow & { idle: boolean })[]> {
+  if (!hub.peers.any) return [];
+  const rows = await hub.records.listMachines({ seenAfterMs: null });
+  return rows
+    .filter((row) => row.state === 'joined' && hub.peers.holds(row))
+    .map((row) => ({ ...row, idle: false }));
 }
 
 /**

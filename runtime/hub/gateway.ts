@@ -385,6 +385,8 @@ export class LinkSession {
     const hub = this.#hub;
     const ageMs = hub.env.clock.monotonic() - hub.startedAtMonotonicMs;
     if (hub.stopping || ageMs < Math.min(30_000, hub.config.leaseTtlMs)) return;
+    // It has come back already, to another hub.
+    if (hub.peers.holds(machine)) return;
     const { machineId, incarnation } = machine;
     const { earliestExpiryMs } = await hub.broker.shorten({
       machineId,

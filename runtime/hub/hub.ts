@@ -12,6 +12,7 @@ import type { EventsHub } from './events-hub.ts';
 import type { GroupDirectory } from './group-directory.ts';
 import type { LinkDirectory } from './links.ts';
 import type { ModelDirectory } from './model-directory.ts';
+import type { Peers } from './peers.ts';
 import type { Tokens } from './tokens.ts';
 
 export interface HubPorts {
@@ -32,12 +33,18 @@ export interface HubCounters {
   completionsRefused: number;
   wakesSent: number;
   wakesPassedOn: number;
+  /** Wakes for a machine of another hub, told to that hub. */
+  wakesToPeers: number;
+  peerFramesMalformed: number;
   incidents: number;
   /** Subscribers that took nothing for too long. */
   subscribersDropped: number;
 }
 
-/** Where a verb says that there is work for a standing task. Cheap, never rejects. */
+/**
+ * Where a verb says that there is work for a standing task, of this hub or of the one that holds its
+ * role. Cheap, never rejects.
+ */
 export interface HubPokes {
   /** Something was committed: events may wait to be copied and numbered. */
   recorder(delayMs?: number): void;
@@ -65,6 +72,8 @@ export interface Hub {
   readonly classes: ClassDirectory;
   readonly models: ModelDirectory;
   readonly links: LinkDirectory;
+  /** The other hubs on these stores. */
+  readonly peers: Peers;
   readonly events: EventsHub;
   readonly tokens: Tokens;
   readonly counters: HubCounters;

@@ -50,6 +50,14 @@ export interface MachineLink {
 /** The machines linked to this hub, by id: of two incarnations the newer one. */
 export class LinkDirectory {
   readonly #links = new Map<MachineId, MachineLink>();
+  readonly #joined: (link: MachineRef) => void;
+  readonly #left: (link: MachineRef) => void;
+
+  /** `joined` and `left` are told of each machine that this hub can reach from now on, or no more. */
+  constructor(options: { joined: (link: MachineRef) => void; left: (link: MachineRef) => void }) {
+    this.#joined = options.joined;
+    this.#left = options.left;
+  }
 
   get size(): number {
     return this.#links.size;
@@ -73,12 +81,15 @@ export class LinkDirectory {
   put(link: MachineLink): MachineLink | null {
     const older = this.#links.get(link.machineId) ?? null;
     this.#links.set(link.machineId, link);
+    this.#joined(link);
     return older;
   }
 
   /** True if this very link was still the machine's. */
   remove(link: MachineLink): boolean {
-    return this.#links.get(link.machineId) === link && this.#links.delete(link.machineId);
+    const held = this.#links.get(link.machineId) === link && this.#links.delete(link.machineId);
+    if (held) this.#left(link);
+    return held;
   }
 
   /**

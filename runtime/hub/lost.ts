@@ -20,13 +20,15 @@ export async function markLost(hub: Hub, role: RoleLease): Promise<void> {
 }
 
 /**
- * Marks an incarnation as lost unless it speaks over a link of this hub; a link that it has left
+ * Marks an incarnation as lost unless it speaks over a link of this hub, or is linked to another; a link that it has left
  * silent for a lease time is closed. Keeps the last report: what a machine said before it fell silent
  * is what people look for.
  */
 export async function reportLost(hub: Hub, ref: MachineRef): Promise<void> {
   const link = hub.links.find(ref);
   if (link !== null && link.silentMs() < hub.config.leaseTtlMs) return;
+  // That hub closes a link that falls silent, and says so.
+  if (link === null && hub.peers.holds(ref)) return;
   link?.close(linkCloseCodes.silent, 'the lease passed without a word');
   const { machineId, incarnation } = ref;
   const row = await hub.records.getMachine(machineId);

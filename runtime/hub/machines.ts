@@ -1,14 +1,19 @@
 import { EmpError } from '#protocol/errors.ts';
 import type { LinkBody } from '#protocol/link.ts';
 import type { Residency } from '#protocol/model.ts';
-import type { MachineId } from '#protocol/names.ts';
+import { type MachineId, machineKey } from '#protocol/names.ts';
 import type { MachineRow } from '#protocol/records.ts';
+import { setLinkFlags } from './flags.ts';
 import type { Hub } from './hub.ts';
+import { tellMachine } from './tell.ts';
+
+type Running = LinkBody<'beat'>['running'];
 
 /** A machine as people see it: its row, and what its link tells now. */
 export interface MachineView extends MachineRow {
-  running: LinkBody<'beat'>['running'];
+  running: Running;
   residency: Residency[];
+  /** To this hub, or to another one that this hub hears of. */
   linked: boolean;
 }
 
@@ -18,10 +23,44 @@ const shownMs = 3_600_000;
 export const drainDefaultMs = 600_000;
 export const drainDefaultReason = 'drained by an operator';
 
-export function machineView(hub: Hub, row: MachineRow): MachineView {
-  const link = hub.links.find(row);
-  if (link === null) return { ...row, running: [], residency: storedResidency(row), linked: false };
-  return { ...row, running: link.running, residency: [...link.residency.values()], linked: true };
+/** Leased jobs that are looked through for the machines of other hubs. */
+const leasedLimit = 1_000;
+
+/** What Records know of machines that this hub has no link of: behind the machines' own word by a moment. */
+async function machineViews(hub: Hub, rows: readonly MachineRow[]): Promise<MachineView[]> {
+  const elsewhere = rows.filter((row) => hub.links.find(row) === null && hub.peers.holds(row));
+  const leased = elsewhere.length === 0 ? new Map<string, Running>() : await leasedBy(hub, elsewhere);
+  return rows.map((row) => {
+    const link = hub.links.find(row);
+    if (link !== null)
+      return { ...row, running: link.running, residency: [...link.residency.values()], linked: true };
+    const running = leased.get(machineKey(row)) ?? [];
+    return { ...row, running, residency: storedResidency(row), linked: hub.peers.holds(row) };
+  });
+}
+
+/** Leases by incarnation. */
+async function leasedBy(hub: Hub, rows: readonly MachineRow[]): Promise<Map<string, Running>> {
+  const [only] = rows;
+  const one = rows.length === 1 && only !== undefined ? { machineId: only.machineId } : {};
+  const { items } = await hub.records.listJobs({
+    filter: { state: ['leased'], ...one },
+    limit: leasedLimit,
+    cursor: null,
+  });
+  const found = new Map<string, Running>();
+  for (const { id: jobId, token, machineId, incarnation } of items) {
+    if (token === null || machineId === null || incarnation === null) continue;
+    const key = machineKey({ machineId, incarnation });
+    found.set(key, [...(found.get(key) ?? []), { jobId, token }]);
+  }
+  return found;
+}
+
+async function machineView(hub: Hub, row: MachineRow): Promise<MachineView> {
+  const [view] = await machineViews(hub, [row]);
+  if (view === undefined) throw new Error(`machine ${row.machineId} has no view`);
+  return view;
 }
 
 /** What the last stored report says, for a machine that is linked elsewhere or gone. */
@@ -37,20 +76,20 @@ export async function listMachines(hub: Hub, options: { all: boolean }): Promise
   const shown = options.all
     ? rows
     : rows.filter((row) => row.state === 'joined' || (row.state === 'lost' && row.lastSeenAtMs >= fromMs));
-  return shown.map((row) => machineView(hub, row));
+  return await machineViews(hub, shown);
 }
 
 export async function getMachine(hub: Hub, machineId: MachineId): Promise<MachineView> {
   const row = await hub.records.getMachine(machineId);
   if (row === null) throw unknownMachine(machineId);
-  return machineView(hub, row);
+  return await machineView(hub, row);
 }
 
 /** Takes no new jobs until `uncordon`; what runs goes on. */
 export async function cordonMachine(hub: Hub, machineId: MachineId, cordoned: boolean): Promise<MachineView> {
-  const view = await setFlags(hub, machineId, cordoned ? { cordoned } : { cordoned, draining: false });
-  hub.links.get(machineId)?.notify('cordon', { cordoned });
-  return view;
+  const row = await setFlags(hub, machineId, cordoned ? { cordoned } : { cordoned, draining: false });
+  tellMachine(hub, { machine: row, notice: 'cordon', body: { cordoned } });
+  return await machineView(hub, row);
 }
 
 /** Takes no new jobs, finishes or gives back what runs by the deadline, and leaves. */
@@ -59,28 +98,27 @@ export async function drainMachine(
   machineId: MachineId,
   options: { deadlineMs?: number | undefined; reason?: string | undefined },
 ): Promise<MachineView> {
-  const view = await setFlags(hub, machineId, { draining: true });
+  const row = await setFlags(hub, machineId, { draining: true });
   const { deadlineMs = drainDefaultMs, reason = drainDefaultReason } = options;
-  const link = hub.links.get(machineId);
-  if (link?.notify('drain', { deadlineMs, reason })) link.drainTold = true;
-  return view;
+  tellMachine(hub, { machine: row, notice: 'drain', body: { deadlineMs, reason } });
+  return await machineView(hub, row);
 }
 
 async function setFlags(
   hub: Hub,
   machineId: MachineId,
   flags: { cordoned?: boolean; draining?: boolean },
-): Promise<MachineView> {
+): Promise<MachineRow> {
   const row = await hub.records.setMachineFlags({ machineId, ...flags });
   if (row === null) throw unknownMachine(machineId);
   hub.poke.recorder();
   const link = hub.links.find(row);
-  if (link !== null) {
-    link.cordoned = row.cordoned;
-    link.draining = row.draining;
-    if (row.cordoned || row.draining) link.idle = false;
+  if (link !== null) setLinkFlags(link, row);
+  else {
+    const { incarnation, cordoned, draining } = row;
+    hub.peers.sendTo(row, 'flags', { machine: { machineId, incarnation }, cordoned, draining });
   }
-  return machineView(hub, row);
+  return row;
 }
 
 function unknownMachine(machineId: MachineId): EmpError {

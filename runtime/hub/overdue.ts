@@ -1,12 +1,13 @@
 import { exitLease } from './exit.ts';
 import type { Hub } from './hub.ts';
 import type { RoleLease } from './roles.ts';
+import { tellMachine } from './tell.ts';
 
 const pageLimit = 200;
 
 /**
  * Ends runs longer than their `maxRunMs`: an attempt is counted, because the run hung, and the
- * machine is told to stop. A machine that is not linked here learns it from its next beat.
+ * machine is told to stop. A machine that no hub can tell learns it from its next beat.
  */
 export async function endOverdue(hub: Hub, role: RoleLease): Promise<void> {
   if (role.current() === null) return;
@@ -16,6 +17,6 @@ export async function endOverdue(hub: Hub, role: RoleLease): Promise<void> {
     const holder = { machineId, incarnation };
     const cause = { kind: 'expire', reason: 'the run took longer than its maxRunMs' } as const;
     await exitLease(hub, { jobId, token, cause, holder, actor: 'sweeper' });
-    hub.links.find(holder)?.notify('drop', { jobId });
+    tellMachine(hub, { machine: holder, notice: 'drop', body: { jobId } });
   }
 }

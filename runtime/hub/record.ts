@@ -35,6 +35,7 @@ export class Recorder {
     }
     await this.#assign();
     await this.#hub.events.publish();
+    if (this.#role.current() !== null) this.#hub.peers.recorded(this.#hub.events.highest);
     if (failure !== null) throw failure.error;
     return this.#hub.config.recordEveryMs;
   }

@@ -26,16 +26,20 @@ export class Role implements RoleLease {
     records: Records;
     env: Env;
     taken: () => void;
+    /** Taken or ended. */
+    changed: () => void;
   }) {
-    const { name, ttlMs, holder, records, env, taken } = options;
+    const { name, ttlMs, holder, records, env, taken, changed } = options;
     this.name = name;
     const work = (lease: SingletonLease) => {
       this.#lease = lease;
       env.log.info('role.taken', { role: name, singletonToken: lease.token });
       taken();
+      changed();
       return () => {
         this.#lease = null;
         env.log.info('role.ended', { role: name, singletonToken: lease.token });
+        changed();
       };
     };
     const chart = singletonChart.provide({ actors: singletonActors({ records, env, holder, work }) });
@@ -55,6 +59,11 @@ export class Role implements RoleLease {
 
   stale(): void {
     this.#actor.send({ type: 'singleton.stale' });
+  }
+
+  /** Its holder has given it back: asks at once instead of at the next try. */
+  freed(): void {
+    this.#actor.send({ type: 'singleton.freed' });
   }
 
   /** Gives the role back, so that another hub need not wait for its time to pass. */

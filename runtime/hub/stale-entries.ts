@@ -4,6 +4,7 @@ import { driveRows } from './drive.ts';
 import { endInBroker, exitLease } from './exit.ts';
 import type { Hub } from './hub.ts';
 import type { RoleLease } from './roles.ts';
+import { tellMachine } from './tell.ts';
 
 const pageLimit = 500;
 
@@ -62,6 +63,6 @@ export class StaleEntries {
     hub.env.log.info('reconcile.exit.finished', { jobId: lease.jobId });
     const cause = { kind: 'release', reason: 'its end was committed before' } as const;
     await exitLease(hub, { ...lease, cause, holder: view.holder, actor: 'reconciler' });
-    hub.links.find(view.holder)?.notify('drop', { jobId: lease.jobId });
+    tellMachine(hub, { machine: view.holder, notice: 'drop', body: { jobId: lease.jobId } });
   }
 }

@@ -1,5 +1,7 @@
 import type { Env } from '#protocol/env.ts';
 import { toEmpError } from '#protocol/errors.ts';
+import type { HubRole } from '#protocol/hub-link.ts';
+import { refreshFlags } from './flags.ts';
 import type { Hub } from './hub.ts';
 import { markLost } from './lost.ts';
 import { endOverdue } from './overdue.ts';
@@ -26,16 +28,20 @@ export class StandingWork {
   readonly promoter: PokedTask;
   /** TTL and overdue runs, by the clock: Records tell no next date. */
   readonly #keeper: PokedTask;
-  readonly #roles: Role[];
+  /** Flags of linked machines that another hub changed without reaching this one. */
+  readonly #flags: PokedTask;
+  readonly #roles: Record<HubRole, Role>;
   readonly #recording: Recorder;
   readonly #env: Env;
+  readonly #flagsEveryMs: number;
 
   constructor(hub: Hub) {
     const { env, config, records, hubId } = hub;
     const task = (name: string, run: () => Promise<number | null>) =>
       new PokedTask({ name, env, run, retryMs });
-    const role = (name: string, taken: () => void) =>
-      new Role({ name, ttlMs: config.singletonTtlMs, holder: hubId, records, env, taken });
+    const changed = () => hub.peers.tellRoles();
+    const role = (name: HubRole, taken: () => void) =>
+      new Role({ name, ttlMs: config.singletonTtlMs, holder: hubId, records, env, taken, changed });
     const sweeperRole = role('sweeper', () => {
       this.sweeper.poke();
       this.#keeper.poke();
@@ -48,8 +54,9 @@ export class StandingWork {
     const recorder = new Recorder(hub, recorderRole);
     const stale = new StaleEntries();
     this.#env = env;
+    this.#flagsEveryMs = config.leaseTtlMs;
     this.#recording = recorder;
-    this.#roles = [sweeperRole, recorderRole, reconcilerRole];
+    this.#roles = { sweeper: sweeperRole, recorder: recorderRole, reconciler: reconcilerRole };
     this.recorder = task('recorder', () => recorder.run());
     this.promoter = task('promoter', () => promoteDue(hub));
     this.sweeper = task('sweeper', () => sweepLapsed(hub, sweeperRole));
@@ -63,11 +70,26 @@ export class StandingWork {
       await reconcile(hub, reconcilerRole, stale);
       return reconcilerRole.current() === null ? null : config.reconcileEveryMs;
     });
+    this.#flags = task('flags', async () => {
+      await refreshFlags(hub);
+      return config.leaseTtlMs;
+    });
+  }
+
+  /** Roles that this hub holds now. */
+  held(): HubRole[] {
+    return (Object.keys(this.#roles) as HubRole[]).filter((name) => this.#roles[name].current() !== null);
+  }
+
+  /** Another hub has given these back. */
+  freed(roles: readonly HubRole[]): void {
+    for (const role of roles) this.#roles[role].freed();
   }
 
   start(): void {
-    for (const role of this.#roles) role.start();
+    for (const role of Object.values(this.#roles)) role.start();
     this.promoter.poke();
+    this.#flags.poke(this.#flagsEveryMs);
   }
 
   /** Names of tasks whose last run failed, with the code. */
@@ -77,6 +99,7 @@ export class StandingWork {
       promoter: this.promoter,
       sweeper: this.sweeper,
       keeper: this.#keeper,
+      flags: this.#flags,
       reconciler: this.reconciler,
     };
     return Object.entries(tasks).flatMap(([name, task]) =>
@@ -95,9 +118,9 @@ export class StandingWork {
 
   /** Ends the tasks, copies what happened last, then gives the roles back. */
   async stop(): Promise<void> {
-    const tasks = [this.recorder, this.promoter, this.sweeper, this.#keeper, this.reconciler];
+    const tasks = [this.recorder, this.promoter, this.sweeper, this.#keeper, this.reconciler, this.#flags];
     await Promise.all(tasks.map((task) => task.stop()));
     await this.#lastRecord();
-    await Promise.all(this.#roles.map((role) => role.stop()));
+    await Promise.all(Object.values(this.#roles).map((role) => role.stop()));
   }
 }

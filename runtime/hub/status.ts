@@ -3,6 +3,7 @@ import { toEmpError } from '#protocol/errors.ts';
 import type { JobState } from '#protocol/job.ts';
 import { hubVersion } from '#runtime/hub-version.ts';
 import type { Hub, HubCounters } from './hub.ts';
+import type { PeerView } from './peers.ts';
 
 /** Which stores this hub runs on, for people: named by whoever opened them. */
 export interface StoreNames {
@@ -23,6 +24,8 @@ export interface HubStatus {
   broker: BrokerStats | null;
   jobs: Record<JobState, number>;
   machines: { joined: number; lost: number; left: number; linked: number };
+  /** The other hubs on these stores. */
+  hubs: PeerView[];
   counters: HubCounters;
 }
 
@@ -37,6 +40,7 @@ export async function hubStatus(hub: Hub, stores: StoreNames): Promise<HubStatus
     broker: await brokerStats(hub),
     jobs: await hub.records.countJobs({}),
     machines,
+    hubs: hub.peers.list(),
     counters: { ...hub.counters },
   };
 }
