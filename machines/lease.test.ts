@@ -108,6 +108,17 @@ describe('lease', () => {
     expect(beat.asked).toHaveLength(1);
   });
 
+  test('where the broker heard of it some time before, the fence stands that much earlier', async () => {
+    const { rig, clock, online, answer } = setup();
+    online();
+    await answer(ok({ ageMs: 8_000 }));
+    rig.send({ type: 'link.offline' });
+    await clock.advanceTo(16_999);
+    expect(rig.to('runs')).toEqual([]);
+    await clock.advanceTo(17_000);
+    expect(rig.to('runs')).toMatchObject([{ type: 'runs.dropAll' }]);
+  });
+
   test('each acknowledged beat moves the fence', async () => {
     const { rig, clock, online, answer } = setup();
     online();
@@ -227,7 +238,8 @@ describe('lease', () => {
   });
 
   test('an answer that took longer than the lease leaves no time at all', () => {
-    expect(fenceInMs({ ttlMs: 30_000, marginMs: 5_000, sentAtMs: 0, answeredAtMs: 26_000 })).toBe(0);
+    const late = { ttlMs: 30_000, marginMs: 5_000, ageMs: 0, sentAtMs: 0, answeredAtMs: 26_000 };
+    expect(fenceInMs(late)).toBe(0);
   });
 
   test('the margin never takes more than a sixth of a short lease', () => {

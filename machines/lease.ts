@@ -50,16 +50,19 @@ interface Context extends Holdings {
 const missedLimit = 2;
 
 /**
- * Time from the answer of a beat to the self-fence, ms: (send time + TTL − margin) − answer time. The
- * send time counts, because the hub may have taken the beat as soon as it left.
+ * Time from the answer of a beat to the self-fence, ms: (send time − age + TTL − margin) − answer time.
+ * The send time counts, because the hub may have taken the beat as soon as it left; of a hub that
+ * answered without asking the Broker, `ageMs` is how long before that the Broker last heard of us.
  */
 export function fenceInMs(options: {
   ttlMs: number;
   marginMs: number;
+  ageMs: number;
   sentAtMs: number;
   answeredAtMs: number;
 }): number {
-  return Math.max(0, options.ttlMs - options.marginMs - (options.answeredAtMs - options.sentAtMs));
+  const { ttlMs, marginMs, ageMs, sentAtMs, answeredAtMs } = options;
+  return Math.max(0, ttlMs - marginMs - ageMs - (answeredAtMs - sentAtMs));
 }
 
 /** Deadline of one beat, ms: three of them fit between an acknowledgement and the fence. */
@@ -95,11 +98,12 @@ const base = setup({
   },
 });
 
-const acked = (context: Context, { sentAtMs, answeredAtMs }: BeatResult): LeaseEvent => ({
+const acked = (context: Context, { answer, sentAtMs, answeredAtMs }: BeatResult): LeaseEvent => ({
   type: 'lease.acked',
   fenceInMs: fenceInMs({
     ttlMs: context.ttlMs,
     marginMs: fenceMarginMs(context.ttlMs, context.settings),
+    ageMs: answer.kind === 'ok' ? (answer.ageMs ?? 0) : 0,
     sentAtMs,
     answeredAtMs,
   }),

@@ -104,6 +104,11 @@ export const LINK_REQUESTS = {
         drop: z.array(JobId),
         cancel: z.array(JobId),
         work: z.boolean(),
+        /**
+         * The Broker last heard of this machine so long ago, ms: beats of idle machines go to it together.
+         * The lease, should one begin now, runs from then. Absent = it heard of this very beat.
+         */
+        ageMs: z.int().min(0).optional(),
       }),
       z.strictObject({ kind: z.literal('lapsed') }),
       z.strictObject({ kind: z.literal('superseded') }),

@@ -6,6 +6,8 @@ import type { MachineRef } from '#protocol/names.ts';
 import type { PeerDialer, PeerLink } from '#protocol/peer.ts';
 import { BackgroundWork } from './hub/background-work.ts';
 import { Backlog } from './hub/backlog.ts';
+import { carriedBeats, stillIdle } from './hub/beat.ts';
+import { Beats } from './hub/beats.ts';
 import { BrokerIdentity } from './hub/broker-identity.ts';
 import { BrokeredMarks } from './hub/brokered-marks.ts';
 import { ClassDirectory } from './hub/class-directory.ts';
@@ -19,10 +21,11 @@ import { ModelDirectory } from './hub/model-directory.ts';
 import { takePeerFrame } from './hub/peer-frames.ts';
 import type { PeerSession } from './hub/peer-session.ts';
 import { Peers } from './hub/peers.ts';
+import { Pulse } from './hub/pulse.ts';
 import { StandingWork } from './hub/standing-work.ts';
 import { Tokens } from './hub/tokens.ts';
 import { deliverWake } from './hub/wake.ts';
-import type { HubConfig } from './hub-config.ts';
+import { beatMsOf, type HubConfig } from './hub-config.ts';
 import { hubVersion } from './hub-version.ts';
 
 /** A hub without sockets: verbs on `hub`, links through `connect`. Simulations run it on a virtual clock. */
@@ -58,7 +61,19 @@ export async function composeHub(options: {
   const hubId = config.hubId ?? env.newId('hub');
   const background = new BackgroundWork(env);
   const groups = new GroupDirectory({ records: ports.records, env });
+  const collectMs = beatMsOf(config);
+  const pulse = new Pulse({ clock: env.clock, maxAgeMs: 2 * collectMs });
   const parts = {
+    pulse,
+    beats: new Beats({
+      broker: ports.broker,
+      env,
+      pulse,
+      collectMs,
+      stillHolds: (machine, request) => stillIdle(hub, machine, request),
+      carried: (collected) => carriedBeats(hub, collected),
+      background: (name, work) => background.add(name, work),
+    }),
     identity: new BrokerIdentity(ports.broker),
     groups,
     marks: new BrokeredMarks({
@@ -171,6 +186,7 @@ function core(parts: { hub: Hub; work: StandingWork; background: BackgroundWork 
     async stop() {
       if (hub.stopping) return;
       hub.stopping = true;
+      hub.beats.stop();
       for (const link of hub.links.all()) link.notify('closing', {});
       for (const session of sessions) session.close(linkCloseCodes.closing, 'the hub is stopping');
       hub.events.release();
@@ -193,7 +209,7 @@ async function storeFaults(hub: Hub): Promise<string[]> {
     faults.push(`records: ${toEmpError(error, 'RECORDS_UNAVAILABLE').message}`);
   }
   try {
-    const { open } = await hub.broker.identity();
+    const open = hub.pulse.recent()?.open === true || (await hub.broker.identity()).open;
     if (!open) faults.push('broker: closed until it is reconciled with the records');
   } catch (error) {
     faults.push(`broker: ${toEmpError(error, 'BROKER_UNAVAILABLE').message}`);

@@ -23,6 +23,7 @@ export const chaosMarks = [
   'a claim met a closed broker',
   'a claim was answered again',
   'a lapsed machine beat',
+  'beats of several machines were one step',
   'a beat dropped work',
   'two beats left a lease out',
   'an older incarnation was refused',
@@ -73,12 +74,14 @@ function markBroker(
       tokens.set(answer.lease.jobId, answer.lease.token);
       return;
     }
-    case 'beat': {
-      const { answer } = seen;
-      mark('a lapsed machine beat', answer.kind === 'lapsed');
-      mark('an older incarnation was refused', answer.kind === 'superseded');
-      mark('a beat dropped work', answer.kind === 'ok' && answer.drop.length > 0);
-      mark('two beats left a lease out', answer.kind === 'ok' && answer.unnamed.length > 0);
+    case 'beats': {
+      for (const answer of seen.answer.answers) {
+        mark('a lapsed machine beat', answer.kind === 'lapsed');
+        mark('an older incarnation was refused', answer.kind === 'superseded');
+        mark('a beat dropped work', answer.kind === 'ok' && answer.drop.length > 0);
+        mark('two beats left a lease out', answer.kind === 'ok' && answer.unnamed.length > 0);
+      }
+      mark('beats of several machines were one step', seen.args[0].length > 1);
       return;
     }
     case 'submit': {

@@ -66,7 +66,7 @@ export interface FaultWorld {
 const brokerMethods = [
   'submit',
   'claim',
-  'beat',
+  'beats',
   'complete',
   'exit',
   'cancel',

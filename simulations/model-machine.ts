@@ -222,7 +222,8 @@ export class ModelMachine {
       return;
     }
     this.#clock.clearTimeout(this.#fenceTimer);
-    const fenceMs = sentMs + this.#leaseTtlMs * (1 - fenceMarginShare) - this.#clock.monotonic();
+    const heardMs = sentMs - (answer.ageMs ?? 0);
+    const fenceMs = heardMs + this.#leaseTtlMs * (1 - fenceMarginShare) - this.#clock.monotonic();
     this.#fenceTimer = this.#clock.setTimeout(() => this.#fence(), fenceMs);
     for (const jobId of answer.drop) {
       const run = this.#runs.get(jobId);

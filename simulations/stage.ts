@@ -88,7 +88,9 @@ export class StageHub {
   }
 
   async reconcile(): Promise<void> {
-    await this.#as('reconciler', (role) => reconcile(this.core.hub, role, this.#stale));
+    await this.#as('reconciler', (role) =>
+      reconcile(this.core.hub, role, { stale: this.#stale, pulse: null }),
+    );
   }
 
   async record(): Promise<void> {

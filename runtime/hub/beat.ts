@@ -1,6 +1,8 @@
 import type { ClaimTargets } from '#machines/policy/claim-groups.ts';
+import type { BeatAnswer, BeatRequest } from '#protocol/broker.ts';
 import type { LinkAnswer, LinkBody } from '#protocol/link.ts';
 import { type MachineRef, machineKey } from '#protocol/names.ts';
+import type { CollectedBeat } from './beats.ts';
 import { claimTargetsOf } from './claim.ts';
 import { exitLease } from './exit.ts';
 import type { Hub } from './hub.ts';
@@ -9,7 +11,8 @@ import { drainDefaultMs, drainDefaultReason } from './machines.ts';
 
 /**
  * Keeps all leases of an incarnation. Leases that it holds but has not named for two beats are
- * released through Records; the answer does not wait for that.
+ * released through Records; the answer does not wait for that. The beat of an idle machine that would
+ * tell the Broker nothing new is answered at once and goes there with those of others.
  */
 export async function beat(
   hub: Hub,
@@ -23,32 +26,103 @@ export async function beat(
   const groups = await beatGroups(hub, machine, free);
   machine.groups = new Set(groups.map((each) => each.group));
   const { machineId, incarnation, classId } = machine;
-  const answer = await hub.broker.beat({
-    machineId,
-    incarnation,
-    classId,
-    running: body.running,
-    highestRequestId: body.highestRequestId,
-    openRequestId: body.openRequestId,
-    groups,
-  });
-  hub.background('machine.report', report(hub, machine, body.report));
-  if (answer.kind === 'lapsed') {
-    machine.granted.clear();
-    hub.poke.sweeper();
-    return { kind: 'lapsed' };
+  const { running, highestRequestId, openRequestId } = body;
+  const request = { machineId, incarnation, classId, running, highestRequestId, openRequestId, groups };
+  const ageMs = untoldMs(hub, machine, request);
+  if (ageMs !== null) {
+    hub.beats.collect(machine, request);
+    hub.background('machine.report', report(hub, machine, body.report));
+    return { kind: 'ok', drop: [], cancel: [], work: false, ageMs };
   }
-  if (answer.kind === 'superseded') {
+  hub.beats.discard(machine);
+  const { answer, sentMs } = await hub.beats.send(request);
+  hub.background('machine.report', report(hub, machine, body.report));
+  const { kind } = answer;
+  if (kind === 'lapsed') {
+    machine.granted.clear();
+    machine.told = null;
+    hub.poke.sweeper();
+    return { kind };
+  }
+  if (kind === 'superseded') {
     machine.supersede();
-    return { kind: 'superseded' };
+    return { kind };
   }
   machine.idle = free.size > 0 && !answer.work;
+  machine.told = isPlain(answer) ? { groups: groupsOf(request), sentMonotonicMs: sentMs } : null;
+  heed(hub, machine, answer);
+  for (const jobId of answer.drop) machine.granted.delete(jobId);
+  return { kind, drop: answer.drop, cancel: answer.cancel, work: answer.work };
+}
+
+/**
+ * How long ago the Broker heard of this machine, ms, where a beat would tell it nothing new: it runs
+ * nothing, asks for nothing, and stands in the idle index for the same groups as before. Else null.
+ * What half a lease has passed over goes to the Broker whatever it says.
+ */
+export function untoldMs(hub: Hub, machine: MachineLink, request: BeatRequest): number | null {
+  const { told } = machine;
+  if (told === null || told.groups !== groupsOf(request) || machine.claiming > 0 || machine.leaving)
+    return null;
+  if (request.running.length > 0 || request.openRequestId !== null || machine.granted.size > 0) return null;
+  // Not idle any more: it was woken, or its claim found work. Its beat must enter it again (W11).
+  if (request.groups.length > 0 && !machine.idle) return null;
+  const ageMs = Math.max(0, Math.ceil(hub.env.clock.monotonic() - told.sentMonotonicMs));
+  return ageMs < hub.config.leaseTtlMs / 2 ? ageMs : null;
+}
+
+/** True if a collected beat may go: the machine is linked here and as idle as when it sent it. */
+export function stillIdle(hub: Hub, machine: MachineLink, request: BeatRequest): boolean {
+  return hub.links.find(machine) === machine && untoldMs(hub, machine, request) !== null;
+}
+
+/** Of the machines that one collection tells of work so many are woken at once; the others' next beats ask. */
+const wokenAtOnce = 4;
+
+/**
+ * What became of collected beats. Some machine or other was woken already for the work that they are
+ * told of, but it may be dead: a few more are woken, and whoever takes a job wakes another while
+ * there is more; if all of these are dead too, the next beat of any other machine is told (W11).
+ */
+export function carriedBeats(hub: Hub, beats: readonly CollectedBeat[]): void {
+  let woken = 0;
+  for (const { machine, request, answer: carried } of beats) {
+    const answer = carried?.answer ?? null;
+    if (carried === null || answer?.kind !== 'ok' || !isPlain(answer)) machine.told = null;
+    // A beat that went at once meanwhile knows better.
+    else if (machine.told?.groups === groupsOf(request))
+      machine.told.sentMonotonicMs = Math.max(machine.told.sentMonotonicMs, carried.sentMs);
+    if (answer?.kind === 'lapsed') hub.poke.sweeper();
+    if (answer?.kind === 'superseded') machine.supersede();
+    if (answer?.kind !== 'ok') continue;
+    heed(hub, machine, answer);
+    if (!answer.work || !machine.idle || woken === wokenAtOnce || !machine.notify('wake', {})) continue;
+    machine.idle = false;
+    woken++;
+    hub.counters.wakesSent++;
+  }
+}
+
+type ServedBeat = Extract<BeatAnswer, { kind: 'ok' }>;
+
+/** Nothing but that its place in the idle index, if it has free slots, is as it says. */
+function isPlain(answer: ServedBeat): boolean {
+  return !answer.closed && !answer.work && answer.unnamed.length === 0;
+}
+
+/** The groups of a beat as text, whatever their order. */
+function groupsOf(request: BeatRequest): string {
+  return request.groups
+    .map(({ group }) => group)
+    .sort()
+    .join(' ');
+}
+
+function heed(hub: Hub, machine: MachineLink, answer: ServedBeat): void {
   if (answer.closed) hub.poke.reconciler();
   hub.poke.sweeper(answer.earliestExpiryMs);
-  for (const jobId of answer.drop) machine.granted.delete(jobId);
   if (answer.unnamed.length > 0)
     hub.background('unnamed.release', releaseAll(hub, machine, answer.unnamed, 'not named by two beats'));
-  return { kind: 'ok', drop: answer.drop, cancel: answer.cancel, work: answer.work };
 }
 
 /**
@@ -72,7 +146,8 @@ async function beatGroups(
   free: ReadonlySet<string>,
 ): Promise<ClaimTargets['groups']> {
   if (free.size === 0) return [];
-  return (await claimTargetsOf(hub, machine, { free, resident: [] })).groups;
+  const isKnownEmpty = hub.pulse.recent()?.entries === 0;
+  return (await claimTargetsOf(hub, machine, { free, resident: [], isKnownEmpty })).groups;
 }
 
 /** Gives leases back through Records, one after the other: each keeps its attempt. */

@@ -22,7 +22,25 @@ export async function claimJob(hub: Hub, machine: MachineLink, offer: ClaimOffer
   const free = new Set(offer.free.filter((each) => each.slots > 0).map((each) => each.service));
   machine.free = free;
   if (free.size === 0) return { kind: 'empty' };
-  const { groups, warmLanes } = await claimTargetsOf(hub, machine, { free, resident: offer.resident });
+  machine.claiming++;
+  try {
+    return await claimFor(hub, machine, { offer, free });
+  } finally {
+    machine.claiming--;
+  }
+}
+
+async function claimFor(
+  hub: Hub,
+  machine: MachineLink,
+  options: { offer: ClaimOffer; free: ReadonlySet<string> },
+): Promise<ClaimResult> {
+  const { offer, free } = options;
+  const { groups, warmLanes } = await claimTargetsOf(hub, machine, {
+    free,
+    resident: offer.resident,
+    isKnownEmpty: false,
+  });
   if (machine.leaving) return { kind: 'cordoned' };
   machine.groups = new Set(groups.map((each) => each.group));
   const { machineId, incarnation, classId } = machine;
@@ -54,14 +72,17 @@ export async function claimJob(hub: Hub, machine: MachineLink, offer: ClaimOffer
   return { kind: 'empty' };
 }
 
-/** Groups and lanes of a machine with these free services, for claims and beats. */
+/**
+ * Groups and lanes of a machine with these free services, for claims and beats. `isKnownEmpty`: no job
+ * waits at all, so that the groups of a machine that serves many need not be counted.
+ */
 export async function claimTargetsOf(
   hub: Hub,
   machine: MachineLink,
-  offer: { free: ReadonlySet<string>; resident: readonly string[] },
+  offer: { free: ReadonlySet<string>; resident: readonly string[]; isKnownEmpty: boolean },
 ) {
   await refreshDirectories(hub);
-  if (hub.groups.needsCounts(machine)) await hub.backlog.waiting();
+  if (!offer.isKnownEmpty && hub.groups.needsCounts(machine)) await hub.backlog.waiting();
   const resident = offer.resident.flatMap((modelId): ResidentCopy[] => {
     const model = hub.models.peek(modelId);
     return model === null ? [] : [{ modelId, service: model.service, bytes: hub.models.bytesOf(modelId) }];
@@ -96,6 +117,8 @@ function refusal(
       machine.idle = true;
       return { kind: 'empty' };
     case 'lapsed':
+      // Only a beat ends a lapse, and it must reach the Broker.
+      machine.told = null;
       hub.poke.sweeper();
       return { kind: 'lapsed' };
     case 'superseded':

@@ -243,6 +243,8 @@ export class LinkSession {
       free: new Set(),
       groups: new Set(),
       idle: false,
+      claiming: 0,
+      told: null,
       report: null,
       reportedAtMonotonicMs: Number.NEGATIVE_INFINITY,
       drainTold: false,

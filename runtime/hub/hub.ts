@@ -5,6 +5,7 @@ import type { Objects } from '#protocol/objects.ts';
 import type { Records } from '#protocol/records.ts';
 import type { HubConfig } from '#runtime/hub-config.ts';
 import type { Backlog } from './backlog.ts';
+import type { Beats } from './beats.ts';
 import type { BrokerIdentity } from './broker-identity.ts';
 import type { BrokeredMarks } from './brokered-marks.ts';
 import type { ClassDirectory } from './class-directory.ts';
@@ -13,6 +14,7 @@ import type { GroupDirectory } from './group-directory.ts';
 import type { LinkDirectory } from './links.ts';
 import type { ModelDirectory } from './model-directory.ts';
 import type { Peers } from './peers.ts';
+import type { Pulse } from './pulse.ts';
 import type { Tokens } from './tokens.ts';
 
 export interface HubPorts {
@@ -66,6 +68,8 @@ export interface Hub {
   readonly objects: Objects;
   readonly services: ReadonlyMap<string, ServiceSpec>;
   readonly identity: BrokerIdentity;
+  readonly pulse: Pulse;
+  readonly beats: Beats;
   readonly backlog: Backlog;
   readonly marks: BrokeredMarks;
   readonly groups: GroupDirectory;

@@ -32,6 +32,10 @@ export interface MachineLink {
   groups: ReadonlySet<GroupId>;
   /** Its last claim found nothing, or its last beat named free slots. */
   idle: boolean;
+  /** Claims of it that are under way here. */
+  claiming: number;
+  /** What the Broker knows of its free slots by its last beat, and when that was sent; null = its next beat must tell. */
+  told: { groups: string; sentMonotonicMs: number } | null;
   report: MachineReport | null;
   reportedAtMonotonicMs: number;
   /** The drain was told on this link. */

@@ -4,24 +4,31 @@ import { type ErrorCode, toEmpError } from '#protocol/errors.ts';
 /**
  * One piece of standing work that runs alone: poked by whoever made work for it, or by its own next
  * date. It never polls: `run` answers how long until it wants to run again, null = when poked.
+ * `told`: somebody has poked since the last run began, or that one failed; a date alone is no word.
  * A run that throws is tried again after `retryMs`, doubled up to sixteen times that.
  */
 export class PokedTask {
   readonly #options: {
     name: string;
     env: Env;
-    run: () => Promise<number | null>;
+    run: (told: boolean) => Promise<number | null>;
     retryMs: number;
   };
   #timer: TimerId | null = null;
   #dueMonotonicMs = Number.POSITIVE_INFINITY;
   #running: Promise<void> | null = null;
   #pokedMeanwhileMs: number | null = null;
+  #told = false;
   #failures = 0;
   #stopped = false;
   #lastError: ErrorCode | null = null;
 
-  constructor(options: { name: string; env: Env; run: () => Promise<number | null>; retryMs: number }) {
+  constructor(options: {
+    name: string;
+    env: Env;
+    run: (told: boolean) => Promise<number | null>;
+    retryMs: number;
+  }) {
     this.#options = options;
   }
 
@@ -32,6 +39,11 @@ export class PokedTask {
 
   /** Runs at the latest `delayMs` from now; an earlier date stands. While it runs, once more after that. */
   poke(delayMs = 0): void {
+    this.#told = true;
+    this.#runWithin(delayMs);
+  }
+
+  #runWithin(delayMs: number): void {
     if (this.#stopped) return;
     if (this.#running !== null) {
       this.#pokedMeanwhileMs = Math.min(this.#pokedMeanwhileMs ?? delayMs, delayMs);
@@ -45,9 +57,9 @@ export class PokedTask {
     this.#timer = clock.setTimeout(() => this.#start(), Math.max(0, delayMs));
   }
 
-  /** As `poke`, for a wall time; null changes nothing. Not sooner than `leastMs`, against clocks that disagree. */
+  /** Runs at the latest then, by the wall clock; null changes nothing. Not sooner than `leastMs`, against clocks that disagree. */
   pokeAt(atMs: number | null, leastMs = 1): void {
-    if (atMs !== null) this.poke(Math.max(leastMs, atMs - this.#options.env.clock.now()));
+    if (atMs !== null) this.#runWithin(Math.max(leastMs, atMs - this.#options.env.clock.now()));
   }
 
   #start(): void {
@@ -57,14 +69,16 @@ export class PokedTask {
       this.#running = null;
       const poked = this.#pokedMeanwhileMs;
       this.#pokedMeanwhileMs = null;
-      if (poked !== null) this.poke(poked);
-      if (nextMs !== null) this.poke(nextMs);
+      if (poked !== null) this.#runWithin(poked);
+      if (nextMs !== null) this.#runWithin(nextMs);
     });
   }
 
   async #runOnce(): Promise<number | null> {
+    const told = this.#told || this.#failures > 0;
+    this.#told = false;
     try {
-      const nextMs = await this.#options.run();
+      const nextMs = await this.#options.run(told);
       this.#failures = 0;
       this.#lastError = null;
       return nextMs;

@@ -1,4 +1,4 @@
-import type { ReconcileTicket } from '#protocol/broker.ts';
+import type { BrokerPulse, ReconcileTicket } from '#protocol/broker.ts';
 import type { Job } from '#protocol/job.ts';
 import type { JobId } from '#protocol/names.ts';
 import type { FencingToken } from '#protocol/token.ts';
@@ -13,26 +13,38 @@ const pageLimit = 1_000;
 /** How often one run starts again because the server changed under it, before it comes back later. */
 const restartLimit = 5;
 
+export interface ReconcileOptions {
+  /** Goes on where the last run ended. */
+  stale: StaleEntries;
+  /** How the Broker just was, so that it need not be asked; null: ask it. */
+  pulse: BrokerPulse | null;
+}
+
 /**
  * Brings the Broker in line with Records: in full while it is closed, else only rows that never
  * reached it, cancels without an end, and a page each of rows and entries that the other store may
  * have lost. Stops at once when its role is lost.
  */
-export async function reconcile(hub: Hub, role: RoleLease, stale: StaleEntries): Promise<void> {
+export async function reconcile(hub: Hub, role: RoleLease, options: ReconcileOptions): Promise<void> {
   for (let tries = 0; tries < restartLimit; tries++) {
     if (role.current() === null) return;
-    const { open } = await hub.identity.refresh();
-    if (open) return await reconcileRest(hub, role, stale);
+    if (await isOpen(hub, options.pulse)) return await reconcileRest(hub, role, options);
     if ((await reconcileFully(hub, role)) === 'open') {
       hub.poke.recorder();
       hub.poke.sweeper();
-      return await reconcileRest(hub, role, stale);
+      return await reconcileRest(hub, role, { ...options, pulse: null });
     }
   }
 }
 
+/** Asks the Broker unless beats have just told that it is the one that this hub knows, and open. */
+async function isOpen(hub: Hub, pulse: BrokerPulse | null): Promise<boolean> {
+  if (pulse?.open === true && pulse.identity === (await hub.identity.get())) return true;
+  return (await hub.identity.refresh()).open;
+}
+
 /** Rows with no mark, and requested cancels, that are older than any hub still works on them. */
-async function reconcileRest(hub: Hub, role: RoleLease, stale: StaleEntries): Promise<void> {
+async function reconcileRest(hub: Hub, role: RoleLease, options: ReconcileOptions): Promise<void> {
   const olderThanMs = hub.env.clock.now() - hub.config.reconcileGraceMs;
   const identity = await hub.identity.get();
   const rows = await hub.records.unbrokeredJobs({ olderThanMs, limit: pageLimit });
@@ -45,9 +57,10 @@ async function reconcileRest(hub: Hub, role: RoleLease, stale: StaleEntries): Pr
     if (role.current() === null) return;
     await finishCancel(hub, { jobId, fenceFloor, actor: 'reconciler' });
   }
-  // Delayed entries of a hub that died have no timer elsewhere.
-  hub.poke.promoter(hub.env.clock.now());
-  await stale.run(hub, role);
+  // Delayed entries of a hub that died have no timer elsewhere. An empty Broker has none.
+  const isEmpty = options.pulse?.entries === 0;
+  if (!isEmpty) hub.poke.promoter(hub.env.clock.now());
+  await options.stale.run(hub, role, { isEmpty });
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { BrokerPulse } from '#protocol/broker.ts';
 import type { Hub } from './hub.ts';
 import type { RoleLease } from './roles.ts';
 
@@ -23,12 +24,15 @@ export class Recorder {
     this.#cursor = null;
   }
 
-  /** Answers when to look again, ms: what other hubs commit is not announced here. */
-  async run(): Promise<number> {
+  /**
+   * Answers when to look again, ms: what other hubs commit is not announced here. A `pulse` of the
+   * Broker may tell that it has no event behind the cursor.
+   */
+  async run(pulse: BrokerPulse | null = null): Promise<number> {
     // What is committed in Records is numbered and shown even while the Broker does not answer.
     let failure: { error: unknown } | null = null;
     try {
-      await this.#copy();
+      if (!this.#hasAll(pulse)) await this.#copy();
     } catch (error) {
       this.#cursor = null;
       failure = { error };
@@ -58,6 +62,11 @@ export class Recorder {
       this.#cursor = { identity, after: answer.value.cursor };
       if (events.length < copyLimit) return;
     }
+  }
+
+  #hasAll(pulse: BrokerPulse | null): boolean {
+    const cursor = this.#cursor;
+    return pulse !== null && pulse.identity === cursor?.identity && pulse.lastEventId <= cursor.after;
   }
 
   async #assign(): Promise<void> {

@@ -24,9 +24,10 @@ export class StaleEntries {
   #after: JobId | null = null;
   #rowsAfter: JobId | null = null;
 
-  async run(hub: Hub, role: RoleLease): Promise<void> {
+  /** `isEmpty`: the Broker is known to hold no entry that could have outlived its job. */
+  async run(hub: Hub, role: RoleLease, known: { isEmpty: boolean }): Promise<void> {
     await this.#driveRows(hub, role);
-    await this.#endEntries(hub, role);
+    if (!known.isEmpty) await this.#endEntries(hub, role);
   }
 
   async #driveRows(hub: Hub, role: RoleLease): Promise<void> {

@@ -37,8 +37,10 @@ export class StandingWork {
 
   constructor(hub: Hub) {
     const { env, config, records, hubId } = hub;
-    const task = (name: string, run: () => Promise<number | null>) =>
+    const task = (name: string, run: (told: boolean) => Promise<number | null>) =>
       new PokedTask({ name, env, run, retryMs });
+    // Who was told that something happened asks the Broker.
+    const pulse = (told: boolean) => (told ? null : hub.pulse.recent());
     const changed = () => hub.peers.tellRoles();
     const role = (name: HubRole, taken: () => void) =>
       new Role({ name, ttlMs: config.singletonTtlMs, holder: hubId, records, env, taken, changed });
@@ -57,17 +59,17 @@ export class StandingWork {
     this.#flagsEveryMs = config.leaseTtlMs;
     this.#recording = recorder;
     this.#roles = { sweeper: sweeperRole, recorder: recorderRole, reconciler: reconcilerRole };
-    this.recorder = task('recorder', () => recorder.run());
+    this.recorder = task('recorder', (told) => recorder.run(pulse(told)));
     this.promoter = task('promoter', () => promoteDue(hub));
-    this.sweeper = task('sweeper', () => sweepLapsed(hub, sweeperRole));
+    this.sweeper = task('sweeper', (told) => sweepLapsed(hub, sweeperRole, pulse(told)));
     this.#keeper = task('keeper', async () => {
       await expireWaiting(hub, sweeperRole);
       await endOverdue(hub, sweeperRole);
       await markLost(hub, sweeperRole);
       return sweeperRole.current() === null ? null : config.sweepEveryMs;
     });
-    this.reconciler = task('reconciler', async () => {
-      await reconcile(hub, reconcilerRole, stale);
+    this.reconciler = task('reconciler', async (told) => {
+      await reconcile(hub, reconcilerRole, { stale, pulse: pulse(told) });
       return reconcilerRole.current() === null ? null : config.reconcileEveryMs;
     });
     this.#flags = task('flags', async () => {

@@ -1,4 +1,4 @@
-import type { LapsedLease } from '#protocol/broker.ts';
+import type { BrokerPulse, LapsedLease } from '#protocol/broker.ts';
 import { type MachineRef, machineKey } from '#protocol/names.ts';
 import type { ExitCause } from '#protocol/records.ts';
 import { exitLease } from './exit.ts';
@@ -15,9 +15,17 @@ const stuckWaitMs = 1_000;
 /**
  * Empties incarnations whose lease has passed: each job expires (an attempt counted) or, rebuilt and
  * never adopted, is released; in Records first. Answers when to look again, ms from now: at the end of
- * the next lease, at the latest after one TTL. Stops at once when its role is lost.
+ * the next lease, at the latest after one TTL. A `pulse` of the Broker may tell that nothing is due
+ * yet. Stops at once when its role is lost.
  */
-export async function sweepLapsed(hub: Hub, role: RoleLease): Promise<number | null> {
+export async function sweepLapsed(
+  hub: Hub,
+  role: RoleLease,
+  pulse: BrokerPulse | null = null,
+): Promise<number | null> {
+  if (role.current() === null) return null;
+  // The beats that came since the timer was armed have extended what it was armed for.
+  if (pulse?.open === true && !isDue(hub, pulse.earliestExpiryMs)) return waitMs(hub, pulse.earliestExpiryMs);
   for (;;) {
     if (role.current() === null) return null;
     const answer = await hub.broker.lapsed({ limit: pageLimit });
@@ -30,11 +38,19 @@ export async function sweepLapsed(hub: Hub, role: RoleLease): Promise<number | n
     await markSilent(hub, answer.leases);
     if (answer.leases.length === pageLimit && moved.some(Boolean)) continue;
     if (moved.some((each) => !each)) return stuckWaitMs;
-    // Machines of other hubs begin leases that nobody tells this hub of.
-    const { leaseTtlMs } = hub.config;
-    if (answer.earliestExpiryMs === null) return leaseTtlMs;
-    return Math.max(leastWaitMs, Math.min(leaseTtlMs, answer.earliestExpiryMs - hub.env.clock.now()));
+    return waitMs(hub, answer.earliestExpiryMs);
   }
+}
+
+function isDue(hub: Hub, endsMs: number | null): boolean {
+  return endsMs !== null && endsMs <= hub.env.clock.now();
+}
+
+/** One lease time at most: machines of other hubs begin leases that nobody tells this hub of. */
+function waitMs(hub: Hub, earliestExpiryMs: number | null): number {
+  const { leaseTtlMs } = hub.config;
+  if (earliestExpiryMs === null) return leaseTtlMs;
+  return Math.max(leastWaitMs, Math.min(leaseTtlMs, earliestExpiryMs - hub.env.clock.now()));
 }
 
 async function endLapsed(hub: Hub, lease: LapsedLease): Promise<boolean> {
