@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import pg from 'pg';
+import { postgresPackages, serverChoice, unpackedServers } from './server-packages.ts';
 
 /** A PostgreSQL of its own for a test file or a bench: data in a temporary folder, a free port of loopback. */
 
@@ -27,13 +28,28 @@ export interface PostgresServer {
   close(): Promise<void>;
 }
 
-/** Folder of initdb and postgres: `EMP_POSTGRES_BIN`, else on PATH, else the newest of Debian's; null where there is none. */
+let found: string | null | undefined;
+
+/**
+ * Folder of initdb and postgres: `EMP_POSTGRES_BIN`, else on PATH, else the newest of Debian's, else one
+ * that is unpacked from its package; null where there is none, and then the reason went to stderr.
+ */
 export function findPostgres(): string | null {
   const wanted = process.env.EMP_POSTGRES_BIN;
   if (wanted) return hasServer(wanted) ? wanted : null;
+  found ??= findOrUnpack();
+  return found;
+}
+
+function findOrUnpack(): string | null {
   const onPath = (process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
   const byVersion = globSync('/usr/lib/postgresql/*/bin').toSorted((a, b) => majorOf(b) - majorOf(a));
-  return [...onPath, ...byVersion].find(hasServer) ?? null;
+  const installed = serverChoice().installed ? [...onPath, ...byVersion].find(hasServer) : undefined;
+  if (installed !== undefined) return installed;
+  const unpacked = unpackedServers(postgresPackages);
+  if (unpacked.kind === 'unpacked') return unpacked.bin;
+  process.stderr.write(`emp: no PostgreSQL: ${unpacked.reason}\n`);
+  return null;
 }
 
 const majorOf = (folder: string) => Number(/(\d+)\/bin$/.exec(folder)?.[1] ?? 0);
@@ -50,7 +66,7 @@ function hasServer(folder: string): boolean {
 /** Why tests with PostgreSQL cannot run here; null where they can. */
 export function missingPostgres(): string | null {
   return findPostgres() === null
-    ? 'no PostgreSQL here: initdb is neither on PATH nor under /usr/lib/postgresql (apt-get install postgresql-15, or EMP_POSTGRES_BIN)'
+    ? 'no PostgreSQL here: initdb is neither on PATH nor under /usr/lib/postgresql, and could not be unpacked (apt-get install postgresql-15, or EMP_POSTGRES_BIN)'
     : null;
 }
 

@@ -1,28 +1,56 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Redis } from 'ioredis';
+import { redisPackages, serverChoice, unpackedServers } from './server-packages.ts';
 
 /** What a test says that it cannot run without. */
 export const redisMissing =
-  'no redis-server or valkey-server on PATH: install redis-server, or set EMP_REDIS_SERVER to the program';
+  'no redis-server 7 or valkey-server here, and none could be unpacked: install redis-server, or set EMP_REDIS_SERVER to the program';
 
-/** Program that serves Redis: `EMP_REDIS_SERVER`, else the first known one on PATH; null if there is none. */
+let found: string | null | undefined;
+
+/**
+ * Program that serves Redis: `EMP_REDIS_SERVER`, else the first known one on PATH that is new enough,
+ * else one that is unpacked from its package; null if there is none, and then the reason went to stderr.
+ */
 export function findRedisServer(): string | null {
   const wanted = process.env.EMP_REDIS_SERVER;
-  for (const program of wanted ? [wanted] : ['redis-server', 'valkey-server']) {
-    try {
-      execFileSync(program, ['--version'], { stdio: 'ignore' });
-      return program;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    }
-  }
+  if (wanted) return redisVersion(wanted) === null ? null : wanted;
+  found ??= findOrUnpack();
+  return found;
+}
+
+function findOrUnpack(): string | null {
+  const installed = serverChoice().installed ? ['redis-server', 'valkey-server'] : [];
+  const program = installed.find((each) => (redisVersion(each)?.major ?? 0) >= 7);
+  if (program !== undefined) return program;
+  const unpacked = unpackedServers(redisPackages);
+  if (unpacked.kind === 'unpacked') return join(unpacked.bin, 'redis-server');
+  process.stderr.write(`emp: no redis-server: ${unpacked.reason}\n`);
   return null;
+}
+
+/** Why tests with Redis cannot run here; null where they can. */
+export function missingRedis(): string | null {
+  return findRedisServer() === null ? redisMissing : null;
+}
+
+/** What a program says that it serves, such as `redis 7.0.15`; null where there is no such program. */
+export function redisVersion(program: string): { name: string; major: number } | null {
+  const run = spawnSync(program, ['--version'], { encoding: 'utf8' });
+  if (run.error) {
+    if ((run.error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw run.error;
+  }
+  const [, kind, version] = /^(\w+) server v=([\d.]+)/i.exec(run.stdout) ?? [];
+  if (kind === undefined || version === undefined)
+    throw new Error(`${program} is no Redis: --version says ${JSON.stringify(run.stdout || run.stderr)}`);
+  return { name: `${kind.toLowerCase()} ${version}`, major: Number.parseInt(version, 10) };
 }
 
 export interface RedisServerOptions {
@@ -30,6 +58,8 @@ export interface RedisServerOptions {
   args?: readonly string[];
   /** Listen on a free loopback port as well, for clients that know no Unix socket. */
   tcp?: boolean;
+  /** Listen with TLS on a free loopback port: PEM texts. */
+  tls?: { ca: string; cert: string; key: string; clients: 'need a certificate' | 'need none' };
 }
 
 /**
@@ -42,23 +72,46 @@ export class RedisServer {
   readonly #folder: string;
   /** 0 = none. */
   readonly port: number;
+  /** 0 = none. */
+  readonly tlsPort: number;
   #child: ChildProcess | null = null;
   #marks = 0;
 
-  constructor(options: { program: string; args: readonly string[]; port: number }) {
+  constructor(options: RedisServerOptions & { program: string; port: number; tlsPort?: number }) {
     this.#program = options.program;
-    this.#args = options.args;
     this.port = options.port;
+    this.tlsPort = options.tlsPort ?? 0;
     this.#folder = mkdtempSync(join(tmpdir(), 'emp-redis-'));
+    this.#args = [...(options.args ?? []), ...this.#tlsArgs(options.tls)];
   }
 
+  /** Rejects where there is no server, or it does not start, with what it said. */
   static async start(options: RedisServerOptions = {}): Promise<RedisServer> {
     const program = findRedisServer();
     if (program === null) throw new Error(redisMissing);
     const port = options.tcp === true ? await freePort() : 0;
-    const server = new RedisServer({ program, args: options.args ?? [], port });
-    await server.run();
+    const tlsPort = options.tls === undefined ? 0 : await freePort();
+    const server = new RedisServer({ ...options, program, port, tlsPort });
+    try {
+      await server.run();
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
     return server;
+  }
+
+  #tlsArgs(tls: RedisServerOptions['tls']): string[] {
+    if (tls === undefined) return [];
+    const file = (name: string, text: string) => {
+      writeFileSync(join(this.#folder, name), text, { mode: 0o600 });
+      return join(this.#folder, name);
+    };
+    return [
+      ...['--tls-port', String(this.tlsPort), '--tls-ca-cert-file', file('ca.pem', tls.ca)],
+      ...['--tls-cert-file', file('cert.pem', tls.cert), '--tls-key-file', file('key.pem', tls.key)],
+      ...['--tls-auth-clients', tls.clients === 'need none' ? 'no' : 'yes'],
+    ];
   }
 
   /** Unix socket, as the `path` option of ioredis. */
@@ -82,7 +135,9 @@ export class RedisServer {
       { stdio: ['ignore', 'pipe', 'pipe'] },
     );
     this.#child = child;
+    const closed = once(child, 'close');
     const seen: string[] = [];
+    child.stderr.on('data', (chunk: Buffer) => seen.push(chunk.toString().trim()));
     for await (const line of createInterface({ input: child.stdout })) {
       if (line.includes('eady to accept connections')) {
         child.stdout.resume();
@@ -91,6 +146,7 @@ export class RedisServer {
       }
       seen.push(line);
     }
+    await closed;
     throw new Error(`${this.#program} ended before it was ready:\n${seen.slice(-5).join('\n')}`);
   }
 

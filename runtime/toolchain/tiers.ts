@@ -1,4 +1,5 @@
 import { missingPostgres } from './postgres-server.ts';
+import { missingRedis } from './redis-server.ts';
 
 /** A group of tests that runs together, chosen by the ends of its files' names. */
 export interface Tier {
@@ -7,6 +8,8 @@ export interface Tier {
   suffix: string;
   /** One file after the other: its tests own processes, ports or a server. */
   serial: boolean;
+  /** Its tests start database servers, which are looked for, or unpacked, before the first of them. */
+  servers?: boolean;
   /** Limit of one test, ms, for one repetition of a fault test. */
   testTimeoutMs: number;
   /** Limit of the whole tier, ms: past it the tier is killed and has failed. */
@@ -26,18 +29,21 @@ export const tiers: Tier[] = [
     budgetMs: { local: 2.5 * minute, ci: 8 * minute },
   },
   {
-    // Each file starts a redis-server of its own; skipped with a reason where none is on PATH.
+    // Each file starts a redis-server of its own.
     name: 'redis',
     suffix: '.redis.test.ts',
     serial: true,
+    servers: true,
     testTimeoutMs: 30_000,
     budgetMs: { local: 2 * minute, ci: 10 * minute },
+    missing: missingRedis,
   },
   {
     // Each file starts a PostgreSQL of its own.
     name: 'postgres',
     suffix: '.postgres.test.ts',
     serial: true,
+    servers: true,
     testTimeoutMs: minute,
     budgetMs: { local: 4 * minute, ci: 15 * minute },
     missing: missingPostgres,
@@ -46,6 +52,7 @@ export const tiers: Tier[] = [
     name: 'process',
     suffix: '.process.test.ts',
     serial: true,
+    servers: true,
     testTimeoutMs: minute,
     budgetMs: { local: 4 * minute, ci: 25 * minute },
   },
@@ -63,6 +70,7 @@ export const tiers: Tier[] = [
     name: 'faults',
     suffix: '.faults.test.ts',
     serial: true,
+    servers: true,
     testTimeoutMs: 5 * minute,
     budgetMs: { local: 10 * minute, ci: 12 * minute },
     missing: () => inCiOnly('faults'),

@@ -14,6 +14,7 @@ export default defineConfig({
         ...tierFiles(tier),
         testTimeout: tier.testTimeoutMs * (tier.serial ? repeats(process.env) : 1),
         hookTimeout: 60_000,
+        ...(tier.servers ? { globalSetup: `${repositoryRoot}/runtime/toolchain/find-servers.ts` } : {}),
         ...(tier.serial ? { maxWorkers: 1, fileParallelism: false } : {}),
       },
     })),
