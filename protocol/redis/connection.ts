@@ -1,11 +1,12 @@
 import { Redis, type RedisOptions } from 'ioredis';
 import { EmpError } from '#protocol/errors.ts';
+import { redisTls, tlsRefusal } from './tls.ts';
 
 /** Options of ioredis; replies keep the shapes of RESP2 whatever the protocol is. */
 export type RedisTarget = Omit<RedisOptions, 'replyMapping'>;
 
 export interface ConnectionOptions {
-  /** `redis://` or `rediss://` (TLS) URL, or the options of ioredis. */
+  /** `redis://` or `rediss://` (TLS) URL, which may name files of certificates, or the options of ioredis. */
   target: string | RedisTarget;
   /** RESP version; 2 for proxies and hosted servers that answer HELLO 3 in their own way. */
   protocol: 2 | 3;
@@ -31,10 +32,11 @@ export function connect(options: ConnectionOptions): Redis {
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
   } satisfies RedisOptions;
   try {
-    return typeof options.target === 'string'
-      ? new Redis(options.target, fixed)
-      : new Redis({ ...options.target, ...fixed });
+    if (typeof options.target !== 'string') return new Redis({ ...options.target, ...fixed });
+    const { url, tls } = redisTls(options.target);
+    return new Redis(url, tls === null ? fixed : { ...fixed, tls });
   } catch (cause) {
+    if (cause instanceof EmpError) throw cause;
     throw new EmpError('CONFIG_INVALID', {
       detail: 'REDIS_URL is not a Redis URL, see docs/redis.md',
       cause,
@@ -77,6 +79,13 @@ export function brokerError(error: unknown, step: string): EmpError {
     return new EmpError('BROKER_UNAVAILABLE', {
       detail: 'the Redis server is full (maxmemory): running work goes on, new work must wait',
       fields: { ...fields, full: true },
+      cause: error,
+    });
+  const tls = tlsRefusal(error);
+  if (tls !== null)
+    return new EmpError('CONFIG_INVALID', {
+      detail: `no safe connection to the Redis server: ${tls} (${message}); see docs/redis.md`,
+      fields,
       cause: error,
     });
   if (badSettings.test(message))
