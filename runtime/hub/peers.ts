@@ -293,7 +293,7 @@ export class Peers {
     const all = machines();
     for (let start = 0; start < all.length; start += linkedPageLimit)
       session.send('linked', { machines: all.slice(start, start + linkedPageLimit) });
-    this.#pokes.forget();
+    this.#pokeTaken([...session.roles]);
   }
 
   #frame(session: PeerSession, frame: AnyHubFrame): void {
@@ -320,9 +320,16 @@ export class Peers {
   /** A hub that stops gives its roles back first: whoever learns of it tries for them at once. */
   #rolesChanged(session: PeerSession, held: HubRole[]): void {
     const freed = [...session.roles].filter((role) => !held.includes(role));
+    const taken = held.filter((role) => !session.roles.has(role));
     session.roles = new Set(held);
-    this.#pokes.forget();
+    this.#pokeTaken(taken);
     if (freed.length > 0) this.#options.freed(freed);
+  }
+
+  /** What was said before reached nobody who held these roles, or somebody who holds them no more. */
+  #pokeTaken(roles: readonly HubRole[]): void {
+    this.#pokes.forget();
+    for (const role of roles) this.#pokes.poke(role);
   }
 
   #ended(session: PeerSession, info: { code: number; reason: string }): void {
