@@ -66,6 +66,11 @@ export const CLI_ERRORS = {
     likely: 'the folder cannot be written or the disk is full',
     try: 'another --out or --download folder',
   },
+  'EMP-CHAOS-FOUND': {
+    exit: EXIT.failed,
+    likely: 'a promise was broken under a fault; each finding above names its job',
+    try: 'emp chaos check FILE, and the logs beside the history',
+  },
   'EMP-BUG': { exit: EXIT.failed, likely: 'a bug in emp', try: 'again with -v, and report what it prints' },
 } as const satisfies Record<string, Advice>;
 export type CliErrorCode = keyof typeof CLI_ERRORS;

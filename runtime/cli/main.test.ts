@@ -58,6 +58,10 @@ describe('usage', () => {
     ['a setting of the prototype', ['run', 'image', '--set', '__proto__.x=1'], 'cannot be set'],
     ['two views at once', ['job', 'x', '--payload', '--result'], 'cannot be used with'],
     ['a bench that is none', ['bench', 'speed'], 'there is no bench "speed"'],
+    ['a fault that is none', ['chaos', 'run', 'rain'], 'there is no fault "rain"'],
+    ['a chaos command that is none', ['chaos', 'make'], 'too many arguments'],
+    ['a history that is not there', ['chaos', 'check', 'no/such.jsonl'], 'no/such.jsonl cannot be read'],
+    ['a fault run of no jobs', ['chaos', 'run', 'all', '--jobs', '0'], 'whole number from 20 to 100000'],
     ['a hub that is no URL', ['status', '--hub', 'localhost:7700'], '--hub is not the URL of a hub'],
     ['a time that is none', ['jobs', '--since', 'yesterday'], 'a duration such as 1h or a time'],
   ])('%s is refused with exit code 2 and asks no hub', async (_name, args, message) => {
@@ -81,7 +85,7 @@ describe('usage', () => {
     const { code, stdout, stderr } = await emp(['--help']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     const commands =
-      'demo dev hub machine run jobs job cancel requeue events status machines drain cordon uncordon models bench'.split(
+      'demo dev hub machine run jobs job cancel requeue events status machines drain cordon uncordon models bench chaos'.split(
         ' ',
       );
     for (const command of commands)

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { JOB_STATES } from '#runtime/job-states.ts';
+import type { ChaosRunOptions } from './chaos.ts';
 import type { CommandContext, GlobalOptions } from './context.ts';
 import type { DemoOptions } from './demo.ts';
 import type { DevOptions } from './dev.ts';
@@ -78,6 +79,7 @@ export function createProgram(streams: Streams, run: Runner): Command {
       .description('measure one figure of docs/benchmarks.md on this machine'),
     async (context, args) => (await import('./bench.ts')).bench(context, args[0] ?? ''),
   );
+  addChaos(program, action);
   program.addHelpText(
     'after',
     '\nExit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 hub unreachable, 5 not allowed, 6 timed out, 130 interrupted.\nMore: docs/cli.md\n',
@@ -257,5 +259,32 @@ function addFleet(program: Command, action: Action): void {
   action(models, async (context) => (await import('./models.ts')).models(context));
   action(models.command('register').description('register the built-in upscaling models'), async (context) =>
     (await import('./models.ts')).register(context),
+  );
+}
+
+function addChaos(program: Command, action: Action): void {
+  const chaos = program
+    .command('chaos')
+    .description('make faults under real servers and check what became of every job: docs/faults.md')
+    .option('--list', 'the faults, one a line; so does emp chaos alone');
+  action(chaos, async (context) => (await import('./chaos.ts')).chaosList(context));
+  action(
+    chaos
+      .command('run')
+      .argument('<fault>', 'name of a fault, or all')
+      .description('start servers, hubs and machines, submit jobs, make the fault, heal it, check')
+      .option('--runs <n>', 'how many runs of each fault', wholeNumber(1, 1_000), 20)
+      .option('--jobs <n>', 'jobs of one run', wholeNumber(20, 100_000), 1_000)
+      .option('--seed <n>', 'seed of the first run; later ones take the next', wholeNumber(0, 2 ** 31), 1)
+      .option('--out <dir>', 'folder for histories and logs', 'out/chaos'),
+    async (context, args, options: ChaosRunOptions) =>
+      (await import('./chaos.ts')).chaosRun(context, args[0] ?? '', options),
+  );
+  action(
+    chaos
+      .command('check')
+      .argument('<file>', 'history.jsonl of a run')
+      .description('check a published history again'),
+    async (context, args) => (await import('./chaos.ts')).chaosCheck(context, args[0] ?? ''),
   );
 }

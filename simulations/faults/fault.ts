@@ -5,6 +5,8 @@ import type { RedisSide } from './redis-side.ts';
 /** What a fault may use while it is made. */
 export interface FaultContext {
   cluster: Cluster;
+  /** How long it will be held, ms: for faults that end by themselves. */
+  holdMs: number;
   /** Of this injection alone. */
   rng: Rng;
   clock: Clock;

@@ -1,8 +1,8 @@
 import type { Clock } from '#protocol/env.ts';
 import type { Cluster } from './cluster.ts';
 import type { Fault } from './fault.ts';
-import { RedisPair } from './redis-side.ts';
-import { redisCommand, redisInfo, until } from './server-control.ts';
+import { RedisCluster, RedisPair, SentinelRedis } from './redis-side.ts';
+import { redisCommand, redisInfo, signalProcess, until } from './server-control.ts';
 
 /** A Redis of which another server takes over, with less than the first had acknowledged. */
 
@@ -99,4 +99,54 @@ const demoted: Fault = {
   },
 };
 
-export const failoverFaults: readonly Fault[] = [lagging, splitBrain, demoted];
+const sentinel: Fault = {
+  name: 'redis-sentinel',
+  summary:
+    'three sentinels fail over from a killed or paused primary; the address is led to the one that they name',
+  holdMs: { min: 100, max: 1_000 },
+  cluster: { wires: ['hub-redis'] },
+  redis: (clock, dir) => SentinelRedis.start(clock, dir),
+  async inject({ cluster, rng, note }) {
+    const side = cluster.redis;
+    if (!(side instanceof SentinelRedis)) throw new Error('this fault brings its own Redis');
+    const { port, primary } = side;
+    const kill = rng.next() < 0.5;
+    const { pid } = primary;
+    if (kill) await primary.kill();
+    else signalProcess(pid, 'SIGSTOP');
+    await side.failedOver(port);
+    repoint(cluster, side.port);
+    note('the sentinels named the other server');
+    return {
+      detail: `${kill ? 'killed' : 'paused'} the primary; the sentinels promoted the replica`,
+      async heal() {
+        if (!kill) signalProcess(pid, 'SIGCONT');
+        await side.restore();
+        return 'the old primary copies the new one';
+      },
+    };
+  },
+};
+
+const clusterOwner: Fault = {
+  name: 'redis-cluster-owner',
+  summary: 'a cluster of three masters; the one that owns the slot of all our keys is killed and comes back',
+  holdMs: { min: 500, max: 5_000 },
+  redis: (clock) => RedisCluster.start(clock),
+  async inject({ cluster, clock }) {
+    const { primary } = cluster.redis;
+    await primary.kill();
+    return {
+      detail: 'killed the owner of the slot',
+      async heal() {
+        await until(clock, { what: 'a new start of Redis', limitMs: 30_000 }, async () => {
+          await primary.run();
+          return true;
+        });
+        return 'started the owner of the slot';
+      },
+    };
+  },
+};
+
+export const failoverFaults: readonly Fault[] = [lagging, splitBrain, demoted, sentinel, clusterOwner];

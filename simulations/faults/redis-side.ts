@@ -1,21 +1,35 @@
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Clock } from '#protocol/env.ts';
 import { findRedisServer, RedisServer, redisMissing } from '#runtime/toolchain/redis-server.ts';
 import { FaultProxy } from './fault-proxy.ts';
 import { redisCommand, redisInfo, until } from './server-control.ts';
+import { type ServerPost, ServerProcess } from './server-process.ts';
 
 /** The Redis of a cluster: one server, or several of which one is the primary. */
 export interface RedisSide {
   /** Where hubs, or their proxies, find the primary. A failover moves it. */
   readonly port: number;
   /** The server that is the primary now. */
-  readonly primary: RedisServer;
+  readonly primary: ServerPost;
   close(): Promise<void>;
 }
 
 /** With the append-only file, flushed every second: what docs/redis.md calls persistent. */
 export const appendOnly: readonly string[] = ['--appendonly', 'yes', '--appendfsync', 'everysec'];
+
+/** A port that nothing listens on at this moment. */
+async function freeLoopbackPort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('a TCP server has a numbered port');
+  return address.port;
+}
 
 const noEviction = ['--maxmemory-policy', 'noeviction'];
 
@@ -43,14 +57,15 @@ export class RedisPair implements RedisSide {
     this.#clock = options.clock;
   }
 
-  static async start(clock: Clock, args: readonly string[] = []): Promise<RedisPair> {
-    const primary = await RedisServer.start({ tcp: true, args: [...noEviction, ...args] });
-    const replica = await RedisServer.start({ tcp: true, args: [...noEviction, ...args] });
+  /** `proxied` false: the replica copies the primary directly, as sentinels expect it. */
+  static async start(clock: Clock, { proxied = true } = {}): Promise<RedisPair> {
+    const primary = await RedisServer.start({ tcp: true, args: noEviction });
+    const replica = await RedisServer.start({ tcp: true, args: noEviction });
     const target = { host: '127.0.0.1', port: primary.port };
     const replication = new FaultProxy({ name: 'replication', clock, target });
     await replication.listen();
     const pair = new RedisPair({ primary, replica, replication, clock });
-    await pair.follow();
+    await pair.follow(proxied ? replication.port : primary.port);
     return pair;
   }
 
@@ -66,11 +81,11 @@ export class RedisPair implements RedisSide {
     return this.#replica;
   }
 
-  /** Makes the replica copy the primary, and waits until it does. */
-  async follow(): Promise<void> {
+  /** Makes the replica copy the primary, usually through the proxy, and waits until it does. */
+  async follow(port = this.replication.port): Promise<void> {
     this.replication.heal();
     this.replication.repoint(this.#primary.port);
-    await redisCommand(this.#replica.port, ['REPLICAOF', '127.0.0.1', this.replication.port]);
+    await redisCommand(this.#replica.port, ['REPLICAOF', '127.0.0.1', port]);
     await until(this.#clock, { what: 'the replication', limitMs: 30_000 }, async () => {
       return (await redisInfo(this.#replica.port, 'replication', 'master_link_status')) === 'up';
     });
@@ -79,6 +94,11 @@ export class RedisPair implements RedisSide {
   /** The replica becomes the primary with what it has; the old one is left as it is. */
   async promote(): Promise<void> {
     await redisCommand(this.#replica.port, ['REPLICAOF', 'NO', 'ONE']);
+    this.swap();
+  }
+
+  /** Somebody else made the replica the primary. */
+  swap(): void {
     [this.#primary, this.#replica] = [this.#replica, this.#primary];
   }
 
@@ -91,31 +111,32 @@ export class RedisPair implements RedisSide {
 
 /** One server whose data folder is a small file system of its own, which can be filled. */
 export class SmallDiskRedis implements RedisSide {
-  readonly primary: RedisServer;
+  readonly primary: ServerPost;
   readonly #disk: string;
 
-  private constructor(primary: RedisServer, disk: string) {
+  private constructor(primary: ServerPost, disk: string) {
     this.primary = primary;
     this.#disk = disk;
   }
 
-  /** `dir` takes the mount point and the program that mounts; only the server itself sees the mount. */
+  /** `dir` takes the mount point; only the server itself sees the mount. */
   static async start(dir: string): Promise<SmallDiskRedis> {
     const redis = findRedisServer();
     if (redis === null) throw new Error(redisMissing);
     const disk = join(dir, 'small-disk');
     mkdirSync(disk, { recursive: true });
-    const program = join(dir, 'redis-on-small-disk');
+    const port = await freeLoopbackPort();
     const mount = 'mount -t tmpfs -o size=64m tmpfs "$0" && exec "$@"';
-    writeFileSync(
-      program,
-      `#!/bin/sh\nexec unshare --user --map-root-user --mount sh -c '${mount}' '${disk}' '${redis}' "$@" --dir '${disk}'\n`,
-    );
-    chmodSync(program, 0o700);
-    const probe = await RedisServer.start({ tcp: true });
-    const { port } = probe;
-    await probe.close();
-    const server = new RedisServer({ program, args: [...noEviction, ...appendOnly], port });
+    const server = new ServerProcess({
+      port,
+      command: [
+        ...(['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', mount, disk] as const),
+        ...[redis, '--port', String(port), '--bind', '127.0.0.1', '--dir', disk, '--save', ''],
+        ...[...noEviction, ...appendOnly],
+      ],
+      ready: 'eady to accept connections',
+      remove: () => rmSync(disk, { recursive: true, force: true }),
+    });
     await server.run();
     return new SmallDiskRedis(server, disk);
   }
@@ -151,5 +172,167 @@ export class SmallDiskRedis implements RedisSide {
 
   close(): Promise<void> {
     return this.primary.close();
+  }
+}
+
+/** A pair that three sentinels watch; `watch` tells of the primary that they name. */
+export class SentinelRedis implements RedisSide {
+  readonly #pair: RedisPair;
+  readonly #sentinels: ServerProcess[];
+  readonly #clock: Clock;
+
+  private constructor(options: { pair: RedisPair; sentinels: ServerProcess[]; clock: Clock }) {
+    this.#pair = options.pair;
+    this.#sentinels = options.sentinels;
+    this.#clock = options.clock;
+  }
+
+  static async start(clock: Clock, dir: string): Promise<SentinelRedis> {
+    const program = findRedisServer();
+    if (program === null) throw new Error(redisMissing);
+    const pair = await RedisPair.start(clock, { proxied: false });
+    const sentinels: ServerProcess[] = [];
+    const side = new SentinelRedis({ pair, sentinels, clock });
+    try {
+      for (const number of [1, 2, 3]) {
+        const port = await freeLoopbackPort();
+        const folder = join(dir, `sentinel-${number}`);
+        const config = join(folder, 'sentinel.conf');
+        mkdirSync(folder);
+        writeFileSync(config, sentinelConfig({ port, folder, primary: pair.port }));
+        const sentinel = new ServerProcess({
+          port,
+          command: [program, config, '--sentinel'],
+          ready: '+monitor',
+          remove: () => rmSync(folder, { recursive: true, force: true }),
+        });
+        sentinels.push(sentinel);
+        await sentinel.run();
+      }
+      await side.#known();
+    } catch (error) {
+      await side.close();
+      throw error;
+    }
+    return side;
+  }
+
+  get port(): number {
+    return this.#pair.port;
+  }
+
+  get primary(): ServerPost {
+    return this.#pair.primary;
+  }
+
+  /** Resolves when the sentinels name another primary than `port`, and the pair knows it. */
+  async failedOver(port: number): Promise<void> {
+    await until(this.#clock, { what: 'the failover of the sentinels', limitMs: 60_000 }, async () => {
+      const named = await this.#named();
+      return named !== 0 && named !== port;
+    });
+    this.#pair.swap();
+  }
+
+  /** Starts the server that lost its place; the sentinels make it copy the primary. */
+  async restore(): Promise<void> {
+    const { replica } = this.#pair;
+    if (replica.pid === 0) await replica.run();
+    await until(this.#clock, { what: 'the old primary as a replica', limitMs: 60_000 }, async () => {
+      return (await redisInfo(replica.port, 'replication', 'master_link_status')) === 'up';
+    });
+    await this.#known();
+  }
+
+  /** Waits until every sentinel knows the replica and the others, without which no failover takes place. */
+  async #known(): Promise<void> {
+    await until(this.#clock, { what: 'sentinels that know each other', limitMs: 60_000 }, async () => {
+      for (const { port } of this.#sentinels) {
+        const facts = pairs(await redisCommand(port, ['SENTINEL', 'MASTER', 'emp']));
+        if (facts.get('flags') !== 'master' || Number(facts.get('num-slaves')) < 1) return false;
+        if (Number(facts.get('num-other-sentinels')) < 2) return false;
+      }
+      return true;
+    });
+  }
+
+  async #named(): Promise<number> {
+    const named = await redisCommand(this.#sentinels[0]?.port ?? 0, [
+      'SENTINEL',
+      'GET-MASTER-ADDR-BY-NAME',
+      'emp',
+    ]);
+    return Array.isArray(named) ? Number(named[1]) : 0;
+  }
+
+  async close(): Promise<void> {
+    for (const sentinel of this.#sentinels) await sentinel.close();
+    await this.#pair.close();
+  }
+}
+
+function sentinelConfig(options: { port: number; folder: string; primary: number }): string {
+  return [
+    `port ${options.port}`,
+    'bind 127.0.0.1',
+    `dir ${options.folder}`,
+    `sentinel monitor emp 127.0.0.1 ${options.primary} 2`,
+    'sentinel down-after-milliseconds emp 1000',
+    'sentinel failover-timeout emp 5000',
+    '',
+  ].join('\n');
+}
+
+/** Names and values of a reply that lists them in turn. */
+function pairs(reply: unknown): Map<string, string> {
+  const flat = Array.isArray(reply)
+    ? reply.flat().map(String)
+    : Object.entries(Object(reply)).flat().map(String);
+  return new Map(flat.flatMap((name, at) => (at % 2 === 0 ? [[name, flat[at + 1] ?? ''] as const] : [])));
+}
+
+/** Three masters that share the slots; hubs are led to the one that owns the slot of `{emp:0}`. */
+export class RedisCluster implements RedisSide {
+  readonly #nodes: RedisServer[];
+  readonly #owner: RedisServer;
+
+  private constructor(nodes: RedisServer[], owner: RedisServer) {
+    this.#nodes = nodes;
+    this.#owner = owner;
+  }
+
+  static async start(clock: Clock): Promise<RedisCluster> {
+    const args = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000', ...appendOnly];
+    const nodes: RedisServer[] = [];
+    for (let number = 0; number < 3; number++)
+      nodes.push(await RedisServer.start({ tcp: true, args: [...noEviction, ...args] }));
+    const [first] = nodes;
+    if (first === undefined) throw new Error('a cluster has nodes');
+    const share = Math.ceil(16_384 / nodes.length);
+    const slot = Number(await redisCommand(first.port, ['CLUSTER', 'KEYSLOT', '{emp:0}:meta']));
+    for (const [index, node] of nodes.entries()) {
+      const last = Math.min(16_383, (index + 1) * share - 1);
+      await redisCommand(node.port, ['CLUSTER', 'ADDSLOTSRANGE', index * share, last]);
+      await redisCommand(first.port, ['CLUSTER', 'MEET', '127.0.0.1', node.port]);
+    }
+    await until(clock, { what: 'a cluster of three masters', limitMs: 60_000 }, async () => {
+      const info = await Promise.all(nodes.map((node) => redisCommand(node.port, ['CLUSTER', 'INFO'])));
+      return info.every((text) => String(text).includes('cluster_state:ok'));
+    });
+    const owner = nodes[Math.floor(slot / share)];
+    if (owner === undefined) throw new Error(`no node owns slot ${slot}`);
+    return new RedisCluster(nodes, owner);
+  }
+
+  get port(): number {
+    return this.#owner.port;
+  }
+
+  get primary(): ServerPost {
+    return this.#owner;
+  }
+
+  async close(): Promise<void> {
+    for (const node of this.#nodes) await node.close();
   }
 }

@@ -114,8 +114,10 @@ async function play(
   options: RunOptions & { rng: Rng },
   stage: Stage,
 ): Promise<{ outcome: 'settled' | 'timeout'; detail: string }> {
-  const { clock, signal, rng, jobs } = options;
+  const { clock, rng, jobs } = options;
   const { cluster, history, tMs } = stage;
+  const over = new AbortController();
+  const signal = AbortSignal.any([options.signal, over.signal]);
   const [postgres] = await cluster.postgres.query('SHOW server_version');
   const redis = await redisInfo(cluster.redis.port, 'server', 'redis_version');
   const said = (action: 'inject' | 'heal' | 'note', number: number, detail: string) =>
@@ -130,8 +132,13 @@ async function play(
     signal,
     tell: (line) => history.add({ kind: 'op', tMs: tMs(), ...line }),
   });
-  const loading = load.run();
-  await Promise.all([loading, faults(options, { cluster, load, said })]);
+  try {
+    await Promise.all([load.run(), faults({ ...options, signal }, { cluster, load, said })]);
+  } catch (error) {
+    // Where one of them cannot go on, the other must not either: its cluster is about to end.
+    over.abort(error);
+    throw error;
+  }
   try {
     await settled(cluster, settleLimitMs);
     return { outcome: 'settled', detail: '' };
@@ -163,7 +170,7 @@ async function faults(
     const holdMs = own.int(fault.holdMs.min, fault.holdMs.max);
     const note = (detail: string) => said('note', number, detail);
     said('inject', number, `${fault.name} for ${holdMs} ms`);
-    const injected: Injected = await fault.inject({ cluster, rng: own, clock, signal, note });
+    const injected: Injected = await fault.inject({ cluster, holdMs, rng: own, clock, signal, note });
     note(injected.detail);
     options.note(`run ${options.run}: after ${load.submitted} jobs: ${injected.detail}`);
     await sleep(clock, holdMs, signal);

@@ -1,0 +1,128 @@
+import { EmpError } from '#protocol/errors.ts';
+import type { CommandContext } from './context.ts';
+import { CliError } from './errors.ts';
+
+export interface ChaosRunOptions {
+  runs: number;
+  jobs: number;
+  seed: number;
+  out: string;
+}
+
+type Session = typeof import('#simulations/faults/session.ts');
+
+/** `emp chaos` and `emp chaos --list`: the faults that can be made, and what is missing for one. */
+export async function chaosList({ out }: CommandContext): Promise<void> {
+  const faults = (await loadSession()).listFaults();
+  out.result({ faults }, () =>
+    out.table(
+      ['FAULT', 'WHAT IT DOES'],
+      faults.map(({ name, summary, missing }) => [
+        name,
+        missing === null ? summary : `${summary} (not here: ${missing})`,
+      ]),
+    ),
+  );
+}
+
+/** `emp chaos run FAULT|all`: exit code 0 when every run was clean, 1 with the findings otherwise. */
+export async function chaosRun(
+  context: CommandContext,
+  name: string,
+  options: ChaosRunOptions,
+): Promise<void> {
+  const { out, signal } = context;
+  const session = await loadSession();
+  const known = session.listFaults().map((fault) => fault.name);
+  if (name !== 'all' && !known.includes(name)) {
+    throw new CliError('EMP-USAGE', `there is no fault ${JSON.stringify(name)}`, {
+      try: `emp chaos run all | ${known.join(' | ')}`,
+    });
+  }
+  const missing = session.missingServers();
+  if (missing !== null)
+    throw new CliError('EMP-USAGE', missing, {
+      likely: 'fault runs start servers of their own',
+      try: 'apt-get install redis-server postgresql-15',
+    });
+  const report = await session.runFaults({
+    ...options,
+    names: name === 'all' ? [] : [name],
+    outDir: options.out,
+    signal,
+    note: (text) => out.note(text),
+  });
+  out.result(report, () => {
+    out.table(
+      [
+        ...[
+          'FAULT',
+          'RUNS',
+          'JOBS',
+          'LOST',
+          'UNEXPECTED',
+          'DUPLICATED',
+          'RECOVERED',
+          'STALE',
+          'CONTRADICTED',
+        ],
+        ...['FIRST EFFECT', 'ALL ENDED', ''],
+      ],
+      report.faults.map((row) => [
+        ...[row.fault, String(row.runs), String(row.acknowledged), String(row.lost), String(row.unexpected)],
+        ...[String(row.duplicated), String(row.recovered), String(row.staleWrites), String(row.contradicted)],
+        ...[ms(row.firstEffectMsMax), ms(row.allEndedMsMax)],
+        row.skipped === null ? (row.ok === row.runs ? 'ok' : 'failed') : `skipped: ${row.skipped}`,
+      ]),
+    );
+    for (const { history, what } of report.findings) for (const line of [history, ...what]) out.line(line);
+  });
+  if (!report.ok) throw found(report.findings.map(({ history }) => history));
+}
+
+/** `emp chaos check FILE`: the verdict on a history that somebody published. */
+export async function chaosCheck({ out }: CommandContext, path: string): Promise<void> {
+  const session = await loadSession();
+  const { verdict, what } = checked(session, path);
+  out.result(verdict, () => {
+    out.line(`${verdict.fault}, run ${verdict.run}, seed ${verdict.seed}: ${session.describe(verdict)}`);
+    for (const line of what) out.line(line);
+  });
+  if (!verdict.ok) throw found([path]);
+}
+
+function checked(session: Session, path: string): ReturnType<Session['checkFile']> {
+  try {
+    return session.checkFile(path);
+  } catch (error) {
+    if (!(error instanceof EmpError)) throw error;
+    throw new CliError('EMP-USAGE', error.message, {
+      likely: 'it is no history of emp chaos, or it was cut or changed',
+      try: 'emp chaos check DIR/FAULT/run-001/history.jsonl',
+      cause: error,
+    });
+  }
+}
+
+function found(histories: string[]): CliError {
+  return new CliError(
+    'EMP-CHAOS-FOUND',
+    `${histories.length} run(s) were not clean: ${histories.join(', ')}`,
+  );
+}
+
+const ms = (value: number | null) => (value === null ? '-' : `${value} ms`);
+
+/** The image ships without simulations/: reached when asked to, as benches are. */
+async function loadSession(): Promise<Session> {
+  try {
+    return await import('#simulations/faults/session.ts');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    throw new CliError('EMP-USAGE', 'fault runs are not part of this installation', {
+      likely: 'it is the container image, which ships without simulations/',
+      try: 'emp chaos in a clone of the repository',
+      cause: error,
+    });
+  }
+}
