@@ -170,7 +170,7 @@ function neverEnded(open: { id: string; state: JobState }[], unstored: number): 
   const named = open.slice(0, 10).map((job) => `${job.id} ${job.state}`);
   const first = open[0]?.id;
   const detail = `after the heal ${open.length} jobs never ended (${named.join(', ')}) and ${unstored} were never accepted`;
-  return new Violation('everything ends', first === undefined ? { detail } : { detail, jobId: first });
+  return new Violation('I1: everything ends', first === undefined ? { detail } : { detail, jobId: first });
 }
 
 function problemOf(world: World, error: unknown): ChaosProblem {

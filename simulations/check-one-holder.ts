@@ -4,7 +4,7 @@ import { compareTokens, type FencingToken, zeroToken } from '#protocol/token.ts'
 import { committedFloor } from './check-tokens.ts';
 import { type Checker, Violation } from './observation.ts';
 
-const name = 'one holder';
+const name = 'I3: one holder';
 
 interface Holding {
   token: FencingToken;

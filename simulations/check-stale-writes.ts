@@ -3,7 +3,7 @@ import { compareTokens, type FencingToken, zeroToken } from '#protocol/token.ts'
 import { committedFloor } from './check-tokens.ts';
 import { type Checker, Violation } from './observation.ts';
 
-const name = 'no stale write';
+const name = 'I3: no stale write';
 
 /**
  * A completion is committed once per job, never below the fence floor, never over an end, and only

@@ -1,7 +1,7 @@
 import { isTerminal, type JobState } from '#protocol/job.ts';
 import { type Checker, Violation } from './observation.ts';
 
-const name = 'terminal stays terminal';
+const name = 'I1: terminal stays terminal';
 
 /** An ended job leaves its state only by an operator's requeue, and a succeeded one never. */
 export function terminalStays(): Checker {

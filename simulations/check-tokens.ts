@@ -1,7 +1,7 @@
 import { compareTokens, type FencingToken, maxToken, zeroToken } from '#protocol/token.ts';
 import { type Checker, type Observation, Violation } from './observation.ts';
 
-const name = 'tokens rise';
+const name = 'I4: tokens rise';
 
 /** What each step says about a job's fence floor in Records. */
 export function committedFloor(seen: Observation): { jobId: string; floor: FencingToken } | null {

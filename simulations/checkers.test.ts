@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { BrokerView } from '#protocol/broker.ts';
+import type { BrokerStats, BrokerView } from '#protocol/broker.ts';
 import type { Job, JobState } from '#protocol/job.ts';
+import { storesAgree } from './check-agreement.ts';
 import { attemptsCounted } from './check-attempts.ts';
 import { drainingClaimsNothing } from './check-draining.ts';
 import { noJobNowhere } from './check-nowhere.ts';
@@ -75,8 +76,12 @@ const view = (
 ): AuditView => ({
   jobs,
   broker: new Map(entries.map((entry) => [entry.jobId ?? jobId, entry as BrokerView])),
+  stats: { waiting: 0, delayed: 0, leased: 0, groups: [], tombstones: 0 } as unknown as BrokerStats,
   brokerOpen: true,
   atRest: true,
+  indexProblems: [],
+  timelines: new Map(),
+  events: 0,
   ...rest,
 });
 
@@ -102,12 +107,12 @@ describe('tokens rise', () => {
       ]),
     ).toBeNull();
   });
-  test('a claim with a lower token is a breach, also after a loss of the Broker', () => {
+  test('I4: a claim with a lower token is a breach, also after a loss of the Broker', () => {
     expect(judge(tokensRise(), [claim('5'), { kind: 'brokerLost' }, claim('4')])).toContain(
       'claimed with 4 after 5',
     );
   });
-  test('a falling fence floor is a breach', () => {
+  test('I4: a falling fence floor is a breach', () => {
     const history = [exit('5', { cause: 'expire', fenceFloor: '6', attempts: 1 })];
     expect(judge(tokensRise(), history, view([job('waiting', { fenceFloor: '3' })]))).toContain(
       'fell from 6 to 3',
@@ -125,10 +130,10 @@ describe('one holder', () => {
       ]),
     ).toBeNull();
   });
-  test('a claim while another holds the job is a breach', () => {
+  test('I3: a claim while another holds the job is a breach', () => {
     expect(judge(oneHolder(), [claim('5'), claim('9', 'm2')])).toContain('while m1/1 holds it');
   });
-  test('one token for two machines is a breach', () => {
+  test('I3: one token for two machines is a breach', () => {
     expect(judge(oneHolder(), [claim('5'), claim('5', 'm2')])).toContain('hold j1 with one token');
   });
   test('a Broker that lost its leases may hand out again', () => {
@@ -147,7 +152,7 @@ describe('no stale write', () => {
       ]),
     ).toBeNull();
   });
-  test('a completion below the floor is a breach', () => {
+  test('I3: a completion below the floor is a breach', () => {
     expect(
       judge(noStaleWrite(), [
         claim('5'),
@@ -156,10 +161,10 @@ describe('no stale write', () => {
       ]),
     ).toContain('below its floor 6');
   });
-  test('two completions of one job are a breach', () => {
+  test('I3: two completions of one job are a breach', () => {
     expect(judge(noStaleWrite(), [claim('5'), complete('5'), complete('5')])).toContain('after it had ended');
   });
-  test('a completion with a token that no claim granted is a breach', () => {
+  test('I3: a completion with a token that no claim granted is a breach', () => {
     expect(judge(noStaleWrite(), [claim('5'), complete('7')])).toContain('no claim granted');
   });
 });
@@ -169,11 +174,11 @@ describe('terminal stays terminal', () => {
     const cancelled = exit('5', { cause: 'cancel', fenceFloor: '6', attempts: 0, state: 'cancelled' });
     expect(judge(terminalStays(), [cancelled, requeue('7')], view([job('waiting')]))).toBeNull();
   });
-  test('a job that ended twice in different ways is a breach', () => {
+  test('I1: a job that ended twice in different ways is a breach', () => {
     const dead = exit('5', { cause: 'expire', fenceFloor: '6', attempts: 3, state: 'dead' });
     expect(judge(terminalStays(), [dead, complete('5')])).toContain('ended as dead and is succeeded now');
   });
-  test('a row that came back to life is a breach, and so is a requeue of a success', () => {
+  test('I1: a row that came back to life is a breach, and so is a requeue of a success', () => {
     expect(judge(terminalStays(), [complete('5')], view([job('waiting')]))).toContain(
       'ended as succeeded and is waiting now',
     );
@@ -221,31 +226,37 @@ describe('attempts', () => {
 
 describe('no job is nowhere', () => {
   const accepted: Observation = { kind: 'accepted', jobId };
-  test('agreeing stores pass', () => {
-    expect(
-      judge(
-        noJobNowhere(),
-        [accepted],
-        view([job('leased', { token: '5' })], [{ jobId, state: 'leased', token: '5' }]),
-      ),
-    ).toBeNull();
-    expect(judge(noJobNowhere(), [accepted], view([job('succeeded')]))).toBeNull();
+  const entry = { jobId, state: 'waiting' } as const;
+  test('a row for each accepted job and for each entry passes', () => {
+    expect(judge(noJobNowhere(), [accepted], view([job('waiting')], [entry]))).toBeNull();
   });
-  test('an accepted job without a row is a breach at any time', () => {
+  test('I1: an accepted job without a row is a breach at any time', () => {
     expect(judge(noJobNowhere(), [accepted], view([], [], { atRest: false }))).toContain(
       'accepted and has no row',
     );
   });
-  test('a job that the Broker does not know, or knows otherwise, is a breach at rest only', () => {
+  test('I2: an entry without a row is a breach at any time', () => {
+    expect(judge(noJobNowhere(), [], view([], [entry], { atRest: false }))).toContain(
+      'is in the Broker and has no row',
+    );
+  });
+});
+
+describe('both stores', () => {
+  test('that agree pass', () => {
+    const leased = view([job('leased', { token: '5' })], [{ jobId, state: 'leased', token: '5' }]);
+    expect(judge(storesAgree(), [], leased)).toBeNull();
+    expect(judge(storesAgree(), [], view([job('succeeded')]))).toBeNull();
+  });
+  test('I11: a job that the Broker does not know, or knows otherwise, is a breach at rest only', () => {
     const missing = view([job('waiting')]);
-    expect(judge(noJobNowhere(), [accepted], { ...missing, atRest: false })).toBeNull();
-    expect(judge(noJobNowhere(), [accepted], missing)).toContain('unknown to the Broker');
-    expect(
-      judge(noJobNowhere(), [accepted], view([job('succeeded')], [{ jobId, state: 'waiting' }])),
-    ).toContain('succeeded in Records and waiting');
+    expect(judge(storesAgree(), [], { ...missing, atRest: false })).toBeNull();
+    expect(judge(storesAgree(), [], missing)).toContain('unknown to the Broker');
+    const revived = view([job('succeeded')], [{ jobId, state: 'waiting' }]);
+    expect(judge(storesAgree(), [], revived)).toContain('succeeded in Records and waiting');
     const other = view([job('leased', { token: '5' })], [{ jobId, state: 'leased', token: '7' }]);
-    expect(judge(noJobNowhere(), [accepted], other)).toContain('leased with 5 in Records and with 7');
-    expect(judge(noJobNowhere(), [accepted], view([], [], { brokerOpen: false }))).toContain('no row');
+    expect(judge(storesAgree(), [], other)).toContain('leased with 5 in Records and with 7');
+    expect(judge(storesAgree(), [], view([], [], { brokerOpen: false }))).toContain('still closed');
   });
 });
 
@@ -281,11 +292,11 @@ describe('a draining machine', () => {
 
 describe('checker set', () => {
   test('the first breach waits for the driver instead of reaching the code under test', () => {
-    const set = new CheckerSet();
+    const set = new CheckerSet([tokensRise()]);
     set.observe(claim('5'));
     set.throwIfBroken();
     set.observe(claim('4'));
-    set.observe(complete('9'));
+    set.observe(claim('3'));
     expect(() => set.throwIfBroken()).toThrow('claimed with 4 after 5');
     expect(set.observations).toBe(3);
   });

@@ -1,29 +1,9 @@
 import type { Broker, BrokerView } from '#protocol/broker.ts';
 import type { Job } from '#protocol/job.ts';
 import type { Records } from '#protocol/records.ts';
-import { attemptsCounted } from './check-attempts.ts';
-import { drainingClaimsNothing } from './check-draining.ts';
-import { noJobNowhere } from './check-nowhere.ts';
-import { oneHolder } from './check-one-holder.ts';
-import { noStaleWrite } from './check-stale-writes.ts';
-import { terminalStays } from './check-terminal.ts';
-import { tokensRise } from './check-tokens.ts';
-import { type AuditView, type Checker, type Observation, Violation } from './observation.ts';
+import { type AuditView, type Checker, type Observation, type Timeline, Violation } from './observation.ts';
 
 const pageLimit = 1_000;
-
-/** Every invariant of the queue, in the order in which a breach is easiest to understand. */
-export function allCheckers(): Checker[] {
-  return [
-    tokensRise(),
-    oneHolder(),
-    noStaleWrite(),
-    terminalStays(),
-    attemptsCounted(),
-    noJobNowhere(),
-    drainingClaimsNothing(),
-  ];
-}
 
 async function allJobs(records: Records): Promise<Job[]> {
   const jobs: Job[] = [];
@@ -64,7 +44,7 @@ export class CheckerSet {
   #audits = 0;
   #failure: Violation | null = null;
 
-  constructor(checkers: Checker[] = allCheckers()) {
+  constructor(checkers: Checker[]) {
     this.#checkers = checkers;
   }
 
@@ -97,15 +77,34 @@ export class CheckerSet {
     if (this.#failure) throw this.#failure;
   }
 
-  async audit(stores: { records: Records; broker: Broker; atRest: boolean }): Promise<AuditView> {
-    const [jobs, broker, identity] = [
-      await allJobs(stores.records),
-      await allEntries(stores.broker),
-      await stores.broker.identity(),
-    ];
-    const view: AuditView = { jobs, broker, brokerOpen: identity.open, atRest: stores.atRest };
+  /** `indexProblems`: what the audit of the Broker's own structures found, where there is one. */
+  async audit(options: {
+    records: Records;
+    broker: Broker;
+    atRest: boolean;
+    indexProblems?: () => Promise<string[]>;
+  }): Promise<AuditView> {
+    const view = await viewOf(options);
     this.#audits++;
     for (const checker of this.#checkers) checker.audit?.(view);
     return view;
   }
+}
+
+async function viewOf(options: Parameters<CheckerSet['audit']>[0]): Promise<AuditView> {
+  const { records, broker, atRest } = options;
+  const jobs = await allJobs(records);
+  const timelines = new Map<string, Timeline>();
+  if (atRest) for (const { id } of jobs) timelines.set(id, await records.timeline(id));
+  const stats = await broker.stats();
+  return {
+    jobs,
+    broker: await allEntries(broker),
+    stats,
+    brokerOpen: stats.open,
+    atRest,
+    indexProblems: (await options.indexProblems?.()) ?? [],
+    timelines,
+    events: atRest ? (await broker.events({ after: 0, limit: 1_000 })).events.length : 0,
+  };
 }

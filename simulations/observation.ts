@@ -1,5 +1,5 @@
-import type { Broker, BrokerView } from '#protocol/broker.ts';
-import type { Job } from '#protocol/job.ts';
+import type { Broker, BrokerStats, BrokerView } from '#protocol/broker.ts';
+import type { Job, JobRun, JobTransition } from '#protocol/job.ts';
 import type { Records } from '#protocol/records.ts';
 import type { PortLayer } from './port-layer.ts';
 
@@ -18,15 +18,28 @@ export type Observation =
   | { kind: 'accepted'; jobId: string }
   /** The Broker lost writes, or all: what it said about leases before is no longer binding. */
   | { kind: 'brokerLost' }
+  /** All faults are over: from here on work is done in time. */
+  | { kind: 'healed' }
   /** A frame left a process on its link. */
   | { kind: 'frame'; machine: string; direction: 'up' | 'down'; text: string };
+
+export interface Timeline {
+  transitions: JobTransition[];
+  runs: JobRun[];
+}
 
 /** The stores as they stand, read past all faults. `atRest`: nothing is under way, they must agree. */
 export interface AuditView {
   jobs: Job[];
   broker: Map<string, BrokerView>;
+  stats: BrokerStats;
   brokerOpen: boolean;
   atRest: boolean;
+  /** What the audit of the Broker's structures found; empty where none was asked for. */
+  indexProblems: readonly string[];
+  /** At rest: every job's timeline, and the events that the Broker still keeps. Empty and 0 else. */
+  timelines: ReadonlyMap<string, Timeline>;
+  events: number;
 }
 
 /** One invariant, watched step by step and audited as a whole now and then. Throws `Violation`. */

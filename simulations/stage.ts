@@ -17,6 +17,7 @@ import { HubConfig } from '#runtime/hub-config.ts';
 import { CheckerSet } from './checkers.ts';
 import { type BrokerFaults, brokerFaults, faultyBroker } from './faulty-broker.ts';
 import { faultyRecords, type RecordsFaults, recordsFaults } from './faulty-records.ts';
+import { allCheckers } from './invariants.ts';
 import { observing } from './observation.ts';
 import { type SimEnv, simEnv } from './sim-env.ts';
 import { SimObjects } from './sim-objects.ts';
@@ -148,7 +149,8 @@ export class Stage {
   static async open(factory: StoreFactory, seed: string): Promise<Stage> {
     const { afterTurn } = factory;
     const env = simEnv({ seed, clock: new VirtualClock(afterTurn ? { afterTurn } : {}) });
-    const checkers = new CheckerSet();
+    const nowMs = () => env.clock.monotonic();
+    const checkers = new CheckerSet(allCheckers({ nowMs, leaseTtlMs: stageTtlMs, beatMs: stageTtlMs / 6 }));
     const stores = await factory.open({ env });
     const [broker, records] = [await stores.broker(), await stores.records()];
     const hubs = [
@@ -237,10 +239,18 @@ export class Stage {
         await finisher.beat(this.h2.core);
       }
     }
-    const view = await this.checkers.audit({ broker: this.#broker, records: this.#records, atRest: true });
+    const jobs = await this.audit(true);
+    for (const job of jobs) assert(isTerminal(job.state), `${job.id} is still ${job.state}`);
+    return new Map(jobs.map((job) => [job.id, job]));
+  }
+
+  /** Both stores as they are, judged by every checker; throws the first breach. */
+  async audit(atRest: boolean): Promise<Job[]> {
+    const [broker, records] = [this.#broker, this.#records];
+    const indexProblems = () => this.stores.indexProblems();
+    const { jobs } = await this.checkers.audit({ broker, records, atRest, indexProblems });
     this.checkers.throwIfBroken();
-    for (const job of view.jobs) assert(isTerminal(job.state), `${job.id} is still ${job.state}`);
-    return new Map(view.jobs.map((job) => [job.id, job]));
+    return jobs;
   }
 
   /** Committed completions of a job: never more than one. */

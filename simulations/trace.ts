@@ -59,6 +59,7 @@ export class Trace {
     }
     if (seen.kind === 'accepted') return this.note('client accepted', seen.jobId);
     if (seen.kind === 'brokerLost') return this.note('broker lost');
+    if (seen.kind === 'healed') return this.note('healed');
     this.note(`${seen.machine} ${seen.direction} ${seen.text}`);
   }
 

@@ -44,7 +44,6 @@ export class FaultDriver {
   /** Everything runs, every link flows, every store answers; what is on its way stays on its way. */
   heal(): void {
     this.#healed = true;
-    this.#world.trace.note('fault: healed');
     for (const undo of this.#undo.splice(0)) undo();
     for (const hub of this.#world.hubs) {
       hub.process.thaw();
@@ -56,6 +55,7 @@ export class FaultDriver {
     // A link that swallowed frames is of no use any more: whoever waits on it learns so.
     for (const connection of this.#world.network.connections())
       if (connection.lossy) connection.cut('healed');
+    this.#world.observe({ kind: 'healed' });
   }
 
   #mark(fault: Fault): void {

@@ -6,6 +6,7 @@ import { cancelJob } from '#runtime/hub/cancel.ts';
 import { requeueJob } from '#runtime/hub/requeue.ts';
 import { submitJob } from '#runtime/hub/submit.ts';
 import { CheckerSet } from './checkers.ts';
+import { allCheckers } from './invariants.ts';
 import { type Observation, Violation } from './observation.ts';
 import { pick } from './seeded-rng.ts';
 import { type SimEnv, simEnv } from './sim-env.ts';
@@ -41,7 +42,7 @@ const clientRetryMs = 1_000;
 export class World {
   readonly env: SimEnv;
   readonly network: SimNetwork;
-  readonly checkers = new CheckerSet();
+  readonly checkers: CheckerSet;
   readonly trace: Trace;
   readonly stores: OpenStores;
   readonly objects: SimObjects;
@@ -62,6 +63,9 @@ export class World {
   ) {
     this.options = options;
     this.env = parts.env;
+    const { leaseTtlMs } = options;
+    const nowMs = () => this.env.clock.monotonic();
+    this.checkers = new CheckerSet(allCheckers({ nowMs, leaseTtlMs, beatMs: leaseTtlMs / 6 }));
     this.stores = parts.stores;
     this.#broker = parts.broker;
     this.#records = parts.records;
@@ -125,7 +129,12 @@ export class World {
 
   /** Both stores as they are, judged by every checker; and every machine's actors and disk. */
   async audit(atRest: boolean): Promise<Job[]> {
-    const { jobs } = await this.checkers.audit({ broker: this.#broker, records: this.#records, atRest });
+    const { jobs } = await this.checkers.audit({
+      broker: this.#broker,
+      records: this.#records,
+      atRest,
+      indexProblems: () => this.stores.indexProblems(),
+    });
     this.checkers.throwIfBroken();
     for (const machine of this.machines) checkMachine(machine);
     return jobs;
