@@ -65,7 +65,7 @@ async function evictionPolicy(redis: Redis): Promise<string | null> {
 }
 
 /** Connection settings that cannot become right by waiting. */
-const badSettings = /^(WRONGPASS|NOAUTH|NOPERM|ERR (AUTH|invalid password|Client sent AUTH))/;
+const badSettings = /^(WRONGPASS|NOAUTH|NOPERM|ERR (AUTH|invalid password|unknown command|Client sent AUTH))/;
 const brokenStep = /EMPSCHEMA|EMPIDENTITY|user_script|user_function|ERR value|WRONGTYPE|Wrong number/;
 
 /** What a failed call is to its caller. Nothing here says whether the server ran it, but a refusal by name. */

@@ -1,16 +1,21 @@
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { type BrokerUnderTest, brokerSettings } from '#protocol/broker-fixture.conformance.ts';
-import { findRedisServer, RedisServer, redisMissing } from '#runtime/toolchain/redis-server.ts';
+import {
+  findRedisServer,
+  RedisServer,
+  type RedisServerOptions,
+  redisMissing,
+} from '#runtime/toolchain/redis-server.ts';
 import { VirtualClock } from '#simulations/virtual-clock.ts';
 import type { LoaderKind } from './loader.ts';
-import { openRedisBroker, type RedisBroker } from './redis-broker.ts';
+import { openRedisBroker, type RedisBroker, type RedisBrokerOptions } from './redis-broker.ts';
 
 /** Runs the suite on one private server; without a server it is skipped with the reason, but fails in CI. */
 export function describeOnRedis(
   name: string,
   body: (server: () => RedisServer) => void,
-  options: { args?: readonly string[]; tcp?: boolean } = {},
+  options: RedisServerOptions = {},
 ): void {
   describe(name, () => {
     if (findRedisServer() === null) {
@@ -55,6 +60,7 @@ export async function redisSetup(
   server: RedisServer,
   loader: LoaderKind,
   clock: VirtualClock = new VirtualClock(),
+  over: Partial<RedisBrokerOptions> = {},
 ): Promise<RedisUnderTest> {
   await command(server, 'FLUSHALL');
   const connect = () =>
@@ -64,6 +70,7 @@ export async function redisSetup(
       clock,
       loader,
       now: () => clock.now(),
+      ...over,
     });
   const open = [await connect()];
   return {
