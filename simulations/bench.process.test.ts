@@ -5,6 +5,7 @@ import { missingPostgres } from '#runtime/toolchain/postgres-server.ts';
 import { findRedisServer, redisMissing } from '#runtime/toolchain/redis-server.ts';
 import { run as busy } from './bench-busy.ts';
 import { run as claim } from './bench-claim.ts';
+import { run as idle } from './bench-idle.ts';
 import { run as memory } from './bench-memory.ts';
 import { run as rebuild } from './bench-rebuild.ts';
 import { run as recovery } from './bench-recovery.ts';
@@ -13,8 +14,8 @@ import { run as submit } from './bench-submit.ts';
 
 /** Each bench in a small way: that it measures what docs/benchmarks.md says. Targets are for `emp bench`. */
 
-const benches = { startup, recovery, busy, submit, claim, memory, rebuild };
-const onRedis: readonly string[] = ['claim', 'memory', 'rebuild'];
+const benches = { startup, recovery, busy, submit, claim, memory, rebuild, idle };
+const onRedis: readonly string[] = ['claim', 'memory', 'rebuild', 'idle'];
 
 test.for(BENCH_NAMES)(
   '%s measures every figure that its page names',

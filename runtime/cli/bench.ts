@@ -1,7 +1,16 @@
 import type { CommandContext } from './context.ts';
 import { CliError } from './errors.ts';
 
-export const BENCH_NAMES = ['startup', 'recovery', 'busy', 'submit', 'claim', 'memory', 'rebuild'] as const;
+export const BENCH_NAMES = [
+  'startup',
+  'recovery',
+  'busy',
+  'submit',
+  'claim',
+  'memory',
+  'rebuild',
+  'idle',
+] as const;
 
 /** One measured figure with its target; `ok` says whether the target was met in this run. */
 export interface BenchFigure {
@@ -82,6 +91,8 @@ async function loadBench(
         return await import('#simulations/bench-memory.ts');
       case 'rebuild':
         return await import('#simulations/bench-rebuild.ts');
+      case 'idle':
+        return await import('#simulations/bench-idle.ts');
     }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;

@@ -56,24 +56,30 @@ export async function beat(
 }
 
 /**
- * How long ago the Broker heard of this machine, ms, where a beat would tell it nothing new: it runs
- * nothing, asks for nothing, and stands in the idle index for the same groups as before. Else null.
- * What half a lease has passed over goes to the Broker whatever it says.
+ * How long ago the Broker heard of this machine, ms, where its beat may be collected; else null. What
+ * half a lease has passed over goes to the Broker whatever it says.
  */
-export function untoldMs(hub: Hub, machine: MachineLink, request: BeatRequest): number | null {
-  const { told } = machine;
-  if (told === null || told.groups !== groupsOf(request) || machine.claiming > 0 || machine.leaving)
-    return null;
-  if (request.running.length > 0 || request.openRequestId !== null || machine.granted.size > 0) return null;
-  // Not idle any more: it was woken, or its claim found work. Its beat must enter it again (W11).
-  if (request.groups.length > 0 && !machine.idle) return null;
-  const ageMs = Math.max(0, Math.ceil(hub.env.clock.monotonic() - told.sentMonotonicMs));
+function untoldMs(hub: Hub, machine: MachineLink, request: BeatRequest): number | null {
+  if (machine.told === null || !tellsNothing(machine, request)) return null;
+  const ageMs = Math.max(0, Math.ceil(hub.env.clock.monotonic() - machine.told.sentMonotonicMs));
   return ageMs < hub.config.leaseTtlMs / 2 ? ageMs : null;
+}
+
+/**
+ * True where a beat tells the Broker nothing new: the machine runs nothing, asks for nothing, and
+ * stands in the idle index for the same groups as before.
+ */
+function tellsNothing(machine: MachineLink, request: BeatRequest): boolean {
+  const { told, claiming, leaving, granted, idle } = machine;
+  if (told?.groups !== groupsOf(request) || claiming > 0 || leaving) return false;
+  if (request.running.length > 0 || request.openRequestId !== null || granted.size > 0) return false;
+  // Not idle any more: it was woken, or its claim found work. Its beat must enter it again (W11).
+  return idle || request.groups.length === 0;
 }
 
 /** True if a collected beat may go: the machine is linked here and as idle as when it sent it. */
 export function stillIdle(hub: Hub, machine: MachineLink, request: BeatRequest): boolean {
-  return hub.links.find(machine) === machine && untoldMs(hub, machine, request) !== null;
+  return hub.links.find(machine) === machine && tellsNothing(machine, request);
 }
 
 /** Of the machines that one collection tells of work so many are woken at once; the others' next beats ask. */
