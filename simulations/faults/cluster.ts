@@ -14,7 +14,7 @@ import { FaultProxy } from './fault-proxy.ts';
 import type { RedisSide } from './redis-side.ts';
 
 /** Where a proxy can stand. */
-export type Wire = 'machine-hub' | 'hub-redis' | 'hub-postgres';
+export type Wire = 'machine-hub' | 'hub-redis' | 'hub-postgres' | 'hub-hub';
 
 export interface ClusterShape {
   hubs: number;
@@ -86,6 +86,8 @@ export interface HubPost extends Post {
   url: string;
   redis: FaultProxy | null;
   postgres: FaultProxy | null;
+  /** In front of this hub for the others. */
+  peers: FaultProxy | null;
 }
 
 /**
@@ -171,7 +173,7 @@ export class Cluster {
   /** All proxies of a kind. */
   proxies(wire: Wire): FaultProxy[] {
     if (wire === 'machine-hub') return [...this.links.values()].flat();
-    return this.hubs.flatMap((hub) => (wire === 'hub-redis' ? hub.redis : hub.postgres) ?? []);
+    return this.hubs.flatMap((hub) => hubProxy(hub, wire) ?? []);
   }
 
   async #startHubs(): Promise<void> {
@@ -200,8 +202,10 @@ export class Cluster {
     const port = await hubPort(this.host.rng);
     const redis = await this.#proxy('hub-redis', `${name} to redis`, this.redis.port);
     const postgres = await this.#proxy('hub-postgres', `${name} to postgres`, this.postgres.port);
+    const peers = await this.#proxy('hub-hub', `hubs to ${name}`, port);
     const env = {
       ...hubSettings(this.shape.leaseTtlMs),
+      ...(peers === null ? {} : { EMP_ADVERTISE_URL: `http://127.0.0.1:${peers.port}` }),
       ...this.shape.hubEnv,
       EMP_HUB_ID: name,
       REDIS_URL: `redis://127.0.0.1:${redis?.port ?? this.redis.port}`,
@@ -212,7 +216,7 @@ export class Cluster {
     const launch = () =>
       new FleetProcess({ name, args: [...args, '--data', data], env, onLog: this.#log(name) });
     const post = new Post({ name, launch, host: this.host });
-    return Object.assign(post, { port, url: `http://127.0.0.1:${port}`, redis, postgres });
+    return Object.assign(post, { port, url: `http://127.0.0.1:${port}`, redis, postgres, peers });
   }
 
   async #machine(name: string, number: number): Promise<Post> {
@@ -274,6 +278,12 @@ async function hubPort(rng: Rng): Promise<number> {
   throw new Error('no free port from 20000 to 29999');
 }
 
+/** The proxy of a hub on a wire other than that of machines; null where none stands. */
+export function hubProxy(hub: HubPost, wire: Exclude<Wire, 'machine-hub'>): FaultProxy | null {
+  if (wire === 'hub-hub') return hub.peers;
+  return wire === 'hub-redis' ? hub.redis : hub.postgres;
+}
+
 const databaseOf = (url: string) => new URL(url).pathname.slice(1);
 
 /** Short times, so that a fault past a lease takes seconds; every ratio between them is that of the defaults. */
@@ -281,6 +291,7 @@ function hubSettings(leaseTtlMs: number): Record<string, string> {
   return {
     EMP_LEASE_TTL_MS: String(leaseTtlMs),
     EMP_SINGLETON_TTL_MS: '2000',
+    EMP_HUB_TTL_MS: '2000',
     EMP_SWEEP_EVERY_MS: '500',
     EMP_RECONCILE_EVERY_MS: '1000',
     EMP_RECONCILE_GRACE_MS: '500',

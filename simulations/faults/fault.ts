@@ -21,6 +21,8 @@ export interface Injected {
   detail: string;
   /** Undoes it; answers what was done. Resolves when the parts that were ended run again. */
   heal: () => Promise<string>;
+  /** Afterwards, off the clock of recovery: what was there before the fault stands by again, such as a replica. */
+  restore?: () => Promise<string>;
 }
 
 /** One thing that goes wrong, and what has to stand around it. */

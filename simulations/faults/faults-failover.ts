@@ -17,7 +17,7 @@ function repoint(cluster: Cluster, port: number, hubs = cluster.hubs): void {
 }
 
 /** The server that lost its place starts again and copies the present primary. */
-async function rejoin(pair: RedisPair, clock: Clock): Promise<void> {
+async function rejoin(pair: RedisPair, clock: Clock): Promise<string> {
   if (pair.replica.pid === 0) {
     await until(clock, { what: 'a new start of Redis', limitMs: 30_000 }, async () => {
       await pair.replica.run();
@@ -25,6 +25,7 @@ async function rejoin(pair: RedisPair, clock: Clock): Promise<void> {
     });
   }
   await pair.follow();
+  return 'the old primary copies the new one';
 }
 
 const lagging: Fault = {
@@ -46,9 +47,9 @@ const lagging: Fault = {
       async heal() {
         await pair.promote();
         repoint(cluster, pair.port);
-        await rejoin(pair, clock);
-        return 'the replica is the primary, the old one copies it';
+        return 'the replica is the primary';
       },
+      restore: () => rejoin(pair, clock),
     };
   },
 };
@@ -72,9 +73,9 @@ const splitBrain: Fault = {
       detail: `${cluster.hubs[0]?.name} writes to the new primary, the others to the old one`,
       async heal() {
         repoint(cluster, pair.port);
-        await rejoin(pair, clock);
-        return 'every hub writes to the new primary, the old one copies it';
+        return 'every hub writes to the new primary';
       },
+      restore: () => rejoin(pair, clock),
     };
   },
 };
@@ -106,7 +107,7 @@ const sentinel: Fault = {
   holdMs: { min: 100, max: 1_000 },
   cluster: { wires: ['hub-redis'] },
   redis: (clock, dir) => SentinelRedis.start(clock, dir),
-  async inject({ cluster, rng, note }) {
+  async inject({ cluster, rng }) {
     const side = cluster.redis;
     if (!(side instanceof SentinelRedis)) throw new Error('this fault brings its own Redis');
     const { port, primary } = side;
@@ -114,12 +115,14 @@ const sentinel: Fault = {
     const { pid } = primary;
     if (kill) await primary.kill();
     else signalProcess(pid, 'SIGSTOP');
-    await side.failedOver(port);
-    repoint(cluster, side.port);
-    note('the sentinels named the other server');
     return {
-      detail: `${kill ? 'killed' : 'paused'} the primary; the sentinels promoted the replica`,
+      detail: `${kill ? 'killed' : 'paused'} the primary`,
       async heal() {
+        await side.failedOver(port);
+        repoint(cluster, side.port);
+        return 'the sentinels promoted the replica';
+      },
+      async restore() {
         if (!kill) signalProcess(pid, 'SIGCONT');
         await side.restore();
         return 'the old primary copies the new one';

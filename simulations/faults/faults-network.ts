@@ -1,6 +1,6 @@
 import type { Rng } from '#protocol/env.ts';
 import { pick } from '#simulations/seeded-rng.ts';
-import type { Cluster, Wire } from './cluster.ts';
+import { type Cluster, hubProxy, type Wire } from './cluster.ts';
 import type { Fault, FaultContext, Injected } from './fault.ts';
 import type { FaultProxy, FaultShape } from './fault-proxy.ts';
 
@@ -50,7 +50,7 @@ function chosen(cluster: Cluster, wire: Wire, rng: Rng): { what: string; proxies
     return { what: machine.name, proxies: cluster.links.get(machine.name) ?? [] };
   }
   const hub = pick(rng, cluster.hubs);
-  const proxy = wire === 'hub-redis' ? hub.redis : hub.postgres;
+  const proxy = hubProxy(hub, wire);
   return { what: hub.name, proxies: proxy === null ? [] : [proxy] };
 }
 
@@ -109,6 +109,7 @@ export const networkFaults: readonly Fault[] = [
     'hub-postgres',
     'a hub, or every hub, cannot reach PostgreSQL, in one of seven ways',
   ),
+  partition('cut-hub-hub', 'hub-hub', 'hubs cannot reach each other, in one of seven ways'),
   slow('slow-machine-hub', 'machine-hub', 'links of machines become slow and narrow'),
   slow('slow-hub-redis', 'hub-redis', 'Redis answers up to 1.6 s late, past the deadline of some calls'),
   slow('slow-hub-postgres', 'hub-postgres', 'PostgreSQL answers up to 1.6 s late'),

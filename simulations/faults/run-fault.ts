@@ -175,5 +175,6 @@ async function faults(
     options.note(`run ${options.run}: after ${load.submitted} jobs: ${injected.detail}`);
     await sleep(clock, holdMs, signal);
     said('heal', number, await injected.heal());
+    if (injected.restore !== undefined) note(await injected.restore());
   }
 }
