@@ -28,9 +28,9 @@ function plantRepository(files: Record<string, string>) {
 }
 
 /** Runs `npm test`'s program there as it runs outside CI. */
-function runTests(root: string, variables: NodeJS.ProcessEnv = {}) {
+function runTests(root: string, variables: NodeJS.ProcessEnv = {}, program = 'run-tests.ts') {
   const { CI: _, EMP_REPEAT: __, EMP_TALLY: ___, ...env } = process.env;
-  const run = spawnSync(process.execPath, ['runtime/toolchain/run-tests.ts'], {
+  const run = spawnSync(process.execPath, [`runtime/toolchain/${program}`], {
     cwd: root,
     env: { ...env, ...variables },
     encoding: 'utf8',
@@ -45,8 +45,8 @@ function runTests(root: string, variables: NodeJS.ProcessEnv = {}) {
 
 /** Tiers that this machine can run: each is a step that passes, with one test that passes. */
 const running = tiers.filter((tier) => (tier.missing?.() ?? null) === null).length;
-/** The system packages, and tiers that this machine cannot run. */
-const skips = 1 + tiers.length - running;
+/** The system packages, further Redis servers, and tiers that this machine cannot run. */
+const skips = 2 + tiers.length - running;
 const checks = 6;
 
 function total(over: { passed?: number; failed?: number; skipped?: number } = {}): string {
@@ -99,6 +99,17 @@ test('a tier whose server is not installed is skipped as a whole, with the reaso
   expect(stdout).toMatch(/^ {3}postgres tests: no PostgreSQL here: /m);
   expect(stdout, output).not.toContain('== postgres tests');
   expect(status).toBe(0);
+});
+
+test('a further Redis server that cannot be had is skipped with the reason, and nothing at all is no success', () => {
+  using tree = plantRepository({});
+  const variables = { EMP_TEST_SERVERS: 'installed' };
+  const { status, stdout, lastLine } = runTests(tree.root, variables, 'run-redis-matrix.ts');
+  expect(stdout).toContain('   redis suite on redis-8: EMP_TEST_SERVERS=installed forbids');
+  expect(stdout).toContain('   redis suite on valkey-8: EMP_TEST_SERVERS=installed forbids');
+  expect(stdout).not.toContain('suite ran on');
+  expect(lastLine).toMatch(/^0 passed, 0 failed, [23] skipped$/);
+  expect(status).toBe(1);
 });
 
 test('a tier without tests has failed', () => {

@@ -1,27 +1,15 @@
 // `npm test`: the checks, then each tier of tests. The last line on stdout is the total.
-import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { checks } from './checks.ts';
 import { runChild } from './child.ts';
+import { redisMatrix } from './redis-matrix.ts';
+import { findRedisServer, redisVersion } from './redis-server.ts';
 import { repositoryRoot } from './repository.ts';
+import { TestRun } from './test-run.ts';
 import { type Tier, tierFiles, tiers } from './tiers.ts';
-import type { Tally } from './vitest-tally.ts';
 
 const inCi = process.env.CI === 'true';
-/** Every step is a test of its own, so that one which never ran cannot hide among many that did. */
-const total: Tally = { passed: 0, failures: [], skips: [] };
-
-async function step(name: string, problemsOf: () => Promise<string[]>): Promise<void> {
-  console.log(`\n== ${name}`);
-  const startedMs = performance.now();
-  const problems = await problemsOf().catch((error: unknown) => [`the step itself failed: ${error}`]);
-  const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
-  for (const problem of problems) console.log(`   ${problem}`);
-  console.log(`   ${problems.length === 0 ? 'ok' : 'FAILED'} (${seconds} s)`);
-  if (problems.length === 0) total.passed += 1;
-  else total.failures.push(name);
-}
 
 /** Installs what tests need from the system, in CI only: elsewhere the machine is somebody's own. */
 async function systemPackages(): Promise<string[]> {
@@ -40,63 +28,40 @@ async function systemPackages(): Promise<string[]> {
     : await apt('install', '-q', '-y', '--no-install-recommends', ...packages);
 }
 
-function readTally(path: string): Tally | undefined {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Tally;
-  } catch (error) {
-    console.log(`   no result was written: ${error}`);
-    return undefined;
-  }
-}
-
-async function runTier(tier: Tier, folder: string): Promise<string[]> {
+async function runTier(run: TestRun, tier: Tier): Promise<string[]> {
   const { include, exclude } = tierFiles(tier);
-  const files = globSync(include, { cwd: repositoryRoot, exclude });
-  if (files.length === 0) return [`no file ends in ${tier.suffix}`];
-  const tallyFile = join(folder, `${tier.name}.json`);
-  const toolchain = join(repositoryRoot, 'runtime/toolchain');
-  // Serial tiers take minutes: print each test as it ends, not each file.
-  const reporter = tier.serial ? 'verbose' : 'default';
-  const end = await runChild({
-    command: join(repositoryRoot, 'node_modules/.bin/vitest'),
-    args: [
-      ...['run', '--config', join(toolchain, 'vitest.config.ts'), '--project', tier.name],
-      ...['--reporter', reporter, '--reporter', join(toolchain, 'vitest-tally.ts')],
-    ],
-    cwd: repositoryRoot,
-    env: { EMP_TALLY: tallyFile, EMP_REPEAT: process.env.EMP_REPEAT ?? (inCi ? '20' : '1') },
+  if (globSync(include, { cwd: repositoryRoot, exclude }).length === 0)
+    return [`no file ends in ${tier.suffix}`];
+  return await run.vitest({
+    project: tier.name,
+    env: { EMP_REPEAT: process.env.EMP_REPEAT ?? (inCi ? '20' : '1') },
+    // Serial tiers take minutes: print each test as it ends, not each file.
+    reporter: tier.serial ? 'verbose' : 'default',
     budgetMs: inCi ? tier.budgetMs.ci : tier.budgetMs.local,
   });
-  const tally = readTally(tallyFile);
-  total.passed += tally?.passed ?? 0;
-  total.failures.push(...(tally?.failures ?? []));
-  total.skips.push(...(tally?.skips ?? []));
-  const problems: string[] = [];
-  if (end.overran) problems.push(`killed after its budget of ${Math.round(end.elapsedMs / 1000)} s`);
-  else if (end.code !== 0) problems.push(`vitest ended with ${end.code ?? 'a signal'}`);
-  if (tally === undefined) problems.push('vitest wrote no result');
-  else if (tally.passed + tally.failures.length === 0) problems.push('not one test ran');
-  for (const skip of tally?.skips ?? []) {
-    if (skip.reason === '') problems.push(`${skip.name} is skipped without a reason: ctx.skip(reason)`);
-  }
-  return problems;
 }
 
-if (inCi) await step('system packages', systemPackages);
-else total.skips.push({ name: 'system packages', reason: 'installed only with CI=true' });
-for (const check of checks) await step(check.name, check.problems);
-const folder = mkdtempSync(join(tmpdir(), 'emp-tests-'));
-// Also when we are told to stop half-way.
-process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+/** The servers beside this machine's own, after the tier that ran on that. */
+async function furtherRedis(run: TestRun): Promise<void> {
+  const name = 'redis suite on further servers';
+  if (!inCi)
+    return run.skip(
+      name,
+      'takes minutes; run with CI=true, or by sh runtime/toolchain/emp-dev node runtime/toolchain/run-redis-matrix.ts',
+    );
+  const own = findRedisServer();
+  const ownName = own === null ? undefined : redisVersion(own)?.name;
+  await redisMatrix(run, ownName === undefined ? [] : [ownName]);
+}
+
+const run = new TestRun();
+if (inCi) await run.step('system packages', systemPackages);
+else run.skip('system packages', 'installed only with CI=true');
+for (const check of checks) await run.step(check.name, check.problems);
 for (const tier of tiers) {
   const reason = inCi ? null : (tier.missing?.() ?? null);
-  if (reason === null) await step(`${tier.name} tests`, () => runTier(tier, folder));
-  else total.skips.push({ name: `${tier.name} tests`, reason });
+  if (reason === null) await run.step(`${tier.name} tests`, () => runTier(run, tier));
+  else run.skip(`${tier.name} tests`, reason);
+  if (tier.name === 'redis') await furtherRedis(run);
 }
-
-if (total.skips.length > 0) console.log('\nSkipped:');
-for (const skip of total.skips) console.log(`   ${skip.name}: ${skip.reason || 'no reason given'}`);
-if (total.failures.length > 0) console.log('\nFailed:');
-for (const failure of total.failures) console.log(`   ${failure}`);
-process.exitCode = total.failures.length === 0 && total.passed > 0 ? 0 : 1;
-console.log(`\n${total.passed} passed, ${total.failures.length} failed, ${total.skips.length} skipped`);
+run.end();

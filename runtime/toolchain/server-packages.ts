@@ -134,7 +134,7 @@ export function unpackedServers(set: PackageSet): Unpacked {
     return { kind: 'missing', reason: `${folder} cannot be made: ${(error as Error).message}` };
   }
   process.stderr.write(`emp: unpacking ${set.packages.join(' ')} into ${setFolder(set)} (once)\n`);
-  const worker = join(repositoryRoot, 'runtime/toolchain/unpack-servers.ts');
+  const worker = join(repositoryRoot, 'runtime/toolchain/unpack-worker.ts');
   const run = spawnSync('flock', [join(folder, 'lock'), process.execPath, worker, set.name], {
     stdio: ['ignore', 'ignore', 'pipe'],
     encoding: 'utf8',

@@ -1,8 +1,7 @@
 // `node runtime/toolchain/unpack-servers.ts [NAME…]`: unpacks servers for tests, all of them unless
-// named, and prints what it got. Tests start it themselves, under a lock, for what they miss.
-import { chmodSync, rmSync, writeFileSync } from 'node:fs';
-import { failureFile, packageSets, presentTree, serversFolder } from './server-packages.ts';
-import { unpackSet } from './server-unpacking.ts';
+// named, and prints what it got.
+import { rmSync } from 'node:fs';
+import { failureFile, packageSets, unpackedServers } from './server-packages.ts';
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !packageSets.some((set) => set.name === name));
@@ -12,16 +11,14 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 for (const set of packageSets.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
-  try {
-    // Another run may have been faster while this one waited for the lock.
-    const { packages } = presentTree(set)?.record ?? unpackSet(set);
-    rmSync(failureFile(set), { force: true });
-    console.log(`${set.name}: ${packages.map(({ name, version }) => `${name} ${version}`).join(', ')}`);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    writeFileSync(failureFile(set), reason);
-    console.error(`${set.name}: ${reason}`);
+  // Whoever asks by hand wants another try.
+  rmSync(failureFile(set), { force: true });
+  const unpacked = unpackedServers(set);
+  if (unpacked.kind === 'unpacked') {
+    const versions = unpacked.record.packages.map(({ name, version }) => `${name} ${version}`);
+    console.log(`${set.name} in ${unpacked.bin}: ${versions.join(', ')}`);
+  } else {
+    console.error(`${set.name}: ${unpacked.reason}`);
     process.exitCode = 1;
   }
 }
-chmodSync(serversFolder(), 0o755);
