@@ -1,5 +1,4 @@
-import { spawnSync } from 'node:child_process';
-import { chownSync, statSync } from 'node:fs';
+import { chownSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -9,6 +8,7 @@ import type { Records } from '#protocol/records.ts';
 import { hubOn, newJob, release, t0 } from '#protocol/records-fixture.conformance.ts';
 import { quietEnv } from '#runtime/quiet-client.ts';
 import { missingSmallDisk, type PostgresServer, startPostgres } from '#runtime/toolchain/postgres-server.ts';
+import { testCertificate } from '#runtime/toolchain/test-certificates.ts';
 import { openPostgresRecords, type PostgresRecordsOptions } from './records.ts';
 
 /** What goes wrong with servers, locks, disks and wires, each on a real server. */
@@ -279,34 +279,39 @@ describe('a wire', () => {
   });
 
   test('is encrypted where the URL says so, and a server that is not the one named is refused', async () => {
-    const [trusted, stranger] = [certificate('trusted'), certificate('stranger')];
-    await server.query(`ALTER SYSTEM SET ssl_cert_file = '${trusted}.crt'`);
-    await server.query(`ALTER SYSTEM SET ssl_key_file = '${trusted}.key'`);
+    const authority = testCertificate({ name: 'authority' });
+    const stranger = testCertificate({ name: 'stranger' });
+    const { cert, key } = testCertificate({ name: 'postgres', hosts: ['127.0.0.1'] }, authority);
+    const [ca, otherCa] = [fileOf('ca.crt', authority.cert), fileOf('other.crt', stranger.cert)];
+    await server.query(`ALTER SYSTEM SET ssl_cert_file = '${fileOf('server.crt', cert)}'`);
+    await server.query(`ALTER SYSTEM SET ssl_key_file = '${fileOf('server.key', key)}'`);
     await server.query('ALTER SYSTEM SET ssl = on');
     await records.close();
     await server.stop();
     await server.start();
-    const secure = (root: string) => open({ url: `${url}?sslmode=verify-full&sslrootcert=${root}.crt` });
-    const store = await secure(trusted);
+    const secure = (root: string, host = '127.0.0.1') =>
+      open({ url: `${url.replace('127.0.0.1', host)}?sslmode=verify-full&sslrootcert=${root}` });
+    const store = await secure(ca);
     await store.ping();
     const used =
       "SELECT bool_and(ssl) AS all FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'emp'";
     expect(await query(used)).toEqual([{ all: true }]);
     await store.close();
-    await expect(secure(stranger)).rejects.toMatchObject({ code: 'RECORDS_UNAVAILABLE' });
+    await expect(secure(otherCa)).rejects.toMatchObject({ code: 'RECORDS_UNAVAILABLE' });
+    // The same server by a name that is not in its certificate.
+    await expect(secure(ca, 'localhost')).rejects.toMatchObject({
+      code: 'RECORDS_UNAVAILABLE',
+      cause: { code: 'ERR_TLS_CERT_ALTNAME_INVALID' },
+    });
   });
 });
 
-/** Self-signed for 127.0.0.1, in the server's folder and its user's. */
-function certificate(name: string): string {
+/** In the server's folder, for its user alone: PostgreSQL refuses a key that others can read. */
+function fileOf(name: string, text: string): string {
   const path = join(server.folder, name);
-  const made = spawnSync('openssl', [
-    ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', `/CN=${name}`],
-    ...['-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', `${path}.key`, '-out', `${path}.crt`],
-  ]);
-  if (made.status !== 0) throw new Error(`openssl: ${made.stderr}`);
+  writeFileSync(path, text, { mode: 0o600 });
   const { uid, gid } = statSync(server.folder);
-  for (const file of [`${path}.key`, `${path}.crt`]) chownSync(file, uid, gid);
+  chownSync(path, uid, gid);
   return path;
 }
 
