@@ -143,7 +143,7 @@ describe('claimer', () => {
     expect(claim.asked).toHaveLength(2);
   });
 
-  test('there is never more than one open claim', () => {
+  test('R4: there is never more than one open claim', () => {
     const { claim, rig, open } = setup();
     open(4);
     rig.send({ type: 'claim.wanted' });

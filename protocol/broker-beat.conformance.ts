@@ -20,7 +20,7 @@ export function beatSuite(setup: BrokerSetup): void {
       expect((await rig.broker.stats()).leased).toBe(3);
     });
 
-    test('a lease is as long as its machine beats: three hours later it is nobody else’s', async () => {
+    test('T3: a lease is as long as its machine beats: three hours later it is nobody else’s', async () => {
       const rig = await open();
       const [holder, other] = [await rig.machine('m1'), await rig.machine('m2')];
       await rig.add('long');
@@ -198,7 +198,7 @@ export function beatSuite(setup: BrokerSetup): void {
       expect(await rig.broker.lapsed({ limit: 1 })).toMatchObject({ leases: [{ jobId: 'a' }] });
     });
 
-    test('ten thousand healthy leases do not hide the dead one', async () => {
+    test('T4: ten thousand healthy leases do not hide the dead one', async () => {
       const rig = await open();
       const dead = await rig.machine('dead');
       await rig.add('lost');
@@ -255,7 +255,7 @@ export function beatSuite(setup: BrokerSetup): void {
   });
 
   describe('enrol', () => {
-    test('a newer incarnation makes the leases of the older lapse at once', async () => {
+    test('R35: a newer incarnation makes the leases of the older lapse at once', async () => {
       const rig = await open();
       const older = await rig.machine('m1');
       await rig.add('a');

@@ -45,7 +45,7 @@ export function claimSuite(setup: BrokerSetup): void {
       expect(await rig.broker.stats()).toMatchObject({ waiting: 0, leased: 100 });
     });
 
-    test('a group that the request does not name is never served, warm or not', async () => {
+    test('T22: a group that the request does not name is never served, warm or not', async () => {
       const rig = await open();
       const machine = await rig.machine('m1', { groups: ['g1'] });
       await rig.add('a', { group: 'g2', affinity: 'flux-dev', priority: 100 });

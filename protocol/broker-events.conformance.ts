@@ -57,7 +57,7 @@ export function eventSuite(setup: BrokerSetup): void {
       expect(await kinds(rig)).toEqual(['leased a', 'leased a', 'progress a']);
     });
 
-    test('events are read after a cursor, page by page, and again until they are trimmed', async () => {
+    test('T25: events are read after a cursor, page by page, and again until they are trimmed', async () => {
       const rig = await open();
       const machine = await rig.machine('m1');
       for (const jobId of ['a', 'b', 'c']) await rig.add(jobId);
@@ -75,7 +75,7 @@ export function eventSuite(setup: BrokerSetup): void {
       expect(await read(3, 10)).toEqual([4]);
     });
 
-    test('a trim under another identity forgets nothing: its ids are of another server', async () => {
+    test('T25: a trim under another identity forgets nothing: its ids are of another server', async () => {
       const { rig } = await leased();
       const older = await rig.identity();
       await rig.under.restart();

@@ -91,7 +91,7 @@ export function orderSuite(setup: BrokerSetup): void {
   });
 
   describe('fairness', () => {
-    test("a flood of one customer does not hold back another's first jobs", async () => {
+    test("I9: a flood of one customer does not hold back another's first jobs", async () => {
       const rig = await open();
       const machine = await rig.machine('m1');
       await rig.submit(...Array.from({ length: 500 }, (_, index) => entryOf(`a-${index}`)));
@@ -166,7 +166,7 @@ export function orderSuite(setup: BrokerSetup): void {
       expect((await (await other.machine('m1')).lease({ warmLanes: warm(30_001) })).jobId).toBe('w1');
     });
 
-    test('a stream of warm work cannot starve a cold job for longer than the bonus', async () => {
+    test('I10: a stream of warm work cannot starve a cold job for longer than the bonus', async () => {
       const rig = await open();
       const machine = await rig.machine('m1');
       await rig.add('cold', { customer: 'bob' });

@@ -225,7 +225,7 @@ export function refusalSuite(setup: BrokerSetup): void {
       expect(await rig.seen()).toEqual(before);
     });
 
-    test('names that look like keys of other things are only names', async () => {
+    test('T27: names that look like keys of other things are only names', async () => {
       const { rig } = await leasedRig(setup);
       for (const jobId of [
         'constructor',

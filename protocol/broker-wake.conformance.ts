@@ -7,7 +7,7 @@ export function wakeSuite(setup: BrokerSetup): void {
   const warmLanes = [{ group: 'g1', affinity: 'flux-dev', bonusMs: 1_000 }];
 
   describe('wake', () => {
-    test('a submit names one idle machine that fits, and that one only once', async () => {
+    test('T28: a submit names one idle machine that fits, and that one only once', async () => {
       const rig = await open();
       const [m1, m2] = [await rig.machine('m1'), await rig.machine('m2', { groups: ['g2'] })];
       await m2.claim();

@@ -6,6 +6,7 @@ import { claimSuite } from './broker-claim.conformance.ts';
 import { eventSuite } from './broker-events.conformance.ts';
 import { exitSuite } from './broker-exit.conformance.ts';
 import type { BrokerSetup, BrokerUnderTest } from './broker-fixture.conformance.ts';
+import { incidentSuite } from './broker-incidents.conformance.ts';
 import { interleavingSuite } from './broker-interleavings.conformance.ts';
 import { lossSuite } from './broker-loss.conformance.ts';
 import { orderSuite } from './broker-order.conformance.ts';
@@ -41,6 +42,7 @@ export function brokerConformance(name: string, setup: BrokerSetup): void {
     lossSuite(tracked);
     adoptionSuite(tracked);
     interleavingSuite(tracked);
+    incidentSuite(tracked);
     refusalSuite(tracked);
     tableSuite(tracked);
   });

@@ -92,7 +92,7 @@ export function exitSuite(setup: RecordsSetup): void {
       expect(await job(id)).toEqual(before);
     });
 
-    test('a token below the floor is stale, its run is closed and nothing else changes', async () => {
+    test('R2: a token below the floor is stale, its run is closed and nothing else changes', async () => {
       const { records, submit, claim, complete, exit, job } = await hub();
       const id = await submit();
       await claim(id, '500');
@@ -133,7 +133,7 @@ export function exitSuite(setup: RecordsSetup): void {
       expect(await exit('nobody', '1', release)).toEqual({ kind: 'unknown' });
     });
 
-    test('of a completion and an expiry at once exactly one has its way', async () => {
+    test('T5: of a completion and an expiry at once exactly one has its way', async () => {
       const { records, submit, claim, complete, exit, job } = await hub();
       const id = await submit();
       await claim(id, '500');
@@ -209,7 +209,7 @@ export function exitSuite(setup: RecordsSetup): void {
       expect(await facts(id)).toEqual(['job.submitted', 'job.failed']);
     });
 
-    test('attempts used up by machines that fell silent are called poison, with the machines', async () => {
+    test('T11: attempts used up by machines that fell silent are called poison, with the machines', async () => {
       const { submit, exit, job, facts } = await hub();
       const id = await submit({ maxAttempts: 2 });
       await exit(id, '500', expire);

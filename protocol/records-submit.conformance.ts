@@ -52,7 +52,7 @@ export function submitSuite(setup: RecordsSetup): void {
       expect((await records.getJob(job.id))?.payload).toEqual(payload);
     });
 
-    test('the same submission again is a repeat, also after the job has ended', async () => {
+    test('T21: the same submission again is a repeat, also after the job has ended', async () => {
       const { records, complete } = await hub();
       const job = newJob();
       await records.submitJobs([job], t0);
@@ -104,7 +104,7 @@ export function submitSuite(setup: RecordsSetup): void {
       ]);
     });
 
-    test('one submission from many callers at once is created once', async () => {
+    test('R33: one submission from many callers at once is created once', async () => {
       const { records } = await hub();
       const job = newJob();
       const answers = await Promise.all(Array.from({ length: 12 }, () => records.submitJobs([job], t0)));
@@ -192,7 +192,7 @@ export function submitSuite(setup: RecordsSetup): void {
 
 function listSuite(hub: () => Promise<Hub>): void {
   describe('lists', () => {
-    test('pages walk every job once, newest first, while new ones arrive', async () => {
+    test('R8: pages walk every job once, newest first, while new ones arrive', async () => {
       const { records } = await hub();
       const ids = Array.from({ length: 25 }, (_, n) => `page-${String(n).padStart(2, '0')}`);
       // Three to a millisecond: the order within one is the order of the commits.
@@ -264,7 +264,7 @@ function listSuite(hub: () => Promise<Hub>): void {
       });
     });
 
-    test('counts follow the same filters and name every state', async () => {
+    test('R10: counts follow the same filters and name every state', async () => {
       const { records, submit } = await hub();
       await submit({ customer: 'acme', labels: { k: 'v' } });
       await submit({ customer: 'acme', state: 'held' });

@@ -85,7 +85,7 @@ describe('a job that must end otherwise', () => {
     expect(hub.bodies('complete')).toHaveLength(1);
   });
 
-  test('a run that fails reports its code', async () => {
+  test('R21: a run that fails reports its code', async () => {
     const { hub, runs } = await running();
     runs[0]?.fail(new EmpError('JOB_FAILED', { detail: 'no such colour' }));
     expect((await hub.saw('exit')).cause).toEqual({
@@ -147,7 +147,7 @@ describe('a link that is cut', () => {
     expect(machine.health()).toMatchObject({ incarnation: 1, linked: true });
   });
 
-  test('before the completion was answered: it is repeated until it is', async () => {
+  test('R27: before the completion was answered: it is repeated until it is', async () => {
     const { hub, runs, began } = await setup({ settings: quick });
     await hub.saw('claim');
     hub.submit({ jobId: 'j1', payload: { output: 'result' } });
@@ -179,7 +179,7 @@ describe('a link that is cut', () => {
     expect(hub.bodies('claim').map((claim) => claim.requestId)).toEqual([1, 1]);
   });
 
-  test('for longer than the lease fences the machine, which goes on afterwards', async () => {
+  test('T24: for longer than the lease fences the machine, which goes on afterwards', async () => {
     const { hub, runs, began } = await setup({
       settings: { ...quick, lease: { fenceMarginMs: 300 } },
       hub: (testHub) => (testHub.leaseTtlMs = 600),

@@ -261,7 +261,7 @@ describe('a hub on sockets', () => {
 });
 
 describe('events', () => {
-  test('a stream resumes after its last id across a restart on the same data, without a gap or a repeat', async () => {
+  test('R18: a stream resumes after its last id across a restart on the same data, without a gap or a repeat', async () => {
     const dir = await dataDir();
     const first = await start({ dataDir: dir });
     await submit(first, 'j1');
@@ -335,7 +335,7 @@ describe('events', () => {
     expect(page.highestSeq).toBeGreaterThanOrEqual(4);
   });
 
-  test('more subscribers than the limit are refused', async () => {
+  test('R19: more subscribers than the limit are refused', async () => {
     const hub = await start({ subscribersLimit: 1 });
     const socket = new WebSocket(`${hub.url.replace('http', 'ws')}/v1/events?from=0`);
     cleanUps.push(async () => socket.terminate());
@@ -345,7 +345,7 @@ describe('events', () => {
     expect(await answer.json()).toMatchObject({ code: 'INBOX_FULL' });
   });
 
-  test('a reader that takes nothing is dropped, and the hub keeps serving others', async () => {
+  test('R15: a reader that takes nothing is dropped, and the hub keeps serving others', async () => {
     const hub = await start({ slowReaderMs: 100 });
     const { records, poke } = hub.core.hub;
     // More than the buffers of a loopback socket take.

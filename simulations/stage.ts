@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Broker, BrokerView } from '#protocol/broker.ts';
 import type { Clock } from '#protocol/env.ts';
-import { isTerminal, type Job, type JobSubmissionInput } from '#protocol/job.ts';
+import { isTerminal, type Job, type JobRun, type JobSubmissionInput } from '#protocol/job.ts';
 import type { Records, SingletonLease } from '#protocol/records.ts';
 import { composeHub, type HubCore } from '#runtime/compose-hub.ts';
 import { cancelJob } from '#runtime/hub/cancel.ts';
@@ -251,6 +251,11 @@ export class Stage {
     const { jobs } = await this.checkers.audit({ broker, records, atRest, indexProblems });
     this.checkers.throwIfBroken();
     return jobs;
+  }
+
+  /** Executions of a job, in their order. */
+  async runs(jobId: string): Promise<JobRun[]> {
+    return (await this.#records.timeline(jobId)).runs.toSorted((a, b) => a.run - b.run);
   }
 
   /** Committed completions of a job: never more than one. */

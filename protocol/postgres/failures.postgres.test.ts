@@ -106,7 +106,7 @@ describe('a server that dies in mid commit', () => {
     },
   );
 
-  test('what was answered before a crash is there after it', async () => {
+  test('T19: what was answered before a crash is there after it', async () => {
     const durable = await startPostgres({ durable: true });
     const store = await openPostgresRecords({ url: await durable.database(), ...quietEnv() });
     const answered: string[] = [];
@@ -207,7 +207,7 @@ describe('a server that takes nothing', () => {
     expect(await hub.exit(id, '5', release)).toMatchObject({ applied: true });
   });
 
-  test('too many connections are refused with what to do', async () => {
+  test('R26: too many connections are refused with what to do', async () => {
     const name = new URL(url).pathname.slice(1);
     await server.query(`CREATE ROLE few LOGIN CONNECTION LIMIT 1; ALTER DATABASE ${name} OWNER TO few`);
     await query('GRANT ALL ON SCHEMA emp TO few; GRANT ALL ON ALL TABLES IN SCHEMA emp TO few');

@@ -136,7 +136,7 @@ describe('a server that cannot be used', () => {
     ]);
   });
 
-  test('a server that answers before the commit is on disk is refused', async () => {
+  test('T19: a server that answers before the commit is on disk is refused', async () => {
     const name = new URL(url).pathname.slice(1);
     await server.query(`ALTER DATABASE ${name} SET synchronous_commit = off`);
     await expect(open()).rejects.toMatchObject({

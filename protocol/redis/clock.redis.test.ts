@@ -29,7 +29,7 @@ describeOnRedis("the server's clock", (shared) => {
   const lapsed = (latest: number | '') =>
     command(shared(), 'FCALL', 'emp1_lapsed', '1', '{emp:0}', '', String(latest), '30000', '10');
 
-  test('is read in the step: a lease ends one TTL after its TIME', async () => {
+  test('T18: is read in the step: a lease ends one TTL after its TIME', async () => {
     const before = (await command(shared(), 'TIME')) as [string, string];
     const { lease } = await leased();
     const after = (await command(shared(), 'TIME')) as [string, string];

@@ -72,7 +72,7 @@ describe.each(stepNames)('%s', (step) => {
     expect(header).toContain('ARGV[1..3] as in identity'.slice(0, step === 'identity' ? 4 : undefined));
   });
 
-  test('no loop is without a bound, no key expires, no unordered read decides', () => {
+  test('T12: no loop is without a bound, no key expires, no unordered read decides', () => {
     const code = `${body}\n${[...shared.values()].join('\n')}`.replaceAll(/--.*$/gm, '');
     expect(code).not.toMatch(/\bwhile\b|\brepeat\b|\bgoto\b/);
     expect(code).not.toMatch(/'(EXPIRE|PEXPIRE|EXPIREAT|PEXPIREAT|SETEX|PSETEX|GETEX)'/);
@@ -83,7 +83,7 @@ describe.each(stepNames)('%s', (step) => {
     expect(step === 'stats' || !code.includes("'HGETALL'")).toBe(true);
   });
 
-  test('only submit is refused by a full server, by both loaders', () => {
+  test('T13: only submit is refused by a full server, by both loaders', () => {
     const isAllowed = step !== 'submit';
     const registered = new RegExp(
       `function_name='emp1_${step.replaceAll('-', '_')}', callback=step, flags=\\{([^}]*)\\}`,

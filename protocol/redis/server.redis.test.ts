@@ -7,7 +7,7 @@ import type { RedisBroker } from './redis-broker.ts';
 import { command, describeOnRedis } from './setup.conformance.ts';
 
 describeOnRedis('a full server', (shared) => {
-  test('refuses a submit as unavailable and serves claim, beat, progress, exit and complete', async () => {
+  test('T13: refuses a submit as unavailable and serves claim, beat, progress, exit and complete', async () => {
     const broker = await ready(shared());
     await submit(broker, 'a', 'b', 'c');
     await command(shared(), 'CONFIG', 'SET', 'maxmemory', '1mb');
@@ -51,7 +51,7 @@ describeOnRedis('a full server', (shared) => {
   });
 
   test.each(['allkeys-lru', 'volatile-ttl', 'allkeys-random'])(
-    'that would drop keys by %s is refused with what to do',
+    'T12: that would drop keys by %s is refused with what to do',
     async (policy) => {
       await command(shared(), 'CONFIG', 'SET', 'maxmemory-policy', policy);
       try {
@@ -86,7 +86,7 @@ describeOnRedis('a connection that was made again', (shared) => {
 
 describeOnRedis('text of the steps', (shared) => {
   test.each(['function', 'evalsha'] as const)(
-    'by %s comes back after a flush of it between two calls',
+    'T16: by %s comes back after a flush of it between two calls',
     async (loader) => {
       const broker = await ready(shared(), { loader });
       await submit(broker, 'a', 'b');
@@ -98,7 +98,7 @@ describeOnRedis('text of the steps', (shared) => {
     },
   );
 
-  test('of a newer revision is never replaced, of an older one it is', async () => {
+  test('T17: of a newer revision is never replaced, of an older one it is', async () => {
     const library = (revision: number) =>
       `#!lua name=emp1\nredis.register_function('emp1_revision', function() return ${revision} end)\n` +
       `redis.register_function('emp1_identity', function() return {'1', 'ok', 'theirs', 1} end)`;
@@ -108,7 +108,7 @@ describeOnRedis('text of the steps', (shared) => {
     expect((await (await connect(shared())).identity()).identity).not.toBe('theirs');
   });
 
-  test('two majors are loaded beside each other', async () => {
+  test('T17: two majors are loaded beside each other', async () => {
     const other = "#!lua name=emp2\nredis.register_function('emp2_claim', function() return 1 end)";
     await command(shared(), 'FUNCTION', 'LOAD', other);
     const broker = await ready(shared());
@@ -168,7 +168,7 @@ describeOnRedis('identity', (shared) => {
     expect(after.identity).not.toBe(before.identity);
   });
 
-  test('of a promoted replica is another: the data is there, the Broker closed', async () => {
+  test('T14: of a promoted replica is another: the data is there, the Broker closed', async () => {
     const primary = await RedisServer.start({ tcp: true });
     const replica = await RedisServer.start({ tcp: true });
     servers.push(primary, replica);
@@ -235,7 +235,7 @@ describeOnRedis('a server that does not answer', (shared) => {
     expect(await broker.stats()).toMatchObject({ open: true });
   });
 
-  test('because it is gone refuses calls at once, and the client finds it when it is back', async () => {
+  test('T15: because it is gone refuses calls at once, and the client finds it when it is back', async () => {
     const broker = await ready(shared());
     await shared().kill();
     await expect(broker.stats()).rejects.toMatchObject({ code: 'BROKER_UNAVAILABLE', retryable: true });
@@ -268,7 +268,7 @@ describeOnRedis('a server that does not answer', (shared) => {
 });
 
 describeOnRedis('many clients', (shared) => {
-  test('a thousand claims at once of a hundred jobs give a hundred winners', async () => {
+  test('T2: a thousand claims at once of a hundred jobs give a hundred winners', async () => {
     const broker = await ready(shared());
     const clients = [broker, await connect(shared()), await connect(shared(), { protocol: 2 })];
     const jobs = Array.from({ length: 100 }, (_, at) => `job_${at}`);

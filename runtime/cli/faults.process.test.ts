@@ -17,7 +17,7 @@ async function setup(options: WorldOptions = {}): Promise<World> {
 }
 
 describe.each(repetitions)('run %i', () => {
-  test('a machine killed in mid-job: the job runs again elsewhere and completes once', async () => {
+  test('R1: a machine killed in mid-job: the job runs again elsewhere and completes once', async () => {
     const world = await setup();
     const jobId = await world.submit(1_500, { outputs: 1 });
     const first = await world.running(jobId);
@@ -46,7 +46,7 @@ describe.each(repetitions)('run %i', () => {
     );
   });
 
-  test('SIGTERM drains: the running job keeps its attempt, nothing new is claimed, the machine leaves', async () => {
+  test('T29: SIGTERM drains: the running job keeps its attempt, nothing new is claimed, the machine leaves', async () => {
     const world = await setup();
     const jobId = await world.submit(1_200);
     const first = await world.running(jobId);
@@ -102,7 +102,7 @@ describe.each(repetitions)('run %i', () => {
     expect(items.map(({ seq }) => seq)).toEqual(items.map((_, index) => index + 1));
   });
 
-  test('a machine frozen past its lease: its late writes are refused and there is one result', async () => {
+  test('T1: a machine frozen past its lease: its late writes are refused and there is one result', async () => {
     const world = await setup();
     const jobId = await world.submit(1_500, { outputs: 1 });
     const frozen = await world.running(jobId);

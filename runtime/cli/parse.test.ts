@@ -57,7 +57,7 @@ test('numbers are written for people', () => {
   expect(bar(7, 4)).toBe('[####] 100 %');
 });
 
-test('the words for states are those of the protocol', () => {
+test('R17: the words for states are those of the protocol', () => {
   expect([...JOB_STATES]).toEqual(JobState.options);
   for (const state of JOB_STATES) expect(hasEnded(state)).toBe(isTerminal(state));
 });

@@ -196,7 +196,7 @@ describe('foreign pages', () => {
 });
 
 describe('probes', () => {
-  test('a closed broker and a stop make the hub unready, alive it stays', async () => {
+  test('R25: a closed broker and a stop make the hub unready, alive it stays', async () => {
     const { rig, ask } = await httpRig({ reconcileEveryMs: 3_600_000 });
     expect(await ask('GET', '/readyz')).toMatchObject({ status: 200, text: 'ok\n' });
     expect((await ask('GET', '/readyz?verbose')).text).toContain('records: ok');

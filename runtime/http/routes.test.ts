@@ -77,7 +77,7 @@ describe('jobs over HTTP', () => {
     });
   });
 
-  test('a job, its timeline and what the broker says of it', async () => {
+  test('R29: a job, its timeline and what the broker says of it', async () => {
     const { ask } = await httpRig();
     await ask('POST', '/v1/jobs', { json: job({ id: 'j1' }) });
     expect((await ask('GET', '/v1/jobs/j1')).body.job.id).toBe('j1');

@@ -306,7 +306,7 @@ describe('signing', () => {
     });
   });
 
-  test('of a job that has ended nothing is signed and no preview kept, whatever token is named', async () => {
+  test('T1: of a job that has ended nothing is signed and no preview kept, whatever token is named', async () => {
     const { rig } = await setup();
     const holder = await rig.join({ machineId: 'm1' });
     const other = await rig.join({ machineId: 'm2' });

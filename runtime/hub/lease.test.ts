@@ -43,7 +43,7 @@ describe('claim', () => {
     expect(await rig.eventTypes('j1')).toEqual(['job.submitted', 'job.leased']);
   });
 
-  test('a payload over what the broker keeps is read in records', async () => {
+  test('R9: a payload over what the broker keeps is read in records', async () => {
     const { rig } = await setup();
     const machine = await rig.join({ machineId: 'm1' });
     const models = Array.from({ length: 8 }, (_, index) => `m${index}`);
@@ -57,7 +57,7 @@ describe('claim', () => {
     expect((await other.lease({ service: 'other' })).payload).toEqual({ filler, models });
   });
 
-  test('a machine whose class misses a requirement never gets the job', async () => {
+  test('T22: a machine whose class misses a requirement never gets the job', async () => {
     const { rig } = await setup();
     await rig.submit('j1', { requirements: { ramMb: 8_000, tags: ['fp8'] } });
     const weak = await rig.join({ machineId: 'weak' });

@@ -29,7 +29,7 @@ async function setup({ wrap, ...config }: { wrap?: (ports: HubPorts) => HubPorts
 }
 
 describe('silence', () => {
-  test('a machine that stops beating loses its job within moments of the end of its lease, the attempt counted', async () => {
+  test('T30: a machine that stops beating loses its job within moments of the end of its lease, the attempt counted', async () => {
     const { clock, rig } = await setup();
     const machine = await rig.join({ machineId: 'm1' });
     await rig.submit('j1');
@@ -49,7 +49,7 @@ describe('silence', () => {
     });
   });
 
-  test('a link that closes without a word leaves two thirds of the lease', async () => {
+  test('T26: a link that closes without a word leaves two thirds of the lease', async () => {
     const { clock, rig } = await setup();
     const machine = await rig.join({ machineId: 'm1' });
     await rig.submit('j1');
@@ -76,7 +76,7 @@ describe('silence', () => {
     expect(await back.complete(lease)).toMatchObject({ kind: 'committed' });
   });
 
-  test('a machine that leaves gives its jobs back at once, attempt kept', async () => {
+  test('T26: a machine that leaves gives its jobs back at once, attempt kept', async () => {
     const { clock, rig } = await setup();
     const machine = await rig.join({ machineId: 'm1' });
     await rig.submit('j1');
@@ -139,7 +139,7 @@ describe('silence', () => {
     expect((await rig.row('j1')).state).toBe('succeeded');
   });
 
-  test('a machine that fell silent without a job is shown as lost, and joined again when it speaks', async () => {
+  test('R11: a machine that fell silent without a job is shown as lost, and joined again when it speaks', async () => {
     const { clock, rig } = await setup({ sweepEveryMs: 500 });
     const machine = await rig.join({ machineId: 'm1' });
     if (machine.welcome?.kind !== 'welcome') throw new Error('not welcome');

@@ -206,7 +206,7 @@ describe('submit', () => {
     });
   });
 
-  test('with no machine ever joined a service is taken with a warning, afterwards an unknown one is refused by name', async () => {
+  test('R16: with no machine ever joined a service is taken with a warning, afterwards an unknown one is refused by name', async () => {
     const { rig, submit, refusal } = await setup();
     expect((await submit(job({ service: 'video' }))).warnings).toHaveLength(1);
     await rig.join({ machineId: 'm1' });
@@ -217,7 +217,7 @@ describe('submit', () => {
     });
   });
 
-  test('a requirement that no class meets is refused with what is needed and what there is', async () => {
+  test('T23: a requirement that no class meets is refused with what is needed and what there is', async () => {
     const { rig, refusal } = await setup();
     await rig.join({ machineId: 'm1' });
     expect(await refusal(job({ requirements: { vramMb: 24_000, ramMb: 1_000 } }))).toMatchObject({
@@ -235,7 +235,7 @@ describe('submit', () => {
     expect((await submit(job({ requirements: { cpuCores: 4 } }))).job.pool).toBe('heavy');
   });
 
-  test('more waiting jobs than the limit are refused before anything is stored', async () => {
+  test('R35: more waiting jobs than the limit are refused before anything is stored', async () => {
     const { env, rig, submit, refusal, stored } = await setup({ config: { waitingLimit: 2 } });
     await submit(job());
     await submit(job());
@@ -290,7 +290,7 @@ describe('submit on bad days', () => {
     expect((await rig.ports.records.getJob('j1'))?.brokeredAtMs).not.toBeNull();
   });
 
-  test('a broker that lost everything is closed, and holds every job again after a reconcile', async () => {
+  test('T14: a broker that lost everything is closed, and holds every job again after a reconcile', async () => {
     const { env, rig, submit } = await setup();
     await submit(job({ id: 'j1' }));
     rig.server.loseAll();
