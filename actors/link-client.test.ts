@@ -4,6 +4,31 @@ import type { PeerHandlers } from '#protocol/peer.ts';
 import { simEnv } from '#simulations/sim-env.ts';
 import { LinkClient } from './link-client.ts';
 
+const machine = {
+  machineId: 'm1',
+  incarnation: null,
+  machineClass: {
+    pool: 'standard',
+    services: [{ service: 'simulation', version: '1', slots: 1 }],
+    vramMb: 0,
+    ramMb: 1,
+    diskMb: 1,
+    cpuCores: 1,
+    tags: [],
+    region: null,
+  },
+  software: 'test',
+};
+const welcome = {
+  kind: 'welcome',
+  incarnation: 1,
+  machineToken: 'machine',
+  leaseTtlMs: 30_000,
+  beatMs: 5_000,
+  cordoned: false,
+  hubId: 'hub-1',
+};
+
 function setup() {
   const env = simEnv({ seed: 1 });
   const dials: { token: string; handlers: PeerHandlers; aborted: boolean }[] = [];
@@ -45,6 +70,16 @@ function setup() {
     });
     return hangUp;
   };
+  /** Opens and is welcomed; what was said for that is not kept. */
+  const join = async () => {
+    const hangUp = open();
+    const hello = client.request('hello', machine, { deadlineMs: 1_000 });
+    const { id } = sent.at(-1) as { id: number };
+    hear({ v: 1, re: id, body: welcome });
+    await hello;
+    sent.length = 0;
+    return hangUp;
+  };
   const hear = (frame: unknown) =>
     dials.at(-1)?.handlers.message(typeof frame === 'string' ? frame : JSON.stringify(frame));
   const cut = (code = 1006) => dials.at(-1)?.handlers.closed({ code, reason: 'cut' });
@@ -65,6 +100,7 @@ function setup() {
     log,
     connect,
     open,
+    join,
     hear,
     cut,
     claim,
@@ -74,24 +110,39 @@ function setup() {
 
 describe('link client', () => {
   test('answers find their requests, in any order', async () => {
-    const { client, open, hear, claim } = setup();
-    open();
+    const { client, join, hear, claim } = setup();
+    await join();
     const first = claim();
     const second = client.request('leave', { reason: 'x' }, { deadlineMs: 1_000 });
-    hear({ v: 1, re: 2, body: { kind: 'ok' } });
-    hear({ v: 1, re: 1, body: { kind: 'empty' } });
+    hear({ v: 1, re: 3, body: { kind: 'ok' } });
+    hear({ v: 1, re: 2, body: { kind: 'empty' } });
     expect(await first).toEqual({ kind: 'empty' });
     expect(await second).toEqual({ kind: 'ok' });
   });
 
   test('a request without an answer is refused at its deadline, and the late answer is a dead letter', async () => {
-    const { clock, open, hear, claim, letters } = setup();
-    open();
+    const { clock, join, hear, claim, letters } = setup();
+    await join();
     const refused = expect(claim()).rejects.toMatchObject({ code: 'TIMEOUT' });
     await clock.advanceBy(1_000);
     await refused;
-    hear({ v: 1, re: 1, body: { kind: 'empty' } });
+    hear({ v: 1, re: 2, body: { kind: 'empty' } });
     expect(letters).toEqual([expect.stringContaining('unknown-address')]);
+  });
+
+  test('before the hub has answered hello nothing else is sent: it would refuse it for good', async () => {
+    const { client, open, join, cut, claim, sent } = setup();
+    const notice = () => client.notify('incident', { kind: 'x', path: '', detail: '', jobId: null });
+    open();
+    await expect(claim()).rejects.toMatchObject({ code: 'LINK_CLOSED', retryable: true });
+    expect(notice()).toBe(false);
+    cut();
+    await join();
+    expect(notice()).toBe(true);
+    cut();
+    open();
+    await expect(claim()).rejects.toMatchObject({ code: 'LINK_CLOSED' });
+    expect(sent).toHaveLength(1);
   });
 
   test('without a link nothing is sent', async () => {
@@ -102,8 +153,8 @@ describe('link client', () => {
   });
 
   test('the end of the link refuses all that waits, once', async () => {
-    const { client, open, cut, claim, log } = setup();
-    open();
+    const { client, join, cut, claim, log } = setup();
+    await join();
     const refused = expect(claim()).rejects.toMatchObject({ code: 'LINK_CLOSED' });
     cut();
     cut();
@@ -113,29 +164,29 @@ describe('link client', () => {
   });
 
   test('a hub’s error is the error of the request', async () => {
-    const { open, hear, claim } = setup();
-    open();
+    const { join, hear, claim } = setup();
+    await join();
     const refused = expect(claim()).rejects.toMatchObject({
       code: 'BROKER_UNAVAILABLE',
       message: 'redis',
       retryable: true,
     });
-    hear({ v: 1, re: 1, error: { code: 'BROKER_UNAVAILABLE', message: 'redis', retryable: true } });
+    hear({ v: 1, re: 2, error: { code: 'BROKER_UNAVAILABLE', message: 'redis', retryable: true } });
     await refused;
   });
 
   test('an answer of another form is refused and counted', async () => {
-    const { open, hear, claim, letters } = setup();
-    open();
+    const { join, hear, claim, letters } = setup();
+    await join();
     const refused = expect(claim()).rejects.toMatchObject({ code: 'FRAME_INVALID' });
-    hear({ v: 1, re: 1, body: { kind: 'maybe' } });
+    hear({ v: 1, re: 2, body: { kind: 'maybe' } });
     await refused;
     expect(letters).toEqual([expect.stringContaining('decode: answer to claim')]);
   });
 
   test('an aborted request waits no more', async () => {
-    const { open, claim } = setup();
-    open();
+    const { join, claim } = setup();
+    await join();
     const controller = new AbortController();
     const refused = expect(claim(controller.signal)).rejects.toThrow('enough');
     controller.abort(new Error('enough'));
@@ -144,8 +195,8 @@ describe('link client', () => {
   });
 
   test('a frame over the limit is refused here, and a full buffer is a closed link', async () => {
-    const { client, open, claim, refuseSends } = setup();
-    open();
+    const { client, join, claim, refuseSends } = setup();
+    await join();
     const detail = 'x'.repeat(frameLimitBytes);
     await expect(client.request('leave', { reason: detail }, { deadlineMs: 1 })).rejects.toMatchObject({
       code: 'BODY_TOO_LARGE',
@@ -155,8 +206,8 @@ describe('link client', () => {
   });
 
   test('more than 512 open requests are refused', async () => {
-    const { open, claim, cut } = setup();
-    open();
+    const { join, claim, cut } = setup();
+    await join();
     const waiting = Array.from({ length: 512 }, () => claim().catch((error: { code: string }) => error.code));
     await expect(claim()).rejects.toMatchObject({ code: 'INBOX_FULL' });
     cut();

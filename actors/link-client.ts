@@ -54,6 +54,8 @@ export class LinkClient {
   readonly #options: LinkClientOptions;
   readonly #pending = new Map<number, Pending>();
   #link: PeerLink | null = null;
+  /** The hub has answered hello on this link: before that it knows nobody and refuses whatever is asked. */
+  #greeted = false;
   #nextId = 1;
   #machineToken: string | null = null;
 
@@ -103,6 +105,7 @@ export class LinkClient {
           if (over) return link.close(1000, 'given up');
           own = link;
           this.#link = link;
+          this.#greeted = false;
           options.opened();
         },
         message: (text) => {
@@ -120,8 +123,8 @@ export class LinkClient {
   }
 
   /**
-   * One request and its answer, checked against the schemas. Rejects with `LINK_CLOSED`, `TIMEOUT`,
-   * `FRAME_INVALID`, the hub's own error, or the reason of `signal`.
+   * One request and its answer, checked against the schemas. Rejects with `LINK_CLOSED` (also while
+   * hello is not answered), `TIMEOUT`, `FRAME_INVALID`, the hub's own error, or the reason of `signal`.
    */
   request<T extends LinkRequestType>(
     type: T,
@@ -131,7 +134,7 @@ export class LinkClient {
     return new Promise((resolve, reject) => {
       const link = this.#link;
       if (options.signal?.aborted) return reject(options.signal.reason);
-      if (link === null) return reject(linkClosed());
+      if (link === null || (type !== 'hello' && !this.#greeted)) return reject(linkClosed());
       if (this.#pending.size >= pendingLimit)
         return reject(
           new EmpError('INBOX_FULL', { detail: `${pendingLimit} requests wait for the hub already` }),
@@ -153,7 +156,10 @@ export class LinkClient {
         this.#pending.delete(id);
         if ('error' in outcome) return reject(outcome.error);
         const parsed = LINK_REQUESTS[type].answer.safeParse(outcome.answer);
-        if (parsed.success) return resolve(parsed.data as LinkAnswer<T>);
+        if (parsed.success) {
+          if (parsed.data.kind === 'welcome' && this.#link === link) this.#greeted = true;
+          return resolve(parsed.data as LinkAnswer<T>);
+        }
         this.#options.onDeadLetter({
           reason: 'decode',
           detail: `answer to ${type}: ${parsed.error.message}`,
@@ -177,6 +183,7 @@ export class LinkClient {
     const link = this.#link;
     return (
       link !== null &&
+      this.#greeted &&
       this.#send(link, { v: linkVersion, type, body: body as unknown as JsonObject }) === null
     );
   }
@@ -233,6 +240,7 @@ export class LinkClient {
 
   #detach(): void {
     this.#link = null;
+    this.#greeted = false;
     for (const pending of [...this.#pending.values()]) pending.settle({ error: linkClosed() });
   }
 }
