@@ -8,8 +8,8 @@
     unnamed {{id, token} …}, work 0 or 1}}, identity, open 0 or 1, entries, newest event id,
     earliest expiry ms or ''}
   Touches adoptions alive delayed:<gen> events head:<gen> heads:<gen> held:<incarnation> idle
-    idlegroup:<group> idlelane:<lane> ids incarnations job:<id> lane:<gen>:<lane>
-    lanes:<gen>:<group> meta newest nonce progress
+    idlegroup:<group> idlelane:<lane> ids incarnations job:<id> lane:<gen>:<lane> lanes:<gen>:<group>
+    machines meta nonce progress
   Keeps: a closed Broker drops nothing; only settled leases left out by two beats are unnamed. ]]
 local s = begin(KEYS, ARGV)
 

@@ -7,27 +7,20 @@
   Answers {now, 'closed'} | {now, 'superseded'} | {now, 'lapsed'} | {now, 'empty'} | {now, 'leased', id, token,
     group, affinity, run, attempts, floor, body or '', rebuilt 0 or 1, expires ms, more 0 or 1, wake or ''}
   Touches alive body:<id> delayed:<gen> events head:<gen> heads:<gen> held:<incarnation> idle
-    idlegroup:<group> idlelane:<lane> incarnations job:<id> lane:<gen>:<lane>
-    lanes:<gen>:<group> meta newest nonce progress virtual
+    idlegroup:<group> idlelane:<lane> incarnations job:<id> lane:<gen>:<lane> lanes:<gen>:<group>
+    machines meta nonce progress
   Keeps: a job has at most one holder; its token never falls; two score lookups, one pop, no scan. ]]
 local s = begin(KEYS, ARGV)
 if not s.open then return answer(s, 'closed') end
 local key, incarnation = ARGV[4] .. '/' .. ARGV[5], tonumber(ARGV[5])
-local newest, ends = tonumber(call('HGET', s.p .. ':newest', ARGV[4]) or '0'), endsOf(s, key)
+local newest, ends, givings = recordOf(s, ARGV[4])
 if newest > incarnation then return answer(s, 'superseded') end
+if givings ~= s.givings then ends = endsOf(s, key) end
 if newest < incarnation or not ends or ends <= s.now then return answer(s, 'lapsed') end
 
 local n, m = tonumber(ARGV[7]), tonumber(ARGV[8])
 -- Heads of the groups, then of the warm lanes.
 local heads = n > 0 and call('HMGET', s.p .. ':head:' .. s.gen, unpack(ARGV, 9, 8 + n + m)) or {}
-
--- Virtual clocks of the pools that heads name, read once each.
-local virtual = {}
-local function virtualOf(pool)
-  local clock = tonumber(call('HGET', s.p .. ':virtual', pool) or '0')
-  virtual[pool] = clock
-  return clock
-end
 
 -- Affinity of the lane behind a head.
 local function affinityAt(field)
@@ -35,18 +28,30 @@ local function affinityAt(field)
   return match(ARGV[8 + field], '/(.*)$')
 end
 
--- Smallest rank over the groups' heads and the warm lanes; equal ranks by group, then by lane.
-local bestAt, bestField, bestRank
-local function consider(at, field, malus)
-  local score, pool = unpackBytes('>ds', heads[field])
-  local rank = score - (virtual[pool] or virtualOf(pool)) + malus
-  if bestRank and rank >= bestRank then
-    if rank > bestRank then return end
-    local group, best = ARGV[8 + at], ARGV[8 + bestAt]
-    if group == best and not isBefore(affinityAt(field), affinityAt(bestField)) then return end
-    if group ~= best and not isBefore(group, best) then return end
+-- Of two heads of equal rank the first by group, then by lane.
+local function isTieBefore(at, field, bestAt, bestField)
+  local group, best = ARGV[8 + at], ARGV[8 + bestAt]
+  if group ~= best then return isBefore(group, best) end
+  return isBefore(affinityAt(field), affinityAt(bestField))
+end
+
+-- Place of the group and of the head with the smallest rank, over the groups' heads and the warm lanes.
+local function findBest()
+  local numbers = { unpackBytes('>' .. string.rep('d', n + 2 * m), ARGV[9 + n + m]) }
+  local clocks = readClocks(s)
+  local bestAt, bestField, bestRank
+  for field = 1, n + m do
+    local at = field <= n and field or numbers[field]
+    if heads[field] and at > 0 then
+      local score, pool = readHead(heads[field])
+      local rank = score - (clocks[pool] or 0) + numbers[at]
+      if field > n then rank = rank - numbers[m + field] end
+      if not bestRank or rank < bestRank or rank == bestRank and isTieBefore(at, field, bestAt, bestField) then
+        bestAt, bestField, bestRank = at, field, rank
+      end
+    end
   end
-  bestAt, bestField, bestRank = at, field, rank
+  return bestAt, bestField
 end
 
 local id = call('ZRANGEBYSCORE', s.p .. ':held:' .. key, ARGV[6], ARGV[6])[1]
@@ -55,14 +60,7 @@ local e
 if isReplay then
   e = load(s, id)
 else
-  local numbers = { unpackBytes('>' .. string.rep('d', n + 2 * m), ARGV[9 + n + m]) }
-  for at = 1, n do
-    if heads[at] then consider(at, at, numbers[at]) end
-  end
-  for lane = 1, m do
-    local at = numbers[n + lane]
-    if at > 0 and heads[n + lane] then consider(at, n + lane, numbers[at] - numbers[n + m + lane]) end
-  end
+  local bestAt, bestField = findBest()
   if not bestAt then
     enterIdle(s, key, { unpack(ARGV, 9, 8 + n) }, { unpack(ARGV, 9 + n, 8 + n + m) })
     return answer(s, 'empty')
@@ -77,7 +75,7 @@ else
   end
   e = load(s, id)
   local start = tonumber(e.start)
-  if start > virtual[pool] then call('HSET', s.p .. ':virtual', pool, e.start) end
+  if start > (readClocks(s)[pool] or 0) then setClock(s, pool, start) end
   e.runs, e.notBefore = e.runs + 1, nil
   grant(s, e, key, ARGV[6], int(math.max(s.now * 1000, tonumber(e.token) + 1, tonumber(e.floor))))
   save(s, e)
@@ -86,13 +84,12 @@ else
 end
 
 -- Whether this machine could claim again, and an idle machine for what it leaves behind.
-local isAnyIdle = call('EXISTS', s.p .. ':idle') == 1
-if isAnyIdle then leaveIdle(s, key) end
+leaveIdle(s, key)
 local more, wake = 0, ''
 for at = 1, n do
   if heads[at] then
     more = 1
-    if not isAnyIdle then break end
+    if s.idle == 0 then break end
     wake = wakeFor(s, ARGV[8 + at], affinityOf(heads[at]))
     if wake ~= '' then break end
   end

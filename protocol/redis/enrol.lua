@@ -3,7 +3,7 @@
   ARGV[1..3] as in identity  [4] incarnation key
   Answers {now, 'ok'} | {now, 'superseded'}
   Touches alive delayed:<gen> heads:<gen> held:<incarnation> idle idlegroup:<group> idlelane:<lane>
-    incarnations meta newest nonce ]]
+    incarnations machines meta nonce ]]
 local s = begin(KEYS, ARGV)
 local key = ARGV[4]
 local older, incarnation = newestOf(s, key), incarnationOf(key)
@@ -11,7 +11,7 @@ if older > incarnation then return answer(s, 'superseded') end
 if older > 0 and older < incarnation then
   local olderKey = machineOf(key) .. '/' .. int(older)
   leaveIdle(s, olderKey)
-  if hasLeases(s, olderKey) then call('ZADD', s.p .. ':alive', 0, olderKey)
+  if hasLeases(s, olderKey) then setEnds(s, olderKey, 0)
   else forgetIncarnation(s, olderKey) end
 end
 -- An incarnation that lapsed and still holds jobs stays lapsed until the sweeper has emptied it.

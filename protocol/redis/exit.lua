@@ -4,8 +4,8 @@
   ARGV[9] runs  [10] not before ms or ''
   Answers {now, 'requeued', wake or ''} | {now, 'removed'} | {now, 'cancelled'} | {now, 'unchanged'}
   Touches alive body:<id> delayed:<gen> head:<gen> heads:<gen> held:<incarnation> idle idlegroup:<group>
-    idlelane:<lane> ids incarnations job:<id> lane:<gen>:<lane> lanes:<gen>:<group> meta
-    newest nonce tombends tombstones
+    idlelane:<lane> ids incarnations job:<id> lane:<gen>:<lane> lanes:<gen>:<group> machines meta nonce
+    tombends tombstones
   Keeps: an end is ignored where the entry's floor is higher; a flagged entry is never claimable again. ]]
 local s = begin(KEYS, ARGV)
 local id, token, floor, state = ARGV[4], ARGV[5], ARGV[6], ARGV[7]

@@ -139,8 +139,19 @@ class Audit {
     const alive = await this.#redis.zrange(`${prefix}alive`, '0', '-1');
     const known = await this.#redis.smembers(`${prefix}incarnations`);
     this.#check(alive.sort().join() === known.sort().join(), `alive ${alive}, incarnations ${known}`);
+    for (const [machine, record] of Object.entries(await this.#redis.hgetallBuffer(`${prefix}machines`)))
+      await this.#record(machine, record);
     for (const key of this.#rest('held'))
       this.#check(alive.includes(key), `${key} holds jobs and is not alive`);
+  }
+
+  /** What a machine's record says of the end of its leases, where no TTL was given to all since. */
+  async #record(machine: string, record: Buffer): Promise<void> {
+    const standing = (await this.#redis.hget(`${prefix}meta`, 'standing')) ?? '';
+    if (record.toString('latin1', 16, record.length - 1) !== (standing.split(' ')[5] ?? '0')) return;
+    const score = await this.#redis.zscore(`${prefix}alive`, `${machine}/${record.readDoubleBE(0)}`);
+    const noted = record.readDoubleBE(8);
+    this.#check(Number(score ?? 0) === noted, `${machine} ends at ${score}, its record says ${noted}`);
   }
 
   async #idle(): Promise<void> {
@@ -154,6 +165,8 @@ class Audit {
         }
       }
     }
+    const counted = (await this.#redis.hgetBuffer(`${prefix}meta`, 'counters'))?.readDoubleBE(32) ?? 0;
+    this.#check(counted === idle.length, `${idle.length} idle, ${counted} counted`);
     this.#check(found.size === idle.length, `${idle.length} idle, ${found.size} in the groups' sets`);
   }
 }
@@ -197,6 +210,6 @@ const knownKinds = new Set([
     'idle',
     'idlegroup',
   ],
-  ...['idlelane', 'ids', 'incarnations', 'job', 'lane', 'lanes', 'meta', 'newest', 'nonce', 'progress'],
-  ...['tombends', 'tombstones', 'virtual'],
+  ...['idlelane', 'ids', 'incarnations', 'job', 'lane', 'lanes', 'machines', 'meta', 'nonce', 'progress'],
+  ...['tombends', 'tombstones'],
 ]);

@@ -3,7 +3,7 @@
   ARGV[1..3] as in identity  [4] limit
   Answers {now, 'closed'} | {now, 'ok', {{incarnation key, job id, token, rebuilt 0 or 1} …}, earliest expiry or ''}
   Touches alive delayed:<gen> heads:<gen> held:<incarnation> idle idlegroup:<group> idlelane:<lane>
-    incarnations job:<id> meta nonce
+    incarnations job:<id> machines meta nonce
   Looks at 1 000 incarnations at most. ]]
 local s = begin(KEYS, ARGV)
 if not s.open then return answer(s, 'closed') end

@@ -3,7 +3,7 @@
   ARGV[1..3] as in identity  [4] incarnation key
   Answers {now, 'ok', {{job id, token} …}}
   Touches alive delayed:<gen> heads:<gen> held:<incarnation> idle idlegroup:<group> idlelane:<lane>
-    incarnations job:<id> meta nonce
+    incarnations job:<id> machines meta nonce
   Keeps: the leases keep their time, in case the hub that releases them dies half-way. ]]
 local s = begin(KEYS, ARGV)
 local key, leases = ARGV[4], {}

@@ -14,6 +14,20 @@ local function groupText(laneText, waiting, affinity)
   return #text < tableBytes and text .. string.rep('\0', tableBytes - #text) or text
 end
 
+-- Score and pool of a head's text. Of the 48 that a claim reads all but one are as in the claim before:
+-- what was read of a text is kept, in this process, for some of them.
+local keptTexts = 1000
+local kept, scoreOf, poolOf = 0, {}, {}
+local function readHead(text)
+  local score = scoreOf[text]
+  if score then return score, poolOf[text] end
+  if kept == keptTexts then kept, scoreOf, poolOf = 0, {}, {} end
+  local pool
+  score, pool = unpackBytes('>ds', text)
+  kept, scoreOf[text], poolOf[text] = kept + 1, score, pool
+  return score, pool
+end
+
 -- Score, pool, id, waiting and affinity of a group's text; of a lane's the first three (`>dss`).
 local function readGroup(text)
   return unpackBytes('>dssI4s', text)

@@ -10,8 +10,16 @@ local function incarnationOf(key)
   return tonumber(match(key, '(%d+)$'))
 end
 
+-- Newest incarnation of a machine or 0, the end of its leases (0 = it is not known), and how many givings of
+-- a TTL there had been: after one more the end in `alive` counts. One read tells a claim all it needs.
+local function recordOf(s, machine)
+  local record = call('HGET', s.p .. ':machines', machine)
+  if not record then return 0, 0, s.givings end
+  return unpackBytes('>dds', record)
+end
+
 local function newestOf(s, key)
-  return tonumber(call('HGET', s.p .. ':newest', machineOf(key)) or '0')
+  return (recordOf(s, machineOf(key)))
 end
 
 local function isSuperseded(s, key)
@@ -20,6 +28,17 @@ end
 
 local function endsOf(s, key)
   return tonumber(call('ZSCORE', s.p .. ':alive', key) or '')
+end
+
+-- Sets the end of an incarnation's leases in the set and, if it is its machine's newest, in the record;
+-- `ends` nil = forget it. Answers 1 if the incarnation is new.
+local function setEnds(s, key, ends)
+  local incarnation = incarnationOf(key)
+  if newestOf(s, key) <= incarnation then
+    call('HSET', s.p .. ':machines', machineOf(key), packBytes('>dds', incarnation, ends or 0, s.givings))
+  end
+  if ends then return call('ZADD', s.p .. ':alive', format('%.17g', ends), key) end
+  return call('ZREM', s.p .. ':alive', key)
 end
 
 local function hasLeases(s, key)
@@ -39,12 +58,7 @@ local function servedUntil(s, key)
 end
 
 local function keepAlive(s, key, ends)
-  if call('ZADD', s.p .. ':alive', int(ends), key) == 1 then
-    call('SADD', s.p .. ':incarnations', key)
-  end
-  if newestOf(s, key) < incarnationOf(key) then
-    call('HSET', s.p .. ':newest', machineOf(key), incarnationOf(key))
-  end
+  if setEnds(s, key, ends) == 1 then call('SADD', s.p .. ':incarnations', key) end
 end
 
 -- Answers text for the caller: '' = none.
@@ -63,9 +77,10 @@ local function offered(lanes, groups)
 end
 
 local function leaveIdle(s, key)
-  local known = call('HGET', s.p .. ':idle', key)
+  local known = s.idle > 0 and call('HGET', s.p .. ':idle', key)
   if not known then return end
   call('HDEL', s.p .. ':idle', key)
+  s.idle = s.idle - 1
   local wants = cmsgpack.unpack(known)
   for _, group in ipairs(wants[1]) do call('ZREM', s.p .. ':idlegroup:' .. group, key) end
   for _, lane in ipairs(offered(wants[2], wants[1])) do call('ZREM', s.p .. ':idlelane:' .. lane, key) end
@@ -82,13 +97,14 @@ local function enterIdle(s, key, groups, lanes)
   leaveIdle(s, key)
   if #groups == 0 then return end
   call('HSET', s.p .. ':idle', key, entered)
+  s.idle = s.idle + 1
   for _, group in ipairs(groups) do call('ZADD', s.p .. ':idlegroup:' .. group, older[3], key) end
   for _, lane in ipairs(offered(wanted, groups)) do call('ZADD', s.p .. ':idlelane:' .. lane, older[3], key) end
 end
 
 -- One idle fit machine, taken out of the index, or ''. Skips at most 1 000 that can no longer serve.
 local function wakeFor(s, group, affinity)
-  for _ = 1, 1000 do
+  for _ = 1, math.min(s.idle, 1000) do
     local key = call('ZRANGE', s.p .. ':idlelane:' .. group .. '/' .. affinity, 0, 0)[1]
       or call('ZRANGE', s.p .. ':idlegroup:' .. group, 0, 0)[1]
     if not key then return '' end
@@ -100,7 +116,7 @@ end
 
 -- Forgets an incarnation that holds nothing.
 local function forgetIncarnation(s, key)
-  call('ZREM', s.p .. ':alive', key)
+  setEnds(s, key, nil)
   call('SREM', s.p .. ':incarnations', key)
   leaveIdle(s, key)
 end

@@ -1,10 +1,11 @@
 --[[ Begin and end of every step: one time, the identity of this server, whether the Broker is open.
   A step table `s` has: p prefix, now ms, ttl ms, identity, open, openedOn, closedFor, gen (generation of
   the claimable lines, text), quarantines (generations that were here at a loss, oldest first; never
-  changed in place), untilMs (their end, nil = not before the opening), closings (text), and the counters
-  lastEvent, operations, waiting.
-  Hash meta: schema, birth, standing (text, changes at a loss and an opening), counters (four doubles,
-  written by every step: lastNow lastEvent operations waiting), clockSteps. ]]
+  changed in place), untilMs (their end, nil = not before the opening), closings and givings of a TTL (counts, text), clocks, and the
+  counters lastEvent, operations, waiting, idle.
+  Hash meta: schema, birth, standing (text, changes at a loss and an opening), counters (five doubles,
+  written by every step: lastNow lastEvent operations waiting idle),
+  clocks (text: the virtual clock of each pool, few as they are), clockSteps. ]]
 
 -- Kept here because each use of a global is a look-up through two tables, and at the time a library is
 -- loaded they are not there yet.
@@ -22,33 +23,59 @@ local function int(value)
 end
 
 -- Of the newest text of `standing` that this process has read: it stays the same for days.
-local standingText, standing = nil, { openedOn = '-', closedFor = '-', gen = '1', closings = '0', quarantines = {} }
+local standingText, standing
+local noStanding = '- - 1 - 0 0 '
 
 local function readStanding(text)
-  if text and text ~= standingText then
-    local openedOn, closedFor, gen, untilMs, closings, list = match(text,
-      '^(%S+) (%S+) (%d+) (%S+) (%d+) ?(.*)$')
+  if text ~= standingText then
+    local openedOn, closedFor, gen, untilMs, closings, givings, list = match(text,
+      '^(%S+) (%S+) (%d+) (%S+) (%d+) (%d+) ?(.*)$')
     local quarantines = {}
     for each in string.gmatch(list, '%d+') do quarantines[#quarantines + 1] = each end
     standingText, standing = text, { openedOn = openedOn, closedFor = closedFor, gen = gen,
-      untilMs = tonumber(untilMs), closings = closings, quarantines = quarantines }
+      untilMs = tonumber(untilMs), closings = closings, givings = givings, quarantines = quarantines }
   end
   return standing
 end
 
 local function writeStanding(s)
   call('HSET', s.p .. ':meta', 'standing', s.openedOn .. ' ' .. s.closedFor .. ' ' .. s.gen .. ' '
-    .. (s.untilMs and int(s.untilMs) or '-') .. ' ' .. s.closings .. ' ' .. table.concat(s.quarantines, ' '))
+    .. (s.untilMs and int(s.untilMs) or '-') .. ' ' .. s.closings .. ' ' .. s.givings .. ' '
+    .. table.concat(s.quarantines, ' '))
+end
+
+-- Virtual clocks of the newest text that this process has read or written; pools in the order of the text.
+local clocksText, pools, clockOf = '', {}, {}
+
+local function readClocks(s)
+  if s.clocks ~= clocksText then
+    pools, clockOf = {}, {}
+    for pool, clock in string.gmatch(s.clocks, '(%S+) (%S+)') do
+      pools[#pools + 1], clockOf[pool] = pool, tonumber(clock)
+    end
+    clocksText = s.clocks
+  end
+  return clockOf
+end
+
+-- Sets the clock of a pool; `answer` writes it.
+local function setClock(s, pool, clock)
+  local of, words = readClocks(s), {}
+  if not of[pool] then pools[#pools + 1] = pool end
+  of[pool] = clock
+  for at, name in ipairs(pools) do words[at] = name .. ' ' .. int(of[name]) end
+  s.clocks, s.hasNewClocks = table.concat(words, ' '), true
+  clocksText = s.clocks
 end
 
 -- Every incarnation gets one TTL, in one native command; so does quarantined work, where it waits longer.
+-- What the machines' records say of the end holds no more, which the count of givings tells.
 local function giveOneTtl(s)
   local ends = s.now + s.ttl
   call('ZINTERSTORE', s.p .. ':alive', 2, s.p .. ':alive', s.p .. ':incarnations', 'WEIGHTS', 0, int(ends))
-  if s.untilMs and s.untilMs > ends then
-    s.untilMs = ends
-    writeStanding(s)
-  end
+  if s.untilMs and s.untilMs > ends then s.untilMs = ends end
+  s.givings = int(s.givings + 1)
+  writeStanding(s)
 end
 
 -- A clock that another program moved must not end leases: a step of more than this is an alarm.
@@ -115,9 +142,9 @@ end
 local function begin(keys, argv)
   if not call then bindGlobals() end
   local p = keys[1]
-  local meta = call('HMGET', p .. ':meta', 'schema', 'birth', 'standing', 'counters')
+  local meta = call('HMGET', p .. ':meta', 'schema', 'birth', 'standing', 'counters', 'clocks')
   if meta[1] and meta[1] ~= '2' then error('EMPSCHEMA the keys are of schema ' .. meta[1] .. ', this program knows 2') end
-  local known = readStanding(meta[3])
+  local known = readStanding(meta[3] or noStanding)
   local s = {
     p = p,
     ttl = tonumber(argv[3]),
@@ -127,10 +154,14 @@ local function begin(keys, argv)
     quarantines = known.quarantines,
     untilMs = known.untilMs,
     closings = known.closings,
+    givings = known.givings,
+    clocks = meta[5] or '',
+    lastEvent = 0, operations = 0, waiting = 0, idle = 0,
+    -- Set below; named here so that the table is made in its full size.
+    now = 0, identity = '', open = false, hasNewClocks = false,
   }
   local last = 0
-  if meta[4] then last, s.lastEvent, s.operations, s.waiting = unpackBytes('>dddd', meta[4])
-  else s.lastEvent, s.operations, s.waiting = 0, 0, 0 end
+  if meta[4] then last, s.lastEvent, s.operations, s.waiting, s.idle = unpackBytes('>ddddd', meta[4]) end
   readClock(s, argv[1], argv[2], last)
   local birth = meta[2]
   if not birth then
@@ -146,7 +177,9 @@ end
 
 -- Ends the step: its counters are written once. The answer begins with the time of the step.
 local function answer(s, tag, ...)
-  call('HSET', s.p .. ':meta', 'counters', packBytes('>dddd', s.now, s.lastEvent, s.operations, s.waiting))
+  local counters = packBytes('>ddddd', s.now, s.lastEvent, s.operations, s.waiting, s.idle)
+  if s.hasNewClocks then call('HSET', s.p .. ':meta', 'counters', counters, 'clocks', s.clocks)
+  else call('HSET', s.p .. ':meta', 'counters', counters) end
   return { s.now, tag, ... }
 end
 

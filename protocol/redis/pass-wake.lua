@@ -3,7 +3,7 @@
   ARGV[1..3] as in identity  [4] incarnation key  [5] number of groups; then the groups
   Answers {now, 'ok', wake or ''}
   Touches alive delayed:<gen> head:<gen> heads:<gen> idle idlegroup:<group> idlelane:<lane> incarnations
-    meta newest nonce ]]
+    machines meta nonce ]]
 local s = begin(KEYS, ARGV)
 leaveIdle(s, ARGV[4])
 for at = 6, 5 + tonumber(ARGV[5]) do

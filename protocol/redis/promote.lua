@@ -3,8 +3,8 @@
   ARGV[1..3] as in identity  [4] limit
   Answers {now, 'ok', promoted ids, wakes, next due ms or ''}
   Touches alive delayed:<gen> events head:<gen> heads:<gen> held:<incarnation> idle idlegroup:<group>
-    idlelane:<lane> incarnations job:<id> lane:<gen>:<lane> lanes:<gen>:<group> meta
-    newest nonce progress
+    idlelane:<lane> incarnations job:<id> lane:<gen>:<lane> lanes:<gen>:<group> machines meta nonce
+    progress
   Keeps: quarantined work keeps its order, and Records are read before it is handed out. ]]
 local s = begin(KEYS, ARGV)
 local promoted, wakes, moved, limit = {}, {}, {}, tonumber(ARGV[4])

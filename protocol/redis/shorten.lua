@@ -2,10 +2,11 @@
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] incarnation key  [5] rest ms
   Answers {now, 'ok', earliest expiry ms or ''}
-  Touches alive delayed:<gen> heads:<gen> idle idlegroup:<group> idlelane:<lane> incarnations meta nonce ]]
+  Touches alive delayed:<gen> heads:<gen> idle idlegroup:<group> idlelane:<lane> incarnations machines
+    meta nonce ]]
 local s = begin(KEYS, ARGV)
 local key = ARGV[4]
 local ends = endsOf(s, key)
 leaveIdle(s, key)
-if s.open and ends then call('ZADD', s.p .. ':alive', math.min(ends, s.now + tonumber(ARGV[5])), key) end
+if s.open and ends then setEnds(s, key, math.min(ends, s.now + ARGV[5])) end
 return answer(s, 'ok', earliestExpiry(s))

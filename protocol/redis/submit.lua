@@ -8,8 +8,7 @@
     {'exists'} | {'tombstoned', floor} …}}
   Touches adoptions alive body:<id> delayed:<gen> events finish:<pool> head:<gen> heads:<gen>
     held:<incarnation> idle idlegroup:<group> idlelane:<lane> ids incarnations job:<id>
-    lane:<gen>:<lane> lanes:<gen>:<group> meta newest nonce progress tombends tombstones
-    virtual
+    lane:<gen>:<lane> lanes:<gen>:<group> machines meta nonce progress tombends tombstones
   Keeps: an id is here at most once, and never again at a floor at which it ended. ]]
 local s = begin(KEYS, ARGV)
 if ARGV[4] ~= s.identity then return answer(s, 'identityChanged', s.identity) end
@@ -19,7 +18,7 @@ if not s.open and not (nonce and ARGV[6] == nonce and ARGV[5] == s.identity) the
 -- Start tag of a job that enters its pool now; charges its customer and forgets tags that order nothing more.
 local function startTag(pool, customer, cost)
   local finish = s.p .. ':finish:' .. pool
-  local virtual = tonumber(call('HGET', s.p .. ':virtual', pool) or '0')
+  local virtual = readClocks(s)[pool] or 0
   local start = math.max(virtual, tonumber(call('ZSCORE', finish, customer) or '0'))
   for _, past in ipairs(call('ZRANGEBYSCORE', finish, '-inf', int(virtual), 'LIMIT', 0, 8)) do
     call('ZREM', finish, past)
