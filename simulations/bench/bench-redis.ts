@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis';
-import type { BrokerEntry, BrokerSettings } from '#protocol/broker.ts';
+import type { BrokerEntry, BrokerSettings, LeaseGrant } from '#protocol/broker.ts';
 import { openRedisBroker, type RedisBroker } from '#protocol/redis/redis-broker.ts';
 import { systemClock } from '#runtime/env.ts';
 import { RedisServer } from '#runtime/toolchain/redis-server.ts';
@@ -10,6 +10,12 @@ const laneCount = 8;
 const machineCount = 50;
 const entriesPerSubmit = 500;
 
+export interface StepTimes {
+  medianUs: number;
+  meanUs: number;
+  cpuUs: number;
+}
+
 /** A private server with an open Broker, 16 groups of 8 lanes, and 50 enrolled machines. */
 export class RedisBench {
   readonly broker: RedisBroker;
@@ -18,6 +24,8 @@ export class RedisBench {
   readonly #identity: string;
   #jobs = 0;
   #requests = 0;
+  /** Leases of claims, to be ended by `complete` and `release`. */
+  readonly #leases: LeaseGrant[] = [];
 
   private constructor(options: { broker: RedisBroker; server: RedisServer; redis: Redis; identity: string }) {
     this.broker = options.broker;
@@ -82,19 +90,53 @@ export class RedisBench {
       classId: 'bench',
     });
     if (answer.kind !== (hit ? 'leased' : 'empty')) throw new Error(`the claim answered ${answer.kind}`);
+    if (answer.kind === 'leased') this.#leases.push(answer.lease);
+  }
+
+  /** Ends the newest lease with success. */
+  async complete(): Promise<void> {
+    const { jobId, token, fenceFloor } = this.#newestLease();
+    const { kind } = await this.broker.complete({ jobId, token, fenceFloor });
+    if (kind !== 'removed') throw new Error(`the completion answered ${kind}`);
+  }
+
+  /** Puts the job of the newest lease back into its lane. */
+  async release(): Promise<void> {
+    const { jobId, token, attempts, run } = this.#newestLease();
+    const fenceFloor = String(BigInt(token) + 1n);
+    const state = 'waiting';
+    const row = { jobId, token, fenceFloor, state, attempts, runs: run, notBeforeMs: null } as const;
+    const { kind } = await this.broker.exit(row);
+    if (kind !== 'requeued') throw new Error(`the exit answered ${kind}`);
+  }
+
+  #newestLease(): LeaseGrant {
+    const lease = this.#leases.pop();
+    if (lease === undefined) throw new Error('no lease is left to end');
+    return lease;
   }
 
   /**
    * Time of one step inside the server, µs, over the calls of `work`, all of which must be steps: the
-   * median, which a server that lost its core for a while does not move, and the mean.
+   * median, which a server that lost its core for a while does not move, and the mean. `cpuUs` is what the
+   * server's process computed for each, sockets included: it counts no time for which others had the core.
    */
-  async scriptUs(work: () => Promise<void>): Promise<{ medianUs: number; meanUs: number }> {
+  async scriptUs(work: () => Promise<void>): Promise<StepTimes> {
     await this.#redis.config('RESETSTAT');
+    const before = await this.#cpuSeconds();
     await work();
+    const seconds = (await this.#cpuSeconds()) - before;
+    const calls = Number(await this.#info('commandstats', /^cmdstat_fcall:calls=(\d+)/m));
     return {
       medianUs: Number(await this.#info('latencystats', /^latency_percentiles_usec_fcall:p50=([\d.]+)/m)),
       meanUs: Number(await this.#info('commandstats', /^cmdstat_fcall:.*usec_per_call=([\d.]+)/m)),
+      cpuUs: (seconds * 1_000_000) / calls,
     };
+  }
+
+  async #cpuSeconds(): Promise<number> {
+    const user = Number(await this.#info('cpu', /^used_cpu_user:([\d.]+)/m));
+    return user + Number(await this.#info('cpu', /^used_cpu_sys:([\d.]+)/m));
   }
 
   #entry(): BrokerEntry {
