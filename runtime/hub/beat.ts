@@ -1,5 +1,5 @@
 import type { ClaimTargets } from '#machines/policy/claim-groups.ts';
-import type { BeatAnswer, BeatRequest } from '#protocol/broker.ts';
+import type { BeatAnswer, BeatRequest, GroupId } from '#protocol/broker.ts';
 import type { LinkAnswer, LinkBody } from '#protocol/link.ts';
 import { type MachineRef, machineKey } from '#protocol/names.ts';
 import type { CollectedBeat } from './beats.ts';
@@ -75,6 +75,24 @@ function tellsNothing(machine: MachineLink, request: BeatRequest): boolean {
   if (request.running.length > 0 || request.openRequestId !== null || granted.size > 0) return false;
   // Not idle any more: it was woken, or its claim found work. Its beat must enter it again (W11).
   return idle || request.groups.length === 0;
+}
+
+/** Idle machines that ask for themselves after a wake of another one. */
+const askingLimit = 8;
+
+/**
+ * A wake may go to a machine that is dead. Of the others that idle for these groups some are collected
+ * no more: their next beats ask the Broker, and are told of the work if it is still there.
+ */
+export function letOthersAsk(hub: Hub, groups: readonly GroupId[]): void {
+  let asking = 0;
+  for (const machine of hub.links.all()) {
+    if (asking === askingLimit) return;
+    if (machine.told === null || !machine.idle || !groups.some((group) => machine.groups.has(group)))
+      continue;
+    machine.told = null;
+    asking++;
+  }
 }
 
 /** True if a collected beat may go: the machine is linked here and as idle as when it sent it. */

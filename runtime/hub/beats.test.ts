@@ -130,19 +130,29 @@ describe('beats of idle machines', () => {
     expect(wakes(woken!)).toBe(2);
   });
 
-  test('where the woken machine is dead, a collection wakes others for the job within one interval', async () => {
+  test('where the woken machine is dead, the next beats of eight others are told of the job', async () => {
     const { clock, rig } = await setup();
-    const machines = await idleMachines(rig, 8);
+    const machines = await idleMachines(rig, 14);
     await clock.advanceBy(100);
     await submit(rig, 'j1');
-    const [dead] = machines.filter((machine) => wakes(machine) === 1);
-    const living = machines.filter((machine) => machine !== dead);
-    for (const machine of living) expect(await machine.beat()).toMatchObject({ work: false });
+    const living = machines.filter((machine) => wakes(machine) === 0);
+    const told = await Promise.all(living.map((machine) => machine.beat()));
+    expect(told.filter((answer) => answer.kind === 'ok' && answer.work)).toHaveLength(8);
+    expect(told.filter((answer) => answer.kind === 'ok' && answer.ageMs === 100)).toHaveLength(5);
+  });
+
+  test('where those are dead too, a collection wakes up to four more, and the rest ask next', async () => {
+    const { clock, rig } = await setup();
+    const machines = await idleMachines(rig, 16);
+    await clock.advanceBy(100);
+    await submit(rig, 'j1');
+    const [, , , , , , , , , ...living] = machines;
+    for (const machine of living) expect(await machine.beat()).toMatchObject({ work: false, ageMs: 100 });
     await clock.advanceBy(beatMs);
-    expect(living.filter((machine) => wakes(machine) === 1)).toHaveLength(4);
-    // The others are told by their next beats.
-    for (const machine of living) expect(await machine.beat()).toMatchObject({ work: true });
+    expect(living.map(wakes)).toEqual([1, 1, 1, 1, 0, 0, 0]);
+    expect(await living[6]!.beat()).toMatchObject({ work: true });
     expect((await living[6]!.lease()).jobId).toBe('j1');
+    for (const machine of living.slice(0, 4)) expect(await machine.claim()).toEqual({ kind: 'empty' });
   });
 
   test('a collected beat of a machine whose link has closed neither keeps it alive nor idle', async () => {

@@ -1,5 +1,6 @@
 import { claimGroupsLimit, type GroupId, type Wake } from '#protocol/broker.ts';
 import { wakeHopsLimit } from '#protocol/hub-link.ts';
+import { letOthersAsk } from './beat.ts';
 import type { Hub } from './hub.ts';
 
 /**
@@ -19,6 +20,7 @@ export async function deliverWake(
     if (link !== null && !link.cordoned && !link.draining && link.notify('wake', {})) {
       link.idle = false;
       hub.counters.wakesSent++;
+      letOthersAsk(hub, groups);
       return;
     }
     // A hub that was told to wake a machine of its own and has it no more does not send it round.
@@ -26,6 +28,7 @@ export async function deliverWake(
     const ref = { machineId, incarnation };
     if (mayRoute && hub.peers.sendTo(machine, 'wake', { machine: ref, groups, hops })) {
       hub.counters.wakesToPeers++;
+      letOthersAsk(hub, groups);
       return;
     }
     fromPeer = false;
