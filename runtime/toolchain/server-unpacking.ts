@@ -133,28 +133,17 @@ function aptWith({ what, name, options }: { what: string; name: string; options:
 
 /** The mirror from which this machine has its own Debian, asked for another release. */
 function releaseLists(release: string): Apt {
-  const format = '$(REPO_URI) $(RELEASE) $(COMPONENT)';
-  const targets = run('apt-get', ['indextargets', '--format', format, 'Created-By: Packages'], {
-    limitMs: limits.solve,
-  });
-  const own = /^ID=debian$/m.test(osRelease())
-    ? /^VERSION_CODENAME=(\S+)$/m.exec(osRelease())?.[1]
-    : undefined;
-  const mirror = targets.stdout
-    .split('\n')
-    .map((line) => line.split(' '))
-    .find(([, of, component]) => of === own && component === 'main')?.[0];
+  const system = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
+  const own = /^ID=debian$/m.test(system) ? /^VERSION_CODENAME=(\w+)$/m.exec(system)?.[1] : undefined;
+  const sources = aptGet(systemLists(), ['--print-uris', 'update'], { limitMs: limits.solve });
+  const mirror = new RegExp(`^'([^']+)/dists/${own}/InRelease' `, 'm').exec(sources.stdout)?.[1];
   if (mirror === undefined) throw new Error('apt here has no mirror of Debian to ask for another release');
   const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
   const signed = existsSync(keyring) ? `[signed-by=${keyring}] ` : '';
-  const sources = join(serversFolder(), `apt-${release}.list`);
-  writeFileSync(sources, `deb ${signed}${mirror} ${release} main\n`);
-  const options = [...option('Dir::Etc::sourcelist', sources), ...option('Dir::Etc::sourceparts', '-')];
+  const list = join(serversFolder(), `apt-${release}.list`);
+  writeFileSync(list, `deb ${signed}${mirror} ${release} main\n`);
+  const options = [...option('Dir::Etc::sourcelist', list), ...option('Dir::Etc::sourceparts', '-')];
   return aptWith({ what: `Debian ${release}`, name: release, options });
-}
-
-function osRelease(): string {
-  return existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
 }
 
 const option = (name: string, value: string) => ['-o', `${name}=${value}`];
