@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { BrokerUnderTest } from './broker-fixture.conformance.ts';
 import { BrokerWorld } from './broker-world-losses.conformance.ts';
 
@@ -147,33 +147,94 @@ const weighted: [weight: number, steps: fc.Arbitrary<Step>][] = [
   [8, steps('reconcile', isRare, (world, isInterrupted) => world.reconcile(isInterrupted))],
 ];
 
+interface HistoryOptions<U extends BrokerUnderTest> {
+  audit: (under: U) => string[];
+  runs: number;
+  /** Steps of the longest history. */
+  maxSteps: number;
+}
+
+/** One history again: what a failure printed. `path` is fast-check's way to the shrunk one, `replay` its steps. */
+export interface HistoryRepeat {
+  seed: number;
+  path: string;
+  replay: string;
+}
+
+export interface HistoryFailure extends HistoryRepeat {
+  /** The steps that are left after shrinking, one after the other, and what they broke. */
+  message: string;
+}
+
+/** Plays histories until one breaks and makes that one as short as it goes; null where all hold. */
+export async function breakHistory<U extends BrokerUnderTest>(
+  setup: () => Promise<U>,
+  options: HistoryOptions<U> & { repeat?: HistoryRepeat; seed?: number },
+): Promise<HistoryFailure | null> {
+  const { audit, runs, maxSteps, repeat, seed = repeat?.seed } = options;
+  const commands = fc.commands(
+    weighted.flatMap(([weight, arbitrary]) => Array.from({ length: weight }, () => arbitrary)),
+    { maxCommands: maxSteps, size: 'max', ...(repeat ? { replayPath: repeat.replay } : {}) },
+  );
+  const property = fc.asyncProperty(commands, async (history) => {
+    const under = await setup();
+    try {
+      const world = await BrokerWorld.open(under, () => audit(under), groupsOf);
+      await fc.asyncModelRun(() => ({ model: {}, real: world }), history);
+      await world.heal(allGroups);
+    } finally {
+      await under.close();
+    }
+  });
+  const outcome = await fc.check(property, {
+    numRuns: runs,
+    ...(seed === undefined ? {} : { seed }),
+    ...(repeat ? { path: repeat.path, endOnFailure: true } : {}),
+  });
+  if (!outcome.failed) return null;
+  const steps = String(outcome.counterexample?.[0]);
+  const replay = /replayPath="([^"]*)"/.exec(steps)?.[1] ?? '';
+  const error = outcome.errorInstance;
+  const told = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const { counterexamplePath } = outcome;
+  const message = `${steps.replaceAll('),', ')\n')}\n${told}`;
+  return { seed: outcome.seed, path: counterexamplePath ?? '', replay, message };
+}
+
+/** The line that plays a broken history again; without `path` its seed is played from its beginning. */
+function repeatLine({ seed, path, replay }: HistoryRepeat): string {
+  return `EMP_HISTORY_SEED=${seed} EMP_HISTORY_PATH='${path}' EMP_HISTORY_REPLAY='${replay}'`;
+}
+
 /**
  * Random histories on a Broker and on its model. `audit` looks at the structures behind it; a Broker
- * that has none to show answers nothing. A failure prints seed and path: give both to fast-check.
+ * that has none to show answers nothing. Variables of `env`: EMP_HISTORIES (how many instead of `runs`),
+ * EMP_HISTORY_SEED (another run's), EMP_HISTORY_PATH and EMP_HISTORY_REPLAY (one history of it); a
+ * failure prints those that repeat it.
  */
 export function randomHistories<U extends BrokerUnderTest>(
   setup: () => Promise<U>,
-  options: { audit: (under: U) => string[]; runs: number; maxSteps: number },
+  options: HistoryOptions<U> & { env: Readonly<Record<string, string | undefined>> },
 ): void {
-  const { audit, runs, maxSteps } = options;
-  const commands = fc.commands(
-    weighted.flatMap(([weight, arbitrary]) => Array.from({ length: weight }, () => arbitrary)),
-    { maxCommands: maxSteps, size: 'max' },
-  );
+  const { EMP_HISTORIES, EMP_HISTORY_SEED, EMP_HISTORY_PATH: path, EMP_HISTORY_REPLAY: replay } = options.env;
+  const runs = Number(EMP_HISTORIES ?? options.runs);
+  const seed = EMP_HISTORY_SEED === undefined ? undefined : Number(EMP_HISTORY_SEED);
+  const repeat =
+    seed !== undefined && path !== undefined && replay !== undefined ? { seed, path, replay } : undefined;
+  const timeout = 60_000 * Math.max(1, Math.ceil(runs / options.runs));
 
-  test('random histories: every answer is the model’s, and every job ends once the faults are over', async () => {
-    await fc.assert(
-      fc.asyncProperty(commands, async (history) => {
-        const under = await setup();
-        try {
-          const world = await BrokerWorld.open(under, () => audit(under), groupsOf);
-          await fc.asyncModelRun(() => ({ model: {}, real: world }), history);
-          await world.heal(allGroups);
-        } finally {
-          await under.close();
-        }
-      }),
-      { numRuns: runs },
+  test('random histories: every answer is the model’s, and every job ends once the faults are over', {
+    timeout,
+  }, async ({ task }) => {
+    const failure = await breakHistory(setup, {
+      ...options,
+      runs,
+      ...(seed === undefined ? {} : { seed }),
+      ...(repeat ? { repeat } : {}),
+    });
+    if (failure === null) return;
+    expect.fail(
+      `${failure.message}\nrepeat: ${repeatLine(failure)} npm run test:one -- ${task.file.name} -t 'random histories'`,
     );
-  }, 60_000);
+  });
 }
