@@ -35,6 +35,8 @@ export async function redisCommand(
     retryStrategy: () => null,
     commandTimeout: limitMs,
     connectTimeout: limitMs,
+    // A server that runs a script answers hardly anything, and INFO not at all.
+    enableReadyCheck: false,
   });
   // Without a listener ioredis prints to the console; the call itself rejects.
   redis.on('error', () => undefined);
