@@ -56,7 +56,7 @@ async function runOn(run: TestRun, kinds: readonly RedisKind[]): Promise<string[
       run.vitest({
         project: 'redis',
         files,
-        env: { EMP_REDIS_SERVER: program, EMP_SEEDS: '2', EMP_REPEAT: '1' },
+        env: { EMP_REDIS_SERVER: program, EMP_SEEDS: '2', EMP_REPEAT: process.env.EMP_REPEAT ?? '1' },
         reporter: 'default',
         budgetMs,
         label: name,
