@@ -17,10 +17,8 @@ local function readLease(s, e, text)
   e.rebuilt = wasHere or e.rebuilt
 end
 
--- The entry, or nil if the id is not known.
-local function load(s, id)
-  local text = call('GET', s.p .. ':job:' .. id)
-  if not text then return nil end
+-- The entry that a text tells of.
+local function readEntry(s, id, text)
   local state, gen, token, floor, attempts, runs, notBefore, cancel, rebuilt, group, affinity, pool, start, score,
     hasBody, lease = match(text, entryForm)
   local e = {
@@ -32,13 +30,23 @@ local function load(s, id)
   return e
 end
 
-local function save(s, e)
+-- The entry, or nil if the id is not known.
+local function load(s, id)
+  local text = call('GET', s.p .. ':job:' .. id)
+  return text and readEntry(s, id, text) or nil
+end
+
+local function entryText(s, e)
   local lease = e.state ~= 'l' and '' or e.holder .. ' ' .. e.request .. ' ' .. int(e.missed)
     .. (e.awaited and ' 1 ' or ' 0 ') .. e.fraction .. ' ' .. s.closings
-  call('SET', s.p .. ':job:' .. e.id, e.state .. ' ' .. e.gen .. ' ' .. e.token .. ' ' .. e.floor .. ' '
+  return e.state .. ' ' .. e.gen .. ' ' .. e.token .. ' ' .. e.floor .. ' '
     .. e.attempts .. ' ' .. int(e.runs) .. ' ' .. (e.notBefore and format('%.17g', e.notBefore) or '-')
     .. (e.cancel and ' 1' or ' 0') .. (e.rebuilt and ' 1 ' or ' 0 ') .. e.group .. ' ' .. e.affinity .. ' ' .. e.pool
-    .. ' ' .. e.start .. ' ' .. e.score .. (e.hasBody and ' 1 ' or ' 0 ') .. lease)
+    .. ' ' .. e.start .. ' ' .. e.score .. (e.hasBody and ' 1 ' or ' 0 ') .. lease
+end
+
+local function save(s, e)
+  call('SET', s.p .. ':job:' .. e.id, entryText(s, e))
 end
 
 -- Takes an entry out of its lane, its delayed set or its holder's leases; it is nowhere then.

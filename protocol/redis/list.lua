@@ -5,9 +5,11 @@
   Touches alive delayed:<gen> heads:<gen> ids incarnations job:<id> meta nonce ]]
 local s = begin(KEYS, ARGV)
 local from = ARGV[4] == '' and '-' or '(' .. ARGV[4]
-local found = {}
-for _, id in ipairs(call('ZRANGEBYLEX', s.p .. ':ids', from, '+', 'LIMIT', 0, ARGV[5])) do
-  local e = load(s, id)
-  found[#found + 1] = { id, e.state, e.token, e.floor }
+local ids, keys, found = call('ZRANGEBYLEX', s.p .. ':ids', from, '+', 'LIMIT', '0', ARGV[5]), {}, {}
+for at, id in ipairs(ids) do keys[at] = s.p .. ':job:' .. id end
+local texts = #keys > 0 and call('MGET', unpack(keys)) or {}
+for at, id in ipairs(ids) do
+  local state, token, floor = match(texts[at], '^(%S+) %S+ (%S+) (%S+)')
+  found[at] = { id, state, token, floor }
 end
 return answer(s, 'ok', found)

@@ -2,16 +2,16 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
 /**
- * The Lua of the claim protocol as text: one file an atomic step, four files of shared functions in
+ * The Lua of the claim protocol as text: one file an atomic step, five files of shared functions in
  * front of each. The same body runs as a function of the library and as a script of its own.
  */
 
 /** Names carry the major version, so that two majors can be loaded while hubs are replaced. */
 export const libraryName = 'emp1';
 /** Rises with every change of the Lua within a major; a library of a higher revision is never replaced. */
-export const libraryRevision = 2;
+export const libraryRevision = 3;
 
-const sharedFiles = ['lib-step', 'lib-lanes', 'lib-machines', 'lib-entries'] as const;
+const sharedFiles = ['lib-step', 'lib-lanes', 'lib-machines', 'lib-entries', 'lib-batch'] as const;
 
 export const stepNames = [
   'beat',

@@ -15,21 +15,15 @@ if ARGV[4] ~= s.identity then return answer(s, 'identityChanged', s.identity) en
 local nonce = call('GET', s.p .. ':nonce')
 if not s.open and not (nonce and ARGV[6] == nonce and ARGV[5] == s.identity) then return answer(s, 'closed') end
 
--- Start tag of a job that enters its pool now; charges its customer and forgets tags that order nothing more.
-local function startTag(pool, customer, cost)
-  local finish = s.p .. ':finish:' .. pool
-  local virtual = readClocks(s)[pool] or 0
-  local start = math.max(virtual, tonumber(call('ZSCORE', finish, customer) or '0'))
-  for _, past in ipairs(call('ZRANGEBYSCORE', finish, '-inf', int(virtual), 'LIMIT', 0, 8)) do
-    call('ZREM', finish, past)
-  end
-  call('ZADD', finish, int(start + cost), customer)
-  return start
-end
+local count = tonumber(ARGV[7])
+local batch, seen = newBatch(count), {}
+-- Two look-ups that find nothing for nearly every entry: a batch asks once whether there is anything.
+local hasTombstones = count == 1 or call('EXISTS', s.p .. ':tombends') == 1
+local hasAdoptions = count == 1 or call('EXISTS', s.p .. ':adoptions') == 1
 
 -- Re-drive of running work: the lease that Records know, or the newer one that a beat named meanwhile.
 local function leaseAgain(e, token, machine, incarnation)
-  local adoption = call('HGET', s.p .. ':adoptions', e.id)
+  local adoption = hasAdoptions and call('HGET', s.p .. ':adoptions', e.id)
   if adoption then call('HDEL', s.p .. ':adoptions', e.id) end
   local named, holder = match(adoption or '', '^(%d+) (.*)$')
   local isKnown = token ~= '' and stands(e, token)
@@ -55,33 +49,55 @@ local function keepsItsPlace(older, floor)
   return true
 end
 
-local function submitOne(at)
+-- The entry that is here under this id, or nil. `text` was read before the first entry of the batch was
+-- written: an id that comes twice is read again.
+local function present(id, text)
+  if seen[id] then
+    flush(s, batch)
+    return load(s, id)
+  end
+  seen[id] = true
+  return text and readEntry(s, id, text) or nil
+end
+
+local function submitOne(at, text)
   local id, floor = ARGV[at], ARGV[at + 9]
-  local older = load(s, id)
+  local older = present(id, text)
   if older and keepsItsPlace(older, floor) then return { 'exists' } end
-  local buried = buriedFloor(s, id)
+  local buried = hasTombstones and buriedFloor(s, id)
   if buried and tonumber(floor) <= tonumber(buried) then return { 'tombstoned', buried } end
   local wasHere = older and isRebuilt(s, older)
-  if older then forget(s, older) end
-  local start = startTag(ARGV[at + 3], ARGV[at + 4], tonumber(ARGV[at + 6]))
+  if older then
+    flush(s, batch)
+    forget(s, older)
+  end
+  local start = startTag(s, batch, ARGV[at + 3], ARGV[at + 4], tonumber(ARGV[at + 6]))
   local e = {
-    id = id, group = ARGV[at + 1], affinity = ARGV[at + 2], pool = ARGV[at + 3],
-    start = int(start), score = int(start - ARGV[at + 5]), hasBody = ARGV[at + 11] ~= '', attempts = ARGV[at + 7], runs = tonumber(ARGV[at + 8]),
-    floor = floor, notBefore = tonumber(ARGV[at + 10]), gen = s.gen, holder = '',
+    id = id, group = ARGV[at + 1], affinity = ARGV[at + 2], pool = ARGV[at + 3], start = int(start),
+    score = int(start - ARGV[at + 5]), hasBody = ARGV[at + 11] ~= '', attempts = ARGV[at + 7],
+    runs = tonumber(ARGV[at + 8]), floor = floor, notBefore = tonumber(ARGV[at + 10]), gen = s.gen, holder = '',
     -- Kept from a former life: tokens rise per job, also where the clock stands still.
     token = older and older.token or '0',
     awaited = false, cancel = false, rebuilt = not s.open or wasHere or ARGV[at + 12] ~= '',
   }
-  call('ZADD', s.p .. ':ids', 0, id)
-  if e.hasBody then call('SET', s.p .. ':body:' .. id, ARGV[at + 11]) end
+  putId(s, batch, id)
+  if e.hasBody then putText(batch, s.p .. ':body:' .. id, ARGV[at + 11]) end
   s.operations = s.operations + 1
-  if not leaseAgain(e, ARGV[at + 12], ARGV[at + 13], ARGV[at + 14]) then place(s, e, restingGen(s, wasHere)) end
-  save(s, e)
+  if not leaseAgain(e, ARGV[at + 12], ARGV[at + 13], ARGV[at + 14]) then
+    placeNew(s, batch, e, restingGen(s, wasHere))
+  end
+  putText(batch, s.p .. ':job:' .. id, entryText(s, e))
   return { 'added', isClaimable(s, e) and wakeFor(s, e.group, e.affinity) or '' }
 end
 
-local answers = {}
-for index = 1, tonumber(ARGV[7]) do
-  answers[index] = submitOne(8 + (index - 1) * 15)
+local valuesEach = 15
+local function at(index)
+  return 8 + (index - 1) * valuesEach
 end
+
+local answers, keys = {}, {}
+for index = 1, count do keys[index] = s.p .. ':job:' .. ARGV[at(index)] end
+local known = count > 0 and call('MGET', unpack(keys)) or {}
+for index = 1, count do answers[index] = submitOne(at(index), known[index]) end
+flush(s, batch)
 return answer(s, 'ok', answers)
