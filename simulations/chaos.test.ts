@@ -28,6 +28,7 @@ const rare = [
   'a machine left',
   'a completion met an ended job',
   'a stale completion was refused',
+  'a lapsed machine beat',
 ];
 
 async function smallest(report: ChaosReport): Promise<ChaosReport> {

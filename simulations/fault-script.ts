@@ -35,6 +35,12 @@ export type Fault = {
   | { kind: 'records.down'; forMs: number }
   | { kind: 'hub.crash'; hub: number; silent: boolean; backAfterMs: number }
   | { kind: 'hub.freeze'; hub: number; forMs: number }
+  /** The links between this hub and others end. */
+  | { kind: 'peer.cut'; hub: number }
+  /** What the hub says to others, or hears of them, waits. */
+  | { kind: 'peer.hold'; hub: number; direction: 'up' | 'down'; forMs: number }
+  /** The hub and the others do not reach each other; machines, clients and stores reach all of them. */
+  | { kind: 'peer.partition'; hub: number; forMs: number }
   /** The next call of that method does its work and its reply is lost. */
   | { kind: 'reply.lost'; hub: number; port: 'broker' | 'records'; method: string }
   /** The next call of that method is stalled for longer than anybody planned, before or after its effect. */
@@ -146,6 +152,18 @@ const draws: { [K in FaultKind]: Draw } = {
     kind: 'hub.freeze',
     hub: rng.int(0, world.hubs - 1),
     forMs: rng.int(500, 3 * world.leaseTtlMs),
+  }),
+  'peer.cut': (rng, world) => ({ kind: 'peer.cut', hub: rng.int(0, world.hubs - 1) }),
+  'peer.hold': (rng, world) => ({
+    kind: 'peer.hold',
+    hub: rng.int(0, world.hubs - 1),
+    direction: pick(rng, ['up', 'down'] as const),
+    forMs: rng.int(500, world.leaseTtlMs),
+  }),
+  'peer.partition': (rng, world) => ({
+    kind: 'peer.partition',
+    hub: rng.int(0, world.hubs - 1),
+    forMs: rng.int(1_000, 3 * world.leaseTtlMs),
   }),
   'reply.lost': (rng, world) => ({
     kind: 'reply.lost',

@@ -87,6 +87,9 @@ export class FaultDriver {
         return world.requeueEnded(fault.job);
       case 'hub.crash':
       case 'hub.freeze':
+      case 'peer.cut':
+      case 'peer.hold':
+      case 'peer.partition':
       case 'reply.lost':
       case 'call.stalled':
         return this.#toHub(fault, world.hubs[fault.hub]);
@@ -119,6 +122,17 @@ export class FaultDriver {
         process.freeze();
         return this.#later(() => process.thaw(), fault.forMs);
       }
+      case 'peer.cut':
+        for (const link of hub.peerLinks()) link.cut();
+        return;
+      case 'peer.hold':
+        for (const link of hub.peerLinks()) {
+          link.set({ [fault.direction]: 'held' });
+          this.#later(() => link.set({ [fault.direction]: 'flowing' }), fault.forMs);
+        }
+        return;
+      case 'peer.partition':
+        return this.#later(hub.partition(), fault.forMs);
       case 'reply.lost':
         return hub[fault.port].loseReply({ method: fault.method as never });
       case 'call.stalled':

@@ -1,10 +1,13 @@
 import { simulationSpec } from '#actors/connectors/simulation/simulation-spec.ts';
+import { hubLinkPath } from '#protocol/hub-link.ts';
+import type { PeerDialer } from '#protocol/peer.ts';
 import { composeHub, type HubCore } from '#runtime/compose-hub.ts';
 import { HubConfig } from '#runtime/hub-config.ts';
 import { type BrokerFaults, brokerFaults, faultyBroker } from './faulty-broker.ts';
 import { faultyRecords, type RecordsFaults, recordsFaults } from './faulty-records.ts';
 import { observing } from './observation.ts';
 import type { PortLayer } from './port-layer.ts';
+import type { SimConnection } from './sim-link.ts';
 import { SimProcess } from './sim-process.ts';
 import { storeLatency } from './store-latency.ts';
 import type { World } from './world.ts';
@@ -18,14 +21,21 @@ export class WorldHub {
   readonly broker: BrokerFaults;
   readonly records: RecordsFaults;
   readonly #world: World;
+  /** Where other hubs reach it. */
+  readonly #url: string;
+  readonly #peerUrl: string;
   #process: SimProcess;
   #core: HubCore | null = null;
   #starts = 0;
+  /** Faults under way that keep other hubs out of reach. */
+  #partitions = 0;
 
   constructor(world: World, index: number) {
     this.#world = world;
     this.name = `hub-${index + 1}`;
     this.url = `ws://${this.name}.sim`;
+    this.#url = `http://${this.name}.sim`;
+    this.#peerUrl = `${this.url}${hubLinkPath}`;
     this.broker = brokerFaults(world.env.clock);
     this.records = recordsFaults(world.env.clock);
     this.#process = new SimProcess({ name: this.name, world: world.env });
@@ -68,6 +78,8 @@ export class WorldHub {
         world.clock.setTimeout(() => this.startLater(), 1_000);
       });
     });
+    this.#listenForHubs();
+    process.enter(() => core.announce(this.#url));
     world.network.listen(this.url, {
       process,
       accept: ({ link, token }) => {
@@ -75,6 +87,51 @@ export class WorldHub {
         return { open: () => {}, message: (text) => session.message(text), closed: () => session.closed() };
       },
     });
+  }
+
+  /** Other hubs reach it from now on. */
+  #listenForHubs(): void {
+    const core = this.#core;
+    if (core === null || this.#partitions > 0) return;
+    this.#world.network.listen(this.#peerUrl, {
+      process: this.#process,
+      accept: ({ link, token }) => {
+        let session: ReturnType<HubCore['acceptPeer']> = null;
+        return {
+          // Only now the link takes frames, as a socket does after its upgrade.
+          open: () => {
+            session = core.acceptPeer(link, { token });
+          },
+          message: (text) => session?.message(text),
+          closed: (info) => session?.closed(info),
+        };
+      },
+    });
+  }
+
+  /** Links to other hubs, dialled by either. */
+  peerLinks(): SimConnection[] {
+    return this.#world.network.connections(this.name).filter(({ url }) => url.endsWith(hubLinkPath));
+  }
+
+  /** No hub reaches it and it hears of none; machines and clients do. Answers the way back. */
+  partition(): () => void {
+    this.#partitions++;
+    this.#world.network.unlisten(this.#peerUrl);
+    for (const link of this.peerLinks()) link.set({ up: 'vanishing', down: 'vanishing' });
+    let isOver = false;
+    return () => {
+      if (isOver) return;
+      isOver = true;
+      this.#partitions--;
+      this.#listenForHubs();
+    };
+  }
+
+  /** While the others are out of reach a dial gets no answer at all. */
+  #dialer(process: SimProcess): PeerDialer {
+    const dialer = this.#world.network.dialer(process);
+    return { dial: (options) => (this.#partitions > 0 ? { abort: () => {} } : dialer.dial(options)) };
   }
 
   /** For timers: a start whose failure is noted and tried again. */
@@ -120,6 +177,7 @@ export class WorldHub {
         objects,
       },
       services: [simulationSpec],
+      dialer: this.#dialer(process),
     });
     return await this.#advanceUntil(core);
   }
