@@ -143,17 +143,19 @@ async function redrivePage(hub: Hub, rows: Job[], ticket: ReconcileTicket): Prom
   return there.length;
 }
 
-/** Ends every id that the Broker holds and whose row is terminal or gone (W6). */
+/** Ends every id that the Broker holds and whose row is terminal or gone (W6). Reads a page ahead, too. */
 async function endTerminal(hub: Hub, role: RoleLease): Promise<void> {
-  for (let after: JobId | null = null; ; ) {
+  const page = (after: JobId | null) => hub.broker.list({ after, limit: pageLimit });
+  for (let entries = await page(null); ; ) {
     if (role.current() === null) return;
-    const page = await hub.broker.list({ after, limit: pageLimit });
-    for (const { jobId, fenceFloor } of await hub.records.endedAmong(page.map((each) => each.jobId))) {
-      await end(hub, { jobId, fenceFloor });
-    }
-    const last = page.at(-1);
-    if (last === undefined || page.length < pageLimit) return;
-    after = last.jobId;
+    const last = entries.length < pageLimit ? undefined : entries.at(-1);
+    const [ended, next] = await Promise.all([
+      hub.records.endedAmong(entries.map((each) => each.jobId)),
+      last === undefined ? [] : page(last.jobId),
+    ]);
+    for (const { jobId, fenceFloor } of ended) await end(hub, { jobId, fenceFloor });
+    if (last === undefined) return;
+    entries = next;
   }
 }
 
