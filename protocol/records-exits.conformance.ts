@@ -92,6 +92,16 @@ export function exitSuite(setup: RecordsSetup): void {
       expect(await job(id)).toEqual(before);
     });
 
+    test('a machine that was granted the very token of another is told that its completion is not the one', async () => {
+      const { records, submit, claim, complete } = await hub();
+      const id = await submit();
+      await claim(id, '500', m1);
+      await complete(id, '500', { holder: m1 });
+      expect(await complete(id, '500', { holder: m2 })).toMatchObject({ kind: 'terminal', same: false });
+      expect(await complete(id, '500', { holder: m1 })).toMatchObject({ kind: 'terminal', same: true });
+      expect((await records.timeline(id)).runs).toMatchObject([{ ...m1, outcome: 'succeeded' }]);
+    });
+
     test('R2: a token below the floor is stale, its run is closed and nothing else changes', async () => {
       const { records, submit, claim, complete, exit, job } = await hub();
       const id = await submit();

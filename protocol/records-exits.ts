@@ -33,7 +33,10 @@ export function completeRun(ledger: JobLedger, completion: Completion): Complete
   const end = { token, outcome: 'succeeded', counted: false, error: null, nowMs } as const;
   // Too late to matter: only the run's own row is closed.
   if (isTerminal(state)) {
-    const same = state === 'succeeded' && ledger.runs.get(token)?.outcome === 'succeeded';
+    const run = ledger.runs.get(token);
+    // Two primaries of one Broker could grant one token twice: a repeat has the same holder as well.
+    const isHolder = run?.machineId === holder.machineId && run.incarnation === holder.incarnation;
+    const same = state === 'succeeded' && run?.outcome === 'succeeded' && isHolder;
     closeRun(ledger, { ...end, outcome: 'released' });
     return { kind: 'terminal', state, fenceFloor, same };
   }
