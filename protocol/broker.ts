@@ -266,7 +266,7 @@ export interface Broker {
   exit(request: ExitRequest): Promise<ExitAnswer>;
   /** After `cancelRequestedAt` is committed. */
   cancel(request: { jobId: JobId; fenceFloor: FencingToken }): Promise<CancelAnswer>;
-  /** Leases of incarnations whose time has passed, at most `limit`; forgets lapsed incarnations that hold nothing. */
+  /** Leases of incarnations whose time has passed, at most `limit`; forgets lapsed incarnations that hold nothing, and 1 000 old tombstones. */
   lapsed(options: { limit: number }): Promise<LapsedAnswer>;
   /**
    * A machine (re)joins: registers the incarnation with one TTL. A newer one makes the leases of the

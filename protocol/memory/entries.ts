@@ -73,7 +73,13 @@ export function bury(
     fenceFloor: known ? maxToken(known.fenceFloor, options.fenceFloor) : options.fenceFloor,
   });
   data.tombstoneEnds.set(options.jobId, nowMs + tombstoneMs);
-  for (const { member, score } of data.tombstoneEnds.slice(null, forgetLimit)) {
+  forgetTombstones(step, forgetLimit);
+}
+
+/** Forgets the oldest tombstones whose time has passed, at most `limit`. */
+export function forgetTombstones(step: Step, limit: number): void {
+  const { data, nowMs } = step;
+  for (const { member, score } of data.tombstoneEnds.slice(null, limit)) {
     if (score > nowMs) break;
     data.tombstoneEnds.delete(member);
     data.tombstones.delete(member);

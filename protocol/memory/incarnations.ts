@@ -1,7 +1,7 @@
 import type { GroupId, LapsedAnswer, LapsedLease, Wake } from '#protocol/broker.ts';
 import { type JobId, type MachineRef, machineKey } from '#protocol/names.ts';
 import type { FencingToken } from '#protocol/token.ts';
-import { forgetIncarnation, isSuperseded, keepAlive, wakeFor } from './entries.ts';
+import { forgetIncarnation, forgetTombstones, isSuperseded, keepAlive, wakeFor } from './entries.ts';
 import type { Step } from './state.ts';
 
 /** Incarnations looked at in one sweep. */
@@ -64,10 +64,14 @@ export function passWake(step: Step, options: MachineRef & { groups: GroupId[] }
   return { wake: null };
 }
 
-/** Leases whose time has passed, oldest first; forgets ended incarnations that hold nothing. */
+/** Tombstones that one sweep forgets: where no job ends any more nobody else would. */
+const sweptTombstones = 1_000;
+
+/** Leases whose time has passed, oldest first; forgets ended incarnations that hold nothing, and old tombstones. */
 export function lapsed(step: Step, options: { limit: number }): LapsedAnswer {
   const { data, nowMs } = step;
   if (!step.isOpen) return { kind: 'closed' };
+  forgetTombstones(step, sweptTombstones);
   const leases: LapsedLease[] = [];
   for (const { member: key, score } of data.alive.slice(null, sweepLimit)) {
     if (score > nowMs || leases.length >= options.limit) break;

@@ -67,6 +67,14 @@ local function grant(s, e, key, request, token)
   call('ZADD', s.p .. ':held:' .. key, request, e.id)
 end
 
+-- Forgets the oldest tombstones whose time has passed, at most `limit` of them (1 000).
+local function forgetTombstones(s, limit)
+  local past = call('ZRANGEBYSCORE', s.p .. ':tombends', '-inf', int(s.now), 'LIMIT', '0', limit)
+  if not past[1] then return end
+  call('ZREM', s.p .. ':tombends', unpack(past))
+  call('HDEL', s.p .. ':tombstones', unpack(past))
+end
+
 -- Refuses submits of this id up to the higher of token and floor for 15 minutes; forgets 8 that have passed.
 local tombstoneMs = 900000
 local function bury(s, id, token, floor)
@@ -77,11 +85,7 @@ local function bury(s, id, token, floor)
   end
   call('HSET', s.p .. ':tombstones', id, token .. ' ' .. floor)
   call('ZADD', s.p .. ':tombends', int(s.now + tombstoneMs), id)
-  local past = call('ZRANGEBYSCORE', s.p .. ':tombends', '-inf', int(s.now), 'LIMIT', 0, 8)
-  for _, old in ipairs(past) do
-    call('ZREM', s.p .. ':tombends', old)
-    call('HDEL', s.p .. ':tombstones', old)
-  end
+  forgetTombstones(s, '8')
 end
 
 -- Floor at or below which a submit of this id adds nothing; nil if it has no tombstone.

@@ -34,10 +34,16 @@ export class RedisBench {
     this.#identity = options.identity;
   }
 
-  static async open(): Promise<RedisBench> {
+  /** `now`: virtual time, ms; absent = the server's own. */
+  static async open(now?: () => number): Promise<RedisBench> {
     const server = await RedisServer.start();
     const redis = new Redis({ path: server.path });
-    const broker = await openRedisBroker({ url: { path: server.path }, settings, clock: systemClock });
+    const broker = await openRedisBroker({
+      url: { path: server.path },
+      settings,
+      clock: systemClock,
+      ...(now && { now }),
+    });
     const ticket = await broker.reconcileStart({ nonce: 'bench' });
     await broker.reconcileFinish(ticket);
     for (let at = 1; at <= machineCount; at++)
@@ -98,6 +104,14 @@ export class RedisBench {
     const { jobId, token, fenceFloor } = this.#newestLease();
     const { kind } = await this.broker.complete({ jobId, token, fenceFloor });
     if (kind !== 'removed') throw new Error(`the completion answered ${kind}`);
+  }
+
+  /** What follows the end of all jobs: the recorder has copied the events, and the sweeper ran until nothing was left to forget. */
+  async forgetEnded(): Promise<void> {
+    const { identity, events } = await this.broker.events({ after: 0, limit: 1 });
+    const first = events[0]?.id ?? 0;
+    await this.broker.trimEvents({ identity, upTo: first + this.#requests });
+    while ((await this.broker.stats()).tombstones > 0) await this.broker.lapsed({ limit: 64 });
   }
 
   /** Puts the job of the newest lease back into its lane. */
