@@ -31,10 +31,10 @@ local function endsOf(s, key)
 end
 
 -- Sets the end of an incarnation's leases in the set and, if it is its machine's newest, in the record;
--- `ends` nil = forget it. Answers 1 if the incarnation is new.
+-- `ends` nil = forget it, which makes none the newest. Answers 1 if the incarnation is new.
 local function setEnds(s, key, ends)
-  local incarnation = incarnationOf(key)
-  if newestOf(s, key) <= incarnation then
+  local incarnation, newest = incarnationOf(key), newestOf(s, key)
+  if newest == incarnation or newest < incarnation and ends then
     call('HSET', s.p .. ':machines', machineOf(key), packBytes('>dds', incarnation, ends or 0, s.givings))
   end
   if ends then return call('ZADD', s.p .. ':alive', format('%.17g', ends), key) end
