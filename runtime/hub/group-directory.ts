@@ -54,11 +54,12 @@ export class GroupDirectory {
     return all.slice(0, claimGroupsLimit).map((each) => each.groupId);
   }
 
-  /** Makes the group known to every hub before a job names it. */
-  async intern(groupId: GroupId, group: Group): Promise<void> {
-    if (this.#groups.has(groupId)) return;
+  /** Makes the group known to every hub before a job names it. Answers whether it was new to this one. */
+  async intern(groupId: GroupId, group: Group): Promise<boolean> {
+    if (this.#groups.has(groupId)) return false;
     await this.#records.internGroup(groupId, group);
     this.#add(groupId, group);
+    return true;
   }
 
   async refresh(): Promise<void> {

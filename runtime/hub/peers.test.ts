@@ -94,6 +94,26 @@ describe('what crosses from hub to hub', () => {
     expect(await machine.lease()).toMatchObject({ jobId: 'j1' });
   });
 
+  test('a new requirement is known to other hubs at once, also where a machine here takes its first job', async () => {
+    const { world, a, b, machine } = await pair();
+    const own = await a.machine('m2');
+    await own.beat();
+    await machine.beat();
+    for (const each of [machine, own]) each.notices.length = 0;
+    await a.submit('j1', { requirements: { ramMb: 1_024 } });
+    await world.clock.advanceBy(20);
+    expect(types(own)).toEqual(['wake']);
+    expect(await own.lease()).toMatchObject({ jobId: 'j1' });
+    // It was told, asked in vain, and can be woken for this requirement from now on.
+    expect(types(machine)).toEqual(['wake']);
+    expect(b.hub.groups.servable(b.hub.links.all()[0]!)).toHaveLength(1);
+    expect(await machine.claim()).toEqual({ kind: 'empty' });
+    machine.notices.length = 0;
+    await a.submit('j2', { requirements: { ramMb: 1_024 } });
+    await world.clock.advanceBy(20);
+    expect(types(machine)).toEqual(['wake']);
+  });
+
   test('a wake for a machine that may not take work goes on to the next, wherever that is', async () => {
     const { world, a, b, machine } = await pair();
     const other = await a.machine('m2');

@@ -118,7 +118,10 @@ async function store(
 ): Promise<Submitted[]> {
   if (hub.stopping) throw new EmpError('DRAINING');
   await checkRoom(hub, prepared.length);
-  for (const { groupId, group } of prepared) await hub.groups.intern(groupId, group);
+  for (const { groupId, group } of prepared) {
+    // Other hubs look for new groups every few seconds: their idle machines could not be woken until then.
+    if (await hub.groups.intern(groupId, group)) hub.peers.offer(groupId);
+  }
   const identity = await knownIdentity(hub);
   const answers = await hub.records.submitJobs(
     prepared.map((each): NewJob => each.row),
