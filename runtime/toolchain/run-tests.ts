@@ -34,7 +34,7 @@ async function runTier(run: TestRun, tier: Tier): Promise<string[]> {
     return [`no file ends in ${tier.suffix}`];
   return await run.vitest({
     project: tier.name,
-    env: { EMP_REPEAT: process.env.EMP_REPEAT ?? (inCi ? '20' : '1') },
+    env: { EMP_REPEAT: process.env.EMP_REPEAT ?? (inCi ? '8' : '1') },
     // Serial tiers take minutes: print each test as it ends, not each file.
     reporter: tier.serial ? 'verbose' : 'default',
     budgetMs: inCi ? tier.budgetMs.ci : tier.budgetMs.local,

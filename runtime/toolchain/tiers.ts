@@ -54,7 +54,7 @@ export const tiers: Tier[] = [
     serial: true,
     servers: true,
     testTimeoutMs: minute,
-    budgetMs: { local: 4 * minute, ci: 25 * minute },
+    budgetMs: { local: 4 * minute, ci: 20 * minute },
   },
   {
     // Installs the toolchain and all packages several times.
