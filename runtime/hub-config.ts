@@ -63,6 +63,11 @@ export const HubConfig = z.strictObject({
   redisDeadlineMs: ms(100, 60_000).default(5_000),
   /** Connections to PostgreSQL that this hub may hold. */
   databasePoolLimit: count(4, 200).default(10),
+  /**
+   * How long one statement in PostgreSQL may take. Lower: a connection that the network has forgotten is
+   * given up sooner (5 s after this). Higher: long lists pass on a slow server.
+   */
+  databaseStatementLimitMs: ms(1_000, 600_000).default(15_000),
   /** How long a start waits for Records that do not answer yet, before it ends with RECORDS_UNAVAILABLE. */
   startLimitMs: ms(0, 3_600_000).default(60_000),
   /** Folder for Records (SQLite) and objects. Empty = a temporary folder that is removed at stop: nothing survives. */

@@ -74,7 +74,8 @@ async function openRecords(options: { config: HubConfig; env: Env; dir: string }
   // Loaded where it is used: the embedded stores start without it.
   const { openPostgresRecords } = await import('#protocol/postgres/records.ts');
   const { databaseUrl: url, databasePoolLimit: poolLimit } = config;
-  return await openPostgresRecords({ url, poolLimit, clock, rng, log });
+  const statementLimitMs = config.databaseStatementLimitMs;
+  return await openPostgresRecords({ url, poolLimit, statementLimitMs, clock, rng, log });
 }
 
 async function openBroker(options: { config: HubConfig; env: Env }): Promise<Broker> {
