@@ -2,7 +2,6 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { repeats } from '#runtime/toolchain/tiers.ts';
 import { checkFile, missingServers, runFaults } from './session.ts';
 
 /**
@@ -30,11 +29,10 @@ const shortSet = [
 
 const inCi = process.env['CI'] === 'true';
 const jobs = inCi ? 150 : 60;
-const runs = repeats(process.env);
 
 test.for(shortSet)(
   '%s: every accepted job ends once with its effect',
-  { timeout: 240_000 * runs },
+  { timeout: 240_000 },
   async (name, context) => {
     const missing = missingServers();
     if (missing !== null && !inCi) return context.skip(missing);
@@ -43,7 +41,7 @@ test.for(shortSet)(
     const { signal } = new AbortController();
     const report = await runFaults({
       names: [name],
-      runs,
+      runs: 1,
       jobs,
       seed: 1,
       outDir,
@@ -52,8 +50,8 @@ test.for(shortSet)(
     });
     // The folder stays where something was found: history and logs are what to look at.
     expect(report.findings, notes.join('\n')).toEqual([]);
-    expect(report.faults).toMatchObject([{ fault: name, runs, ok: runs }]);
-    expect(report.faults[0]?.injections).toBeGreaterThanOrEqual(runs);
+    expect(report.faults).toMatchObject([{ fault: name, runs: 1, ok: 1 }]);
+    expect(report.faults[0]?.injections).toBeGreaterThanOrEqual(1);
     expect(report.faults[0]?.acknowledged).toBeGreaterThan(jobs / 2);
     await sameWhenCheckedAgain(join(outDir, name, 'run-001', 'history.jsonl'));
     await rm(outDir, { recursive: true, force: true });
