@@ -93,11 +93,12 @@ test('a skip is listed with its reason; one without a reason fails its tier', ()
   expect(status).toBe(1);
 });
 
-test('a tier whose server is not installed is skipped as a whole, with the reason', () => {
+test('a tier whose server is not installed, or that is for CI, is skipped as a whole, with the reason', () => {
   using tree = plantRepository({});
-  const { status, stdout, output } = runTests(tree.root, { EMP_POSTGRES_BIN: tree.root });
-  expect(stdout).toMatch(/^ {3}postgres tests: no PostgreSQL here: /m);
-  expect(stdout, output).not.toContain('== postgres tests');
+  const { status, stdout, output } = runTests(tree.root, { EMP_REDIS_SERVER: `${tree.root}/none` });
+  expect(stdout).toMatch(/^ {3}redis tests: no redis-server /m);
+  expect(stdout).toMatch(/^ {3}postgres tests: takes minutes; run with CI=true, or by npm run test:one/m);
+  expect(stdout, output).not.toMatch(/^== (redis|postgres) tests/m);
   expect(status).toBe(0);
 });
 

@@ -1,4 +1,3 @@
-import { missingPostgres } from './postgres-server.ts';
 import { missingRedis } from './redis-server.ts';
 
 /** A group of tests that runs together, chosen by the ends of its files' names. */
@@ -26,7 +25,7 @@ export const tiers: Tier[] = [
     suffix: '.test.ts',
     serial: false,
     testTimeoutMs: 10_000,
-    budgetMs: { local: 2.5 * minute, ci: 8 * minute },
+    budgetMs: { local: 4 * minute, ci: 8 * minute },
   },
   {
     // Each file starts a redis-server of its own.
@@ -45,16 +44,25 @@ export const tiers: Tier[] = [
     serial: true,
     servers: true,
     testTimeoutMs: minute,
-    budgetMs: { local: 4 * minute, ci: 15 * minute },
-    missing: missingPostgres,
+    budgetMs: { local: 8 * minute, ci: 15 * minute },
+    missing: () => inCiOnly('postgres'),
   },
   {
     name: 'process',
     suffix: '.process.test.ts',
     serial: true,
-    servers: true,
     testTimeoutMs: minute,
     budgetMs: { local: 4 * minute, ci: 20 * minute },
+  },
+  {
+    // Every bench in a small way.
+    name: 'bench',
+    suffix: '.bench.test.ts',
+    serial: true,
+    servers: true,
+    testTimeoutMs: 2 * minute,
+    budgetMs: { local: 6 * minute, ci: 8 * minute },
+    missing: () => inCiOnly('bench'),
   },
   {
     // Installs the toolchain and all packages several times.
