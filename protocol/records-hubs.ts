@@ -9,6 +9,19 @@ export interface StoredHub extends HubRow {
   ttlMs: number;
 }
 
+/** A row as both stores keep it, in the columns of `hubs`. */
+export function readHub(row: Record<string, unknown>): StoredHub {
+  return {
+    hubId: String(row['hub_id']),
+    run: Number(row['run']),
+    url: row['url'] === null ? null : String(row['url']),
+    version: String(row['version']),
+    startedAtMs: Number(row['started_at_ms']),
+    untilMs: Number(row['until_ms']),
+    ttlMs: Number(row['ttl_ms']),
+  };
+}
+
 /** How long the row of a hub that has ended is kept, ms: its number must stay below that of its next start. */
 export const hubKeptMs = 86_400_000;
 /** Hubs that one store may list at once. */

@@ -24,7 +24,7 @@ const log: Log = {
 const env = systemEnv(log);
 const cleanUps: (() => Promise<unknown>)[] = [];
 
-/** Asks again at the next turns of the event loop until the answer is not null. */
+/** Asks again, every few ms, until the answer is not null. */
 async function until<T>(ask: () => Promise<T | null>): Promise<T> {
   for (;;) {
     const answer = await ask();

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
@@ -10,6 +9,7 @@ import { startHub, untilReady } from './dev.ts';
 import { systemClock } from './env.ts';
 import { FleetProcess } from './fleet-process.ts';
 import { quietClient } from './quiet-client.ts';
+import { freePort } from './toolchain/free-port.ts';
 import { type PostgresServer, startPostgres } from './toolchain/postgres-server.ts';
 import type { RedisServer } from './toolchain/redis-server.ts';
 
@@ -23,16 +23,7 @@ const timeout = 180_000;
 const openLimit = 20;
 const roles = ['reconciler', 'recorder', 'sweeper'];
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const address = server.address();
-  await new Promise((done) => server.close(done));
-  assert(address !== null && typeof address === 'object');
-  return address.port;
-}
-
-/** Asks again at the next turns of the event loop until the answer is not null. */
+/** Asks real processes, which give no signal, until the answer is not null. */
 async function until<T>(ask: () => Promise<T | null>): Promise<T> {
   for (;;) {
     const answer = await ask();
@@ -66,7 +57,7 @@ function onServer(redis: () => RedisServer): void {
     const database = new URL(databaseUrl).pathname.slice(1);
     const dir = await mkdtemp(join(tmpdir(), 'emp-hubs-'));
     cleanUps.push(() => rm(dir, { recursive: true, force: true }));
-    const ports = await Promise.all(Array.from({ length: options.hubs }, freePort));
+    const ports = await Promise.all(Array.from({ length: options.hubs }, () => freePort()));
     const urls = ports.map((port) => `http://127.0.0.1:${port}`);
     const prefix = `hubs-${++fleets}`;
     const hubs: FleetProcess[] = [];

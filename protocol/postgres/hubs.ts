@@ -6,9 +6,9 @@ import {
   hubRow,
   hubStands,
   hubsLimit,
-  type StoredHub,
+  readHub,
 } from '#protocol/records-hubs.ts';
-import type { Database, Row, Transaction } from './database.ts';
+import type { Database, Transaction } from './database.ts';
 
 /** Which hubs share this store, by the server's clock. */
 
@@ -25,18 +25,6 @@ const list = `SELECT ${columns} FROM emp.hubs WHERE until_ms > $1 ORDER BY hub_i
 const forget = 'DELETE FROM emp.hubs WHERE until_ms < $1';
 const end = `UPDATE emp.hubs SET until_ms = least(until_ms, extract(epoch FROM clock_timestamp())::double precision * 1000)
   WHERE hub_id = $1 AND run = $2`;
-
-function readHub(row: Row): StoredHub {
-  return {
-    hubId: String(row.hub_id),
-    run: Number(row.run),
-    url: row.url === null ? null : String(row.url),
-    version: String(row.version),
-    startedAtMs: Number(row.started_at_ms),
-    untilMs: Number(row.until_ms),
-    ttlMs: Number(row.ttl_ms),
-  };
-}
 
 type Answer = Awaited<ReturnType<Records['registerHub']>>;
 

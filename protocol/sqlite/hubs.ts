@@ -6,25 +6,13 @@ import {
   hubRow,
   hubStands,
   hubsLimit,
-  type StoredHub,
+  readHub,
 } from '#protocol/records-hubs.ts';
 import type { Database } from './database.ts';
 
 /** Which hubs share this store. */
 
 const columns = 'hub_id, run, url, version, started_at_ms, until_ms, ttl_ms';
-
-function readHub(row: Record<string, unknown>): StoredHub {
-  return {
-    hubId: String(row.hub_id),
-    run: Number(row.run),
-    url: row.url === null ? null : String(row.url),
-    version: String(row.version),
-    startedAtMs: Number(row.started_at_ms),
-    untilMs: Number(row.until_ms),
-    ttlMs: Number(row.ttl_ms),
-  };
-}
 
 const putHub = `INSERT INTO hubs (${columns}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hub_id) DO UPDATE SET
   run = excluded.run, url = excluded.url, version = excluded.version, started_at_ms = excluded.started_at_ms,

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, chownSync, constants, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import pg from 'pg';
+import { freePort } from './free-port.ts';
 import { postgresPackages, serverChoice, unpackedServers } from './server-packages.ts';
 
 /** A PostgreSQL of its own for a test file or a bench: data in a temporary folder, a free port of loopback. */
@@ -83,16 +83,6 @@ function serverUser(): { uid: number; gid: number } | undefined {
   if (!user)
     throw new Error('PostgreSQL cannot run as root, and there is neither a user postgres nor nobody');
   return user;
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const address = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  if (address === null || typeof address === 'string') throw new Error('a TCP server has a numbered port');
-  return address.port;
 }
 
 export interface PostgresServerOptions {

@@ -1,8 +1,7 @@
-import { once } from 'node:events';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Clock } from '#protocol/env.ts';
+import { freePort } from '#runtime/toolchain/free-port.ts';
 import { findRedisServer, RedisServer, redisMissing } from '#runtime/toolchain/redis-server.ts';
 import { FaultProxy } from './fault-proxy.ts';
 import { redisCommand, redisInfo, until } from './server-control.ts';
@@ -19,17 +18,6 @@ export interface RedisSide {
 
 /** With the append-only file, flushed every second: what docs/redis.md calls persistent. */
 export const appendOnly: readonly string[] = ['--appendonly', 'yes', '--appendfsync', 'everysec'];
-
-/** A port that nothing listens on at this moment. */
-async function freeLoopbackPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('a TCP server has a numbered port');
-  return address.port;
-}
 
 const noEviction = ['--maxmemory-policy', 'noeviction'];
 
@@ -125,7 +113,7 @@ export class SmallDiskRedis implements RedisSide {
     if (redis === null) throw new Error(redisMissing);
     const disk = join(dir, 'small-disk');
     mkdirSync(disk, { recursive: true });
-    const port = await freeLoopbackPort();
+    const port = await freePort();
     const mount = 'mount -t tmpfs -o size=64m tmpfs "$0" && exec "$@"';
     const server = new ServerProcess({
       port,
@@ -195,7 +183,7 @@ export class SentinelRedis implements RedisSide {
     const side = new SentinelRedis({ pair, sentinels, clock });
     try {
       for (const number of [1, 2, 3]) {
-        const port = await freeLoopbackPort();
+        const port = await freePort();
         const folder = join(dir, `sentinel-${number}`);
         const config = join(folder, 'sentinel.conf');
         mkdirSync(folder);
