@@ -1,0 +1,96 @@
+/**
+ * A day as data: everything that is decided before a run begins, and is the same for every policy.
+ * Workloads and models of reality write it, the runner plays it, reports read it. Times are ms since
+ * the beginning of the day, sizes are bytes, rates are bytes per ms.
+ */
+
+/** What users ask for; each kind has run times of its own. */
+export const jobKinds = ['llm', 'image', 'video', 'cpu'] as const;
+export type JobKind = (typeof jobKinds)[number];
+
+export interface PlannedModel {
+  id: string;
+  kind: 'checkpoint' | 'lora' | 'controlnet' | 'llm' | 'video';
+  bytes: number;
+  /** Memory of a card that it takes while loaded, MiB. */
+  vramMb: number;
+}
+
+export interface PlannedJob {
+  id: string;
+  atMs: number;
+  customer: string;
+  kind: JobKind;
+  /** Class of hardware that it prefers. */
+  pool: string;
+  /** 0 to 100; 50 is usual. */
+  priority: number;
+  /** Ids of models, the base model first; empty where it needs none. */
+  models: string[];
+  /** Run time with every model in memory, on a machine of speed 1, ms. */
+  runMs: number;
+  /** Free memory of a card that it needs, MiB: a hard requirement. */
+  vramMb: number;
+  /** Runs that fail before one succeeds; `Infinity` is written as `poison`. */
+  failRuns: number | 'poison';
+}
+
+/** How a rented machine goes. */
+export type MachineEnding =
+  /** The fleet shrinks: it is told to drain, and has `drainMs` for it. */
+  | 'scale-in'
+  /** Spot loss: gone without a word. */
+  | 'lost'
+  /** It outlives the day. */
+  | 'stays';
+
+/** One rental: a container from the order to its end. A place that is filled again is another machine. */
+export interface PlannedMachine {
+  id: string;
+  /** When the provider was asked; it is paid for from `startMs`. */
+  askedMs: number;
+  /** When its process starts; `null` where the provider never delivered. */
+  startMs: number | null;
+  endMs: number;
+  ending: MachineEnding;
+  drainMs: number;
+  /** Name of the graphics card as providers print it. */
+  gpu: string;
+  pool: string;
+  vramMb: number;
+  ramMb: number;
+  diskBytes: number;
+  /** Run times are divided by it. */
+  speed: number;
+  downBytesPerMs: number;
+  upBytesPerMs: number;
+  /** From its disk into memory. */
+  diskBytesPerMs: number;
+  usdPerHour: number;
+}
+
+/** Something that happened to the fleet or was done to it, for the timeline of the report. */
+export interface PlannedIncident {
+  atMs: number;
+  kind: 'lost' | 'scale-in' | 'not delivered' | 'wanted';
+  /** Machine, or the number wanted. */
+  what: string;
+}
+
+export interface DayPlan {
+  scenario: string;
+  seed: number;
+  /** Factor on the number of jobs. */
+  load: number;
+  spanMs: number;
+  models: PlannedModel[];
+  /** In order of `atMs`. */
+  jobs: PlannedJob[];
+  /** In order of `askedMs`. */
+  machines: PlannedMachine[];
+  /** How many machines were wanted from when on, in order of time. */
+  wanted: { atMs: number; machines: number }[];
+  incidents: PlannedIncident[];
+  /** What the store of models delivers to all machines together; null = no bound. */
+  originBytesPerMs: number | null;
+}
