@@ -34,9 +34,13 @@ type Outcome = { ok: true; value: unknown } | { ok: false; error: unknown };
 
 /**
  * One connection with cached statements and group commit. Writes that arrive in one turn share one
- * transaction (one fsync); each has its own savepoint, so that one that throws leaves the others
- * alone; nobody is answered before the commit. The API of node:sqlite is synchronous: a transaction
- * never spans a turn, so reads see only what is committed.
+ * transaction (one fsync); one that throws leaves the others alone; nobody is answered before the
+ * commit. The API of node:sqlite is synchronous: a transaction never spans a turn, so reads see only
+ * what is committed.
+ *
+ * A statement that fails ends its whole transaction here, so it need not be undone by itself. Where a
+ * trigger fires, say so with `OR FAIL`: else SQLite keeps a copy of each page that the statement
+ * touches, which costs an insert a quarter of its time.
  */
 export class Database {
   readonly path: string;
@@ -78,9 +82,10 @@ export class Database {
     return Number(this.#statement(sql).run(...values).changes);
   }
 
-  /** Like `run`, for an insert: the new row's id. */
-  insert(sql: string, ...values: SQLInputValue[]): number {
-    return Number(this.#statement(sql).run(...values).lastInsertRowid);
+  /** Like `run`, for the insert of one row: its id; null where the statement found a reason to add nothing. */
+  insert(sql: string, ...values: SQLInputValue[]): number | null {
+    const { changes, lastInsertRowid } = this.#statement(sql).run(...values);
+    return changes === 0 ? null : Number(lastInsertRowid);
   }
 
   /** Several reads that see one state. */
@@ -188,42 +193,29 @@ export class Database {
     );
   }
 
-  /** Inside a transaction: runs the group, commits, answers. */
+  /**
+   * Inside a transaction: runs the group, commits, answers. Who throws takes the others' work along:
+   * then each goes alone. That is rare, and a savepoint for each, which would spare them, makes SQLite
+   * copy every page that the item touches.
+   */
   #commit(group: Waiting[]): void {
     const outcomes: Outcome[] = [];
-    let lost: unknown = null;
     try {
-      for (const item of group) {
-        outcomes.push(this.#attempt(item, group.length > 1));
-        // A full disk or an I/O error rolls the whole transaction back on its own.
-        if (!this.#db.isTransaction) throw (outcomes.at(-1) as { error: unknown }).error;
-      }
+      for (const item of group) outcomes.push({ ok: true, value: item.work() });
       this.run('COMMIT');
     } catch (error) {
-      lost = error;
+      // A full disk or an I/O error has rolled the transaction back on its own.
       if (this.#db.isTransaction) this.run('ROLLBACK');
+      if (group.length === 1) group[0]?.settle({ ok: false, error });
+      else for (const item of group) this.#commitAlone(item);
+      return;
     }
-    if (lost === null) for (const [index, item] of group.entries()) item.settle(outcomes[index] as Outcome);
-    else if (group.length === 1) group[0]?.settle({ ok: false, error: lost });
-    else for (const item of group) this.#commitAlone(item);
+    for (const [index, item] of group.entries()) item.settle(outcomes[index] as Outcome);
   }
 
   #commitAlone(item: Waiting): void {
     const begun = this.#begin();
     if (begun.ok) this.#commit([item]);
     else item.settle(begun);
-  }
-
-  #attempt(item: Waiting, shared: boolean): Outcome {
-    if (!shared) return { ok: true, value: item.work() };
-    this.run('SAVEPOINT item');
-    try {
-      const value = item.work();
-      this.run('RELEASE item');
-      return { ok: true, value };
-    } catch (error) {
-      if (this.#db.isTransaction) this.exec('ROLLBACK TO item; RELEASE item');
-      return { ok: false, error };
-    }
   }
 }

@@ -13,7 +13,7 @@ import {
 import { completeRun, exitRun } from '#protocol/records-exits.ts';
 import { zeroToken } from '#protocol/token.ts';
 import type { Database } from './database.ts';
-import { readJob } from './job-rows.ts';
+import { readJob, stateIs } from './job-rows.ts';
 import { changeJob } from './ledger.ts';
 import { leaseHolds } from './singletons.ts';
 
@@ -28,7 +28,8 @@ function requeueJob(db: Database, by: ByActor): Awaited<ReturnType<Records['requ
   return { kind: 'requeued', job };
 }
 
-const expiring = `SELECT id FROM jobs INDEXED BY jobs_expiring WHERE expires_at_ms IS NOT NULL AND token IS NULL AND state IN ('scheduled', 'held', 'waiting')
+const expiring = `SELECT id FROM jobs INDEXED BY jobs_expiring WHERE expires_at_ms IS NOT NULL AND token IS NULL
+  AND ${stateIs('state', 'scheduled', 'held', 'waiting')}
   AND expires_at_ms <= ? ORDER BY expires_at_ms, ordinal LIMIT ?`;
 
 type Expired = Awaited<ReturnType<Records['expireTtl']>>;

@@ -2,7 +2,7 @@ import { type Job, type JobRun, JobState, type JobTransition } from '#protocol/j
 import { checkLimit, decodeCursor, encodeCursor, type PageCursor } from '#protocol/page-cursor.ts';
 import type { JobFilter, Records } from '#protocol/records.ts';
 import type { Database, Row } from './database.ts';
-import { readJob, selectJobs, selectJobsBy, toJob } from './job-rows.ts';
+import { readJob, selectJobs, selectJobsBy, stateIs, toJob } from './job-rows.ts';
 import { toRunRow } from './ledger.ts';
 
 /** How jobs are read: one, a page, counts, the timeline, and the lists of rebuild and reconcile. */
@@ -131,10 +131,12 @@ function toRun(jobId: string, row: Row): JobRun {
   return { jobId, ...run };
 }
 
-const openJobs = `${selectJobsBy('jobs_open')} WHERE j.state IN ('scheduled', 'held', 'waiting', 'leased') AND j.id > ? ORDER BY j.id LIMIT ?`;
-const unbrokered = `${selectJobsBy('jobs_unbrokered')} WHERE j.brokered_at_ms IS NULL AND j.cancel_requested_at_ms IS NULL AND j.state IN ('scheduled', 'waiting', 'leased')
+const open = stateIs('j.state', 'scheduled', 'held', 'waiting', 'leased');
+const driven = stateIs('j.state', 'scheduled', 'waiting', 'leased');
+const openJobs = `${selectJobsBy('jobs_open')} WHERE ${open} AND j.id > ? ORDER BY j.id LIMIT ?`;
+const unbrokered = `${selectJobsBy('jobs_unbrokered')} WHERE j.brokered_at_ms IS NULL AND j.cancel_requested_at_ms IS NULL AND ${driven}
   AND j.submitted_at_ms < ? ORDER BY j.submitted_at_ms, j.ordinal LIMIT ?`;
-const cancelling = `${selectJobsBy('jobs_cancelling')} WHERE j.cancel_requested_at_ms IS NOT NULL AND j.state IN ('scheduled', 'held', 'waiting', 'leased')
+const cancelling = `${selectJobsBy('jobs_cancelling')} WHERE j.cancel_requested_at_ms IS NOT NULL AND ${open}
   AND j.cancel_requested_at_ms < ? ORDER BY j.cancel_requested_at_ms, j.ordinal LIMIT ?`;
 
 type ListMethods =

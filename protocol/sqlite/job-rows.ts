@@ -1,4 +1,4 @@
-import type { Job, JobError, JobResult } from '#protocol/job.ts';
+import type { Job, JobError, JobResult, JobState } from '#protocol/job.ts';
 import type { JobId } from '#protocol/names.ts';
 import type { RequestDocument } from '#protocol/records-submits.ts';
 import type { Database, Row } from './database.ts';
@@ -46,6 +46,13 @@ export const selectJobs = selectFrom('jobs j');
  * for word. Named, because the planner would otherwise walk every job of a state and sort it.
  */
 export const selectJobsBy = (index: string) => selectFrom(`jobs j INDEXED BY ${index}`);
+
+/**
+ * Condition on a state, in plain comparisons: for an `IN` of more than two values SQLite makes a table
+ * in memory, anew for every row that a partial index judges by it.
+ */
+export const stateIs = (column: string, ...states: JobState[]) =>
+  `(${states.map((state) => `${column} = '${state}'`).join(' OR ')})`;
 
 const parse = (text: Row[string]) => (text === null ? null : JSON.parse(String(text)));
 

@@ -112,7 +112,7 @@ function writeRow(db: Database, ordinal: number, { row, changedColumns }: JobLed
     return typeof value === 'object' && value !== null ? JSON.stringify(value) : value;
   });
   const assignments = changed.map((column) => columns[column]).join(', ');
-  db.run(`UPDATE jobs SET ${assignments} WHERE ordinal = ?`, ...values, ordinal);
+  db.run(`UPDATE OR FAIL jobs SET ${assignments} WHERE ordinal = ?`, ...values, ordinal);
 }
 
 const putRun = `INSERT INTO runs (job, token, run, machine_id, incarnation, started_at_ms, ended_at_ms, outcome, counted, error, leased_copied, adopted_copied)

@@ -98,6 +98,8 @@ describe('migrations', () => {
     const upgraded = await open();
     await hubOn(upgraded).submit();
     expect(await upgraded.countJobs({})).toMatchObject({ waiting: 2, held: 1, dead: 0 });
+    expect(await upgraded.openJobs({ after: null, limit: 10 })).toHaveLength(3);
+    expect(await upgraded.unbrokeredJobs({ olderThanMs: t0 + 1, limit: 10 })).toHaveLength(2);
     await upgraded.close();
   });
 

@@ -2,20 +2,23 @@ import type { Job } from '#protocol/job.ts';
 import type { NewJob, Records, SubmitRowAnswer } from '#protocol/records.ts';
 import { admit, requestDocument, submitChange, submitFact, submittedJob } from '#protocol/records-submits.ts';
 import type { Database } from './database.ts';
-import { readJob, selectJobsBy, toJob } from './job-rows.ts';
+import { readJob, selectJobsBy, stateIs, toJob } from './job-rows.ts';
 import { changeJob, writeEntries } from './ledger.ts';
 
 /** How jobs get in: submit, the broker's mark, admission. */
 
-const insertJob = `INSERT INTO jobs (id, state, service, pool, customer, group_id, affinity, priority, expected_ms, max_run_ms,
-  max_attempts, submitted_at_ms, not_before_ms, expires_at_ms, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+/** A known id adds nothing. `OR FAIL`: see database.ts. */
+const insertJob = `INSERT OR FAIL INTO jobs (id, state, service, pool, customer, group_id, affinity, priority, expected_ms, max_run_ms,
+  max_attempts, submitted_at_ms, not_before_ms, expires_at_ms, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  ON CONFLICT (id) DO NOTHING`;
+
+function known(db: Database, job: NewJob): SubmitRowAnswer {
+  const row = db.get('SELECT fingerprint FROM jobs WHERE id = ?', job.id);
+  if (row?.fingerprint !== job.fingerprint) return { kind: 'conflict', jobId: job.id };
+  return { kind: 'exists', job: readJob(db, job.id) as Job };
+}
 
 function submitOne(db: Database, job: NewJob, nowMs: number): SubmitRowAnswer {
-  const known = db.get('SELECT fingerprint FROM jobs WHERE id = ?', job.id);
-  if (known) {
-    if (known.fingerprint !== job.fingerprint) return { kind: 'conflict', jobId: job.id };
-    return { kind: 'exists', job: readJob(db, job.id) as Job };
-  }
   const ordinal = db.insert(
     insertJob,
     job.id,
@@ -34,6 +37,7 @@ function submitOne(db: Database, job: NewJob, nowMs: number): SubmitRowAnswer {
     job.expiresAtMs,
     job.fingerprint,
   );
+  if (ordinal === null) return known(db, job);
   db.run('INSERT INTO job_requests (job, document) VALUES (?, ?)', ordinal, requestDocument(job));
   for (const [key, value] of Object.entries(job.labels)) {
     db.run(
@@ -50,7 +54,7 @@ function submitOne(db: Database, job: NewJob, nowMs: number): SubmitRowAnswer {
 }
 
 const markBrokered = `UPDATE jobs SET brokered_at_ms = ? WHERE id = ? AND brokered_at_ms IS NULL AND fence_floor <= CAST(? AS INTEGER)
-  AND state IN ('scheduled', 'waiting', 'leased')`;
+  AND ${stateIs('state', 'scheduled', 'waiting', 'leased')}`;
 /** Above every token. */
 const anyFloor = '9999999999999999';
 
