@@ -322,6 +322,20 @@ describe('claimer', () => {
       expect(rig.to('run/1')).toEqual([{ type: 'ride.offer', offer: null }]);
     });
 
+    test('is refused where a job is prepared for the slot already', () => {
+      const { rig, online } = setup();
+      online();
+      rig.send({ type: 'claim.held' });
+      rig.send({ ...free(0), staged: ['test'] });
+      rig.send({ type: 'ride.ask', run: 'run/1', service: 'test' });
+      rig.send({ ...free(0), staged: [] });
+      rig.send({ type: 'ride.ask', run: 'run/1', service: 'test' });
+      expect(rig.to('run/1')).toMatchObject([
+        { type: 'ride.offer', offer: null },
+        { type: 'ride.offer', offer: { requestId: 1 } },
+      ]);
+    });
+
     test('is refused while another is open, or the machine drains', async () => {
       const { rig, open } = setup();
       open();

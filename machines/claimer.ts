@@ -40,8 +40,11 @@ export type ClaimerEvent =
   | { type: 'claim.wanted' }
   | { type: 'claim.cordon'; cordoned: boolean }
   | { type: 'claim.drain' }
-  /** `shut`: services for which nothing may be asked, whatever comes free. */
-  | { type: 'claim.free'; free: Free; shut?: string[] }
+  /**
+   * `shut`: services for which nothing may be asked, whatever comes free. `staged`: services whose next
+   * free slot is promised to a job that is here already.
+   */
+  | { type: 'claim.free'; free: Free; shut?: string[]; staged?: string[] }
   | { type: 'claim.resident'; resident: string[] }
   /** A run is about to complete and could carry a claim; its slot counts as free. Answered by `ride.offer`. */
   | { type: 'ride.ask'; run: string; service: string }
@@ -58,6 +61,7 @@ interface Context {
   blocks: { offline: boolean; fenced: boolean; cordoned: boolean; draining: boolean; unscanned: boolean };
   free: Free;
   shut: string[];
+  staged: string[];
   resident: string[];
   /** Work may be there: false after an empty answer, until something says otherwise. */
   wanted: boolean;
@@ -111,9 +115,13 @@ const base = setup({
       !context.blocks.offline &&
       // What the hub may have leased for it goes back with the farewell; if it never arrived, it must not now.
       !context.blocks.draining,
-    mayRide: ({ context, event }) =>
-      mayClaim({ ...context, wanted: true }) &&
-      !context.shut.includes((event as Extract<ClaimerEvent, { type: 'ride.ask' }>).service),
+    // The slot of a run that ends is not free where a job has been prepared for it: one more would only
+    // wait here while another machine may be idle.
+    mayRide: ({ context, event }) => {
+      const { service } = event as Extract<ClaimerEvent, { type: 'ride.ask' }>;
+      const { shut, staged } = context;
+      return mayClaim({ ...context, wanted: true }) && !shut.includes(service) && !staged.includes(service);
+    },
     ownRide: ({ context, event }) => context.open?.rider === (event as { run: string }).run,
   },
   delays: {
@@ -181,6 +189,7 @@ export const claimerChart = base.createMachine({
     blocks: { offline: true, fenced: true, cordoned: false, draining: input.draining, unscanned: true },
     free: [],
     shut: [],
+    staged: [],
     resident: [],
     wanted: true,
     news: false,
@@ -205,6 +214,7 @@ export const claimerChart = base.createMachine({
         return {
           free: event.free,
           shut: event.shut ?? [],
+          staged: event.staged ?? [],
           wanted: context.wanted || more,
           news: context.news || more,
         };

@@ -170,7 +170,7 @@ describe('runs', () => {
     rig.send({ type: 'service.up', service: 'test' });
     expect(told()).toBe(before);
     start('elsewhere', { service: 'other' });
-    expect(rig.to('claimer').at(-1)).toEqual({ type: 'claim.free', free: slots(2), shut: [] });
+    expect(rig.to('claimer').at(-1)).toEqual({ type: 'claim.free', free: slots(2), shut: [], staged: [] });
     const claims = rig.to('claimer').length;
     start('elsewhere', { service: 'other' });
     expect(rig.to('claimer')).toHaveLength(claims + 1);

@@ -7,7 +7,14 @@ import {
   setup,
 } from 'xstate';
 import { jobErrorOf } from '#machines/policy/job-error.ts';
-import { claimable, holdings, occupies, type RunEntry, slotView } from '#machines/policy/run-desk.ts';
+import {
+  claimable,
+  holdings,
+  occupies,
+  type RunEntry,
+  slotView,
+  stagedServices,
+} from '#machines/policy/run-desk.ts';
 import { freeSlot, type Slot } from '#machines/policy/slots.ts';
 import type { Assignment } from '#protocol/link.ts';
 import { compareTokens } from '#protocol/token.ts';
@@ -111,12 +118,13 @@ const publish = base.enqueueActions(({ enqueue, context }) => {
   const running = holdings(context);
   const count = Object.keys(context.runs).length;
   const shut = context.noRoom;
-  const told = { free: JSON.stringify({ free, shut }), running: JSON.stringify(running), count };
+  const staged = stagedServices(context);
+  const told = { free: JSON.stringify({ free, shut, staged }), running: JSON.stringify(running), count };
   const tell = (to: string, event: AnyEventObject) => enqueue({ type: 'tell', params: { to, event } });
   const known = context.told;
   if (told.free !== known?.free || told.running !== known.running)
     tell('lease', { type: 'lease.holdings', running, free });
-  if (told.free !== known?.free) tell('claimer', { type: 'claim.free', free, shut });
+  if (told.free !== known?.free) tell('claimer', { type: 'claim.free', free, shut, staged });
   if (told.count !== known?.count) tell('supervisor', { type: 'runs.count', count: told.count });
   enqueue.assign({ told });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Assignment } from '#protocol/link.ts';
-import { claimable, type Desk, holdings, type RunEntry } from './run-desk.ts';
+import { claimable, type Desk, holdings, type RunEntry, stagedServices } from './run-desk.ts';
 
 const entry = (jobId: string, rest: Partial<RunEntry> = {}): RunEntry => ({
   name: `run/${jobId}.5`,
@@ -41,6 +41,13 @@ describe('the desk of runs', () => {
     expect(
       slots(desk([entry('j1', { nearEnd: true }), entry('j2', { slot: null, phase: 'preparing' })])),
     ).toBe(0);
+  });
+
+  test('a job without a slot stages its service, until it has one or ends', () => {
+    const staged = (rest: Partial<RunEntry>) => stagedServices(desk([entry('j1'), entry('j2', rest)]));
+    expect(staged({ slot: null, phase: 'preparing' })).toEqual(['test']);
+    expect(staged({ slot: 'test#0', phase: 'preparing' })).toEqual([]);
+    expect(staged({ slot: null, phase: 'ending' })).toEqual([]);
   });
 
   test('nothing is claimable while draining, or with too many runs that have not ended', () => {

@@ -57,6 +57,12 @@ export function claimable(desk: Desk, runsLimit: number): { service: string; slo
   });
 }
 
+/** Services of which a job is prepared without a slot: the next one that comes free is that job's. */
+export function stagedServices(desk: Desk): string[] {
+  const waiting = Object.values(desk.runs).filter((entry) => occupies(entry) && entry.slot === null);
+  return [...new Set(waiting.map((entry) => entry.assignment.service))];
+}
+
 /** What beats name: every lease that has not ended here. */
 export function holdings(desk: Desk): { jobId: string; token: string }[] {
   return Object.values(desk.runs)
