@@ -26,11 +26,51 @@ export function jsonDepth(value: JsonValue | undefined): number {
 
 /** JSON with object keys sorted at every level: equal documents give equal text, for fingerprints. */
 export function canonicalJson(value: JsonValue): string {
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
-  const fields = Object.keys(value)
-    .filter((key) => value[key] !== undefined)
-    .sort()
-    .map((key) => `${JSON.stringify(key)}:${canonicalJson(value[key] as JsonValue)}`);
-  return `{${fields.join(',')}}`;
+  let text = '';
+  if (Array.isArray(value)) {
+    for (const item of value) text += `${text === '' ? '' : ','}${canonicalJson(item)}`;
+    return `[${text}]`;
+  }
+  for (const key of Object.keys(value).sort()) {
+    const field = value[key];
+    if (field !== undefined)
+      text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${canonicalJson(field)}`;
+  }
+  return `{${text}}`;
+}
+
+/** A character takes 6 bytes at most: `\u0001`, or 3 as UTF-8. */
+const bytesPerCharacter = 6;
+const bytesPerNumber = 25;
+
+/**
+ * Whether the value has at most `limitBytes` as JSON in UTF-8. Small documents, nearly all, are told
+ * by an estimate that never falls short; only what may be too large is written out.
+ */
+export function fitsAsJson(value: JsonValue, limitBytes: number): boolean {
+  return bytesAtMost(value, limitBytes) <= limitBytes || jsonBytes(value) <= limitBytes;
+}
+
+export function jsonBytes(value: JsonValue): number {
+  return new TextEncoder().encode(JSON.stringify(value)).byteLength;
+}
+
+/** Not less than the JSON has; given up soon after the limit. */
+function bytesAtMost(value: JsonValue | undefined, limit: number): number {
+  if (typeof value === 'string') return 2 + bytesPerCharacter * value.length;
+  if (value === null || typeof value !== 'object') return bytesPerNumber;
+  let bytes = 2;
+  if (Array.isArray(value)) {
+    for (const item of value) {
+      bytes += 1 + bytesAtMost(item, limit);
+      if (bytes > limit) break;
+    }
+    return bytes;
+  }
+  for (const key in value) {
+    bytes += 4 + bytesPerCharacter * key.length + bytesAtMost(value[key], limit);
+    if (bytes > limit) break;
+  }
+  return bytes;
 }

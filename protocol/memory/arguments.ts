@@ -2,6 +2,7 @@ import type { Broker } from '#protocol/broker.ts';
 import { beatsLimit, beatsRunsLimit, claimGroupsLimit, claimLanesLimit } from '#protocol/broker.ts';
 import { EmpError } from '#protocol/errors.ts';
 import { brokerBodyLimitBytes, JobState } from '#protocol/job.ts';
+import { fitsAsJson } from '#protocol/json.ts';
 import { CustomerName, Incarnation, JobId, MachineId, ModelId, PoolName } from '#protocol/names.ts';
 import { FencingToken } from '#protocol/token.ts';
 
@@ -108,8 +109,7 @@ function entry(each: Argument<'submit'>['entries'][number], at: string): void {
   whole(each.runs, `${at}/runs`, 0);
   token(each.fenceFloor, `${at}/fenceFloor`);
   if (each.notBeforeMs !== null) time(each.notBeforeMs, `${at}/notBeforeMs`);
-  const bodyBytes = each.body === null ? 0 : Buffer.byteLength(JSON.stringify(each.body));
-  if (bodyBytes > brokerBodyLimitBytes)
+  if (each.body !== null && !fitsAsJson(each.body, brokerBodyLimitBytes))
     refuse(`${at}/body`, `at most ${brokerBodyLimitBytes} bytes; keep it in Records and pass null`);
   if (each.lease === null) return;
   token(each.lease.token, `${at}/lease/token`);

@@ -1,4 +1,5 @@
 import type { ClaimAnswer, ClaimRequest, Wake } from '#protocol/broker.ts';
+import type { JsonObject } from '#protocol/json.ts';
 import { machineKey } from '#protocol/names.ts';
 import { claimRank } from '#protocol/score.ts';
 import { claimToken } from '#protocol/token.ts';
@@ -101,7 +102,7 @@ function lease(step: Step, entry: Entry, request: ClaimRequest): void {
 
 function grantOf(step: Step, entry: Entry, request: ClaimRequest) {
   const { jobId, token, group, affinity, runs: run, attempts, fenceFloor, rebuilt } = entry;
-  const body = structuredClone(entry.body);
+  const body = entry.body === null ? null : (JSON.parse(entry.body) as JsonObject);
   const expiresAtMs = step.data.alive.score(machineKey(request)) ?? step.nowMs;
   return { jobId, token, group, affinity, run, attempts, fenceFloor, body, rebuilt, expiresAtMs };
 }

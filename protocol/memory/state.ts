@@ -7,7 +7,9 @@ import { LaneIndex } from './lane-index.ts';
 import { SortedSet } from './sorted-set.ts';
 
 /** A job as the Broker holds it, in exactly one place: a lane, a delayed set, or its holder's leases. */
-export interface Entry extends Omit<BrokerEntry, 'lease'> {
+export interface Entry extends Omit<BrokerEntry, 'lease' | 'body'> {
+  /** As JSON: nobody who submitted or claimed it shares it with the Broker. */
+  body: string | null;
   token: FencingToken;
   startMs: number;
   score: number;

@@ -45,7 +45,7 @@ function submitOne(step: Step, wanted: BrokerEntry): SubmitAnswer {
   const { lease: _known, body, ...fields } = wanted;
   const entry: Entry = {
     ...fields,
-    body: structuredClone(body),
+    body: body === null ? null : JSON.stringify(body),
     ...tagsOf(step, wanted),
     // Kept from a former life: tokens rise per job, also where the clock stands still.
     token: older?.token ?? zeroToken,

@@ -33,6 +33,7 @@ export function checkOrigin(headers: FastifyRequest['raw']['headers']): void {
 
 /** The caller's trace, null where the header is absent or malformed: a bad one must not fail a request. */
 export function traceparentOf(headers: FastifyRequest['raw']['headers']): string | null {
+  if (headers.traceparent === undefined) return null;
   const parsed = Traceparent.safeParse(headers.traceparent);
   return parsed.success ? parsed.data : null;
 }

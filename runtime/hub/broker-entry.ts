@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { BrokerEntry } from '#protocol/broker.ts';
 import { brokerBodyLimitBytes, InputRef, isTerminal, type Job } from '#protocol/job.ts';
-import { JsonObject } from '#protocol/json.ts';
+import { fitsAsJson, JsonObject } from '#protocol/json.ts';
 import { ModelId, ServiceName } from '#protocol/names.ts';
 
 /** What an entry carries so that a claim needs no read of Records: an assignment without its lease. */
@@ -28,8 +28,7 @@ export function belongsInBroker(job: Job): boolean {
 
 /** The row as the Broker keeps it. `lease` is what Records know of a run under way, for a rebuild. */
 export function brokerEntry(job: Job): BrokerEntry {
-  const body = assignmentBody(job);
-  const fits = Buffer.byteLength(JSON.stringify(body)) <= brokerBodyLimitBytes;
+  const body = assignmentBody(job) as unknown as JsonObject;
   const { token, machineId, incarnation } = job;
   const leased = job.state === 'leased' && token !== null && machineId !== null && incarnation !== null;
   return {
@@ -44,7 +43,7 @@ export function brokerEntry(job: Job): BrokerEntry {
     runs: job.runs,
     fenceFloor: job.fenceFloor,
     notBeforeMs: job.state === 'scheduled' ? job.notBeforeMs : null,
-    body: fits ? (body as unknown as JsonObject) : null,
+    body: fitsAsJson(body, brokerBodyLimitBytes) ? body : null,
     lease: leased ? { token, machineId, incarnation } : null,
   };
 }

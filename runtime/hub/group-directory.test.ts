@@ -1,7 +1,10 @@
 import { expect, test } from 'vitest';
 import { simulationSpec } from '#actors/connectors/simulation/simulation-spec.ts';
+import { groupId } from '#protocol/requirements.ts';
+import { openSqliteRecords } from '#protocol/sqlite/records.ts';
 import { simEnv } from '#simulations/sim-env.ts';
 import { SimObjects } from '#simulations/sim-objects.ts';
+import { GroupDirectory } from './group-directory.ts';
 import { hubRig } from './hub-rig.ts';
 
 test('of more groups than a claim may name, one that just got work or got it back is named at once', async () => {
@@ -32,4 +35,22 @@ test('of more groups than a claim may name, one that just got work or got it bac
     cause: { kind: 'release', reason: 'preempted' },
   });
   expect((await machine.lease()).jobId).toBe('j1');
+});
+
+test('a signature is the same for all forms of one group, however many were asked for before', async () => {
+  const env = simEnv({ seed: 'signatures' });
+  const records = await openSqliteRecords({ path: ':memory:', ...env });
+  const groups = new GroupDirectory({ records, env });
+  const asked = (ramMb: number, tags: string[]) => ({
+    service: 'simulation',
+    pool: 'standard',
+    requirements: { tags, ramMb },
+  });
+  for (let ramMb = 1; ramMb <= 1_200; ramMb++)
+    expect(groups.signature(asked(ramMb, [])).groupId).toBe(groupId(asked(ramMb, [])));
+  const { groupId: id, group } = groups.signature(asked(0, ['b', 'a', 'b']));
+  expect(group.requirements).toEqual({ tags: ['a', 'b'] });
+  expect(groups.signature(asked(0, ['a', 'b'])).groupId).toBe(id);
+  expect(groups.signature({ ...asked(0, ['a', 'b']), pool: 'heavy' }).groupId).not.toBe(id);
+  await records.close();
 });

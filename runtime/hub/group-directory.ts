@@ -10,12 +10,21 @@ import { type BrokerStats, claimGroupsLimit, type GroupId } from '#protocol/brok
 import type { Env } from '#protocol/env.ts';
 import type { MachineId } from '#protocol/names.ts';
 import type { Records } from '#protocol/records.ts';
-import type { Group, MachineClass } from '#protocol/requirements.ts';
+import { canonicalGroup, type Group, groupId, type MachineClass } from '#protocol/requirements.ts';
 
 /** Age at which groups interned by other hubs are looked for, ms; asked for by claims and beats only. */
 const refreshMs = 5_000;
 /** Age at which the counts of waiting jobs are read again; needed only by machines that serve more than 32 groups. */
 const countsMs = 1_000;
+
+/** Forms of requirements whose signature is kept at hand. */
+const signaturesLimit = 1_000;
+
+/** A group in canonical form, with its id. */
+export interface GroupSignature {
+  groupId: GroupId;
+  group: Group;
+}
 
 interface ClassGroups {
   machineClass: MachineClass;
@@ -35,6 +44,8 @@ export class GroupDirectory {
   readonly #env: Env;
   readonly #groups = new Map<GroupId, ServableGroup>();
   readonly #classes = new Map<string, ClassGroups>();
+  /** By the JSON of what was asked, fields in the order they came in. */
+  readonly #signatures = new Map<string, GroupSignature>();
   #refreshedMs = Number.NEGATIVE_INFINITY;
   #countedMs = Number.NEGATIVE_INFINITY;
   #turn = 0;
@@ -52,6 +63,18 @@ export class GroupDirectory {
   busiest(): GroupId[] {
     const all = [...this.#groups.values()].sort((a, b) => b.waiting - a.waiting);
     return all.slice(0, claimGroupsLimit).map((each) => each.groupId);
+  }
+
+  /** Most jobs ask for one of a few forms, and a hash for each costs more than to look it up. */
+  signature(asked: Group): GroupSignature {
+    const key = JSON.stringify([asked.service, asked.pool, asked.requirements]);
+    const known = this.#signatures.get(key);
+    if (known !== undefined) return known;
+    const group = canonicalGroup(asked);
+    const made = { groupId: groupId(group), group };
+    if (this.#signatures.size >= signaturesLimit) this.#signatures.clear();
+    this.#signatures.set(key, made);
+    return made;
   }
 
   /** Makes the group known to every hub before a job names it. Answers whether it was new to this one. */

@@ -1,13 +1,13 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Unmet } from '#machines/policy/matching.ts';
 import { choosePool } from '#machines/policy/pool-choice.ts';
 import type { ServiceSpec } from '#protocol/connector.ts';
 import { EmpError, type ErrorCode, type FieldError } from '#protocol/errors.ts';
 import { JobSubmission } from '#protocol/job.ts';
-import { canonicalJson, type JsonObject } from '#protocol/json.ts';
+import { canonicalJson, fitsAsJson, type JsonObject, jsonBytes } from '#protocol/json.ts';
 import { frameLimitBytes } from '#protocol/link.ts';
 import type { NewJob } from '#protocol/records.ts';
-import { canonicalGroup, type Group, groupId } from '#protocol/requirements.ts';
+import type { Group } from '#protocol/requirements.ts';
 import { newTraceparent } from '#protocol/trace.ts';
 import type { Hub } from './hub.ts';
 import { fieldErrors, parseDocument, summary } from './problem.ts';
@@ -92,9 +92,7 @@ export async function prepareJob(
 function fingerprint(submission: JobSubmission, contents: string[]): string {
   const { traceparent: _, ...rest } = submission;
   const inputs = rest.inputs.map(({ name }, index) => ({ name, sha256: contents[index] ?? null }));
-  return createHash('sha256')
-    .update(canonicalJson({ ...rest, inputs } as JsonObject))
-    .digest('hex');
+  return hash('sha256', canonicalJson({ ...rest, inputs } as JsonObject));
 }
 
 function checkPayload(spec: ServiceSpec, submission: JobSubmission, prefix: string): JsonObject {
@@ -111,9 +109,8 @@ function checkPayload(spec: ServiceSpec, submission: JobSubmission, prefix: stri
 const payloadLimitBytes = frameLimitBytes - 32_768;
 
 function checkSize(payload: JsonObject, prefix: string): void {
-  const bytes = Buffer.byteLength(JSON.stringify(payload));
-  if (bytes <= payloadLimitBytes) return;
-  const detail = `the payload is ${bytes} bytes, the limit is ${payloadLimitBytes}: upload large data with POST /v1/uploads and name it in inputs`;
+  if (fitsAsJson(payload, payloadLimitBytes)) return;
+  const detail = `the payload is ${jsonBytes(payload)} bytes, the limit is ${payloadLimitBytes}: upload large data with POST /v1/uploads and name it in inputs`;
   refuse('BODY_TOO_LARGE', [{ pointer: `${prefix}/payload`, detail }]);
 }
 
@@ -231,8 +228,8 @@ async function placeJob(
   if (pin !== undefined && (await hub.records.getMachine(pin)) === null) {
     warnings.push(`the machine ${pin} has never joined: the job waits until it does`);
   }
-  const group = canonicalGroup({ service, pool, requirements });
-  return { groupId: groupId(group), group, classIds, warnings };
+  const { groupId, group } = hub.groups.signature({ service, pool, requirements });
+  return { groupId, group, classIds, warnings };
 }
 
 function unmetField(unmet: Unmet, prefix: string): FieldError {

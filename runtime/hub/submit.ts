@@ -90,10 +90,11 @@ function refuseTwins(prepared: PreparedJob[]): void {
  * between this look and our commit is refused alone, by the store.
  */
 async function refuseKnownConflicts(hub: Hub, prepared: PreparedJob[]): Promise<void> {
-  const existing: { index: number; row: NewJob }[] = [];
-  for (const [index, { row, named }] of prepared.entries()) {
-    if (named && (await hub.records.getJob(row.id)) !== null) existing.push({ index, row });
-  }
+  const named = prepared.flatMap(({ row, named }, index) => (named ? [{ index, row }] : []));
+  if (named.length === 0) return;
+  const ended = await hub.records.endedAmong(named.map(({ row }) => row.id));
+  const unknown = new Set(ended.flatMap(({ jobId, known }) => (known ? [] : [jobId])));
+  const existing = named.filter(({ row }) => !unknown.has(row.id));
   if (existing.length === 0) return;
   const answers = await hub.records.submitJobs(
     existing.map((each) => each.row),
