@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { describeOnRedis } from '#protocol/redis/setup.conformance.ts';
 import { type PostgresServer, startPostgres } from '#runtime/toolchain/postgres-server.ts';
-import { chaosTtlMs, describeProblem, type MachineKind, runChaos } from './chaos.ts';
+import { describeProblem, runChaos } from './chaos.ts';
+import { chaosTtlMs, type MachineKind } from './chaos-script.ts';
 import { serverStores } from './stores-servers.ts';
 
 /**
@@ -16,6 +17,8 @@ const runs = Array.from({ length: count }, (_, index): [number, MachineKind] => 
   first + index,
   (kind as MachineKind | undefined) ?? (index % 2 === 0 ? 'model' : 'production'),
 ]);
+const repeat = (seed: number) =>
+  `EMP_CHAOS_SEED=${seed} npm run test:one -- --project postgres simulations/chaos-servers`;
 const small = { machines: 3, jobs: 30, chaosMs: 120_000 };
 
 let postgres: PostgresServer;
@@ -36,8 +39,7 @@ describeOnRedis('chaos on redis + postgres', (redis) => {
         losses: ['flush', 'restart'],
       });
       const real = await runChaos({ seed, machineKind, ...small, stores });
-      if (real.problem !== null)
-        expect.fail(describeProblem(real, 'simulations/chaos-servers.postgres.test.ts'));
+      if (real.problem !== null) expect.fail(describeProblem(real, repeat(seed)));
       const embedded = await runChaos({ seed, machineKind, ...small });
       expect(embedded.problem).toBeNull();
       expect([real.hash, real.steps, real.ended]).toEqual([embedded.hash, embedded.steps, embedded.ended]);

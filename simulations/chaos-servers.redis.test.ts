@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest';
 import { describeOnRedis } from '#protocol/redis/setup.conformance.ts';
 import { RedisServer } from '#runtime/toolchain/redis-server.ts';
-import { chaosTtlMs, describeProblem, runChaos } from './chaos.ts';
+import { describeProblem, runChaos } from './chaos.ts';
+import { chaosTtlMs } from './chaos-script.ts';
 import { serverStores } from './stores-servers.ts';
 
 const seeds = [7, 8];
+const size = { machines: 6, jobs: 100 };
 const timeout = 300_000;
 
 describeOnRedis('chaos on redis + sqlite', (redis) => {
@@ -15,9 +17,9 @@ describeOnRedis('chaos on redis + sqlite', (redis) => {
     'seed %i, whole: every invariant holds, and the history is that of the memory broker',
     { timeout },
     async (seed) => {
-      const real = await runChaos({ seed, machineKind: 'model', stores: stores(redis()) });
+      const real = await runChaos({ seed, machineKind: 'model', ...size, stores: stores(redis()) });
       if (real.problem !== null) expect.fail(describeProblem(real));
-      const embedded = await runChaos({ seed, machineKind: 'model' });
+      const embedded = await runChaos({ seed, machineKind: 'model', ...size });
       expect([real.hash, real.steps, real.ended]).toEqual([embedded.hash, embedded.steps, embedded.ended]);
     },
   );

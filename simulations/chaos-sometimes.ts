@@ -1,5 +1,7 @@
 import { compareTokens } from '#protocol/token.ts';
-import type { Observation } from './observation.ts';
+import { type BuggifySite, buggifySites } from './buggify.ts';
+import { type FaultKind, faultKinds } from './fault-script.ts';
+import { frameOf, type Observation } from './observation.ts';
 import { Sometimes } from './sometimes.ts';
 
 /** What a set of chaos runs must have gone through, or it has shown too little. */
@@ -38,23 +40,89 @@ export const chaosMarks = [
   'a machine left',
   'a link closed and its lease was shortened',
   'a wake was passed on',
+  'a chain went on',
+  'a machine was cordoned',
+  'a model was evicted',
+  'a model was refused for its hash',
+  'a download was given a wrong byte',
+  'a service was killed under its runs',
+  'a machine was degraded',
+  'a link was closed at a limit',
 ] as const;
 type Mark = (typeof chaosMarks)[number];
 
+/** Everything that a set of runs is asked for: marks, each kind of fault, each site. */
+export const allMarks: readonly string[] = [
+  ...chaosMarks,
+  ...faultKinds.map((kind) => `fault: ${kind}`),
+  ...buggifySites.map((site) => `site: ${site}`),
+];
+
+/** Below so many seeds nothing is asked: a handful cannot meet everything. */
+export const marksFromSeeds = 25;
+/** What one run in fifty or so meets is asked of so many seeds. */
+export const rareFromSeeds = 150;
+export const rareMarks: readonly string[] = [
+  'a submit met a tombstone',
+  'a claim was answered again',
+  'a completion met an ended job',
+  'a link was closed at a limit',
+];
+
+/** What so many seeds should have reached and did not. */
+export function missingMarks(sum: Readonly<Record<string, number>>, seeds: number): string[] {
+  if (seeds < marksFromSeeds) return [];
+  const asked = seeds >= rareFromSeeds ? allMarks : allMarks.filter((mark) => !rareMarks.includes(mark));
+  return asked.filter((mark) => (sum[mark] ?? 0) === 0);
+}
+
+/** Adds up what a set of runs went through. */
+export function sumMarks(runs: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const sum = new Sometimes(allMarks);
+  for (const counts of runs) for (const [mark, count] of Object.entries(counts)) sum.seen(mark, count);
+  return sum.counts();
+}
+
+interface Reached {
+  faults: Partial<Record<FaultKind, number>>;
+  sites: Partial<Record<BuggifySite, number>>;
+}
+
 /** Counts the marks from what is observed. One per run: some marks need to know what came before. */
-export function watchMarks(): { sometimes: Sometimes; observe: (seen: Observation) => void } {
-  const sometimes = new Sometimes(chaosMarks);
+export function watchMarks(): {
+  observe: (seen: Observation) => void;
+  counts: (reached: Reached) => Record<string, number>;
+} {
+  const sometimes = new Sometimes(allMarks);
   const mark = (name: Mark, when: boolean) => {
     if (when) sometimes.seen(name);
   };
   const memory = { tokens: new Map<string, string>(), holders: new Map<string, string>() };
   return {
-    sometimes,
     observe(seen) {
       if (seen.kind === 'broker') markBroker(seen, mark, memory.tokens);
       if (seen.kind === 'records') markRecords(seen, mark, memory.holders);
+      if (seen.kind === 'frame') markFrame(seen, mark);
+      if (seen.kind === 'noted')
+        mark(seen.what as Mark, (chaosMarks as readonly string[]).includes(seen.what));
+    },
+    counts({ faults, sites }) {
+      for (const [kind, times] of Object.entries(faults)) sometimes.seen(`fault: ${kind}`, times);
+      for (const [site, times] of Object.entries(sites)) sometimes.seen(`site: ${site}`, times);
+      return sometimes.counts();
     },
   };
+}
+
+const hints = /"type":"(incident|residency|cordon)"/;
+
+function markFrame(seen: Extract<Observation, { kind: 'frame' }>, mark: Marker): void {
+  mark('a machine was degraded', seen.direction === 'up' && seen.text.includes('"state":"degraded"'));
+  if (!hints.test(seen.text)) return;
+  const { type, body } = frameOf(seen);
+  mark('a machine was cordoned', type === 'cordon' && body?.['cordoned'] === true);
+  mark('a model was evicted', type === 'residency' && seen.text.includes('"state":"evicting"'));
+  mark('a model was refused for its hash', type === 'incident' && body?.['kind'] === 'model.refused');
 }
 
 type Marker = (name: Mark, when: boolean) => void;

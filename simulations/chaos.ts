@@ -1,136 +1,140 @@
 import type { JobState } from '#protocol/job.ts';
-import { chaosMarks, watchMarks } from './chaos-sometimes.ts';
-import { drawFaults, type Fault } from './fault-script.ts';
+import { Buggify } from './buggify.ts';
+import { ChaosClients } from './chaos-clients.ts';
+import {
+  type ChaosScript,
+  chaosTtlMs,
+  type DrawOptions,
+  drawScript,
+  type MachineKind,
+} from './chaos-script.ts';
+import { watchMarks } from './chaos-sometimes.ts';
+import type { Fault } from './fault-script.ts';
 import { modelMachines } from './model-maker.ts';
 import { Violation } from './observation.ts';
 import { productionMachines } from './production-maker.ts';
 import { seededRng } from './seeded-rng.ts';
-import { Sometimes } from './sometimes.ts';
 import type { StoreFactory } from './stage.ts';
 import { embeddedStores } from './stores-embedded.ts';
-import { drawJobs } from './workload.ts';
 import { World } from './world.ts';
 import { FaultDriver } from './world-faults.ts';
 import type { MachineMaker } from './world-machine.ts';
 
-export interface ChaosOptions {
-  seed: number;
+export interface ChaosOptions extends DrawOptions, PlayOptions {
   /** Faults instead of those that the seed draws: a script made smaller. */
   faults?: readonly Fault[];
-  machines?: number;
-  hubs?: number;
-  jobs?: number;
-  /** How long faults go on, virtual ms. */
-  chaosMs?: number;
-  /** Stops here without a heal: to compare the beginnings of two runs. Virtual ms. */
-  stopMs?: number;
-  stores?: StoreFactory;
-  machineKind?: MachineKind;
 }
 
-/** `production`: the machine that ships, whole; `model`: its protocol without its insides, much cheaper. */
-export type MachineKind = 'production' | 'model';
+export interface PlayOptions {
+  /** Stops here without a heal: to compare the beginnings of two runs. Virtual ms. */
+  stopMs?: number;
+  /** The embedded pair unless told otherwise. */
+  stores?: StoreFactory;
+}
+
 const makers: Record<MachineKind, MachineMaker> = { production: productionMachines, model: modelMachines };
 
 export interface ChaosProblem {
+  /** Name of the checker; `error` where the run itself broke. */
+  checker: string;
   message: string;
   jobId: string | null;
   /** What was seen of that job, or of the run, before it broke. */
   trace: string;
 }
 
+/** Plain data: it may cross threads. */
 export interface ChaosReport {
   seed: number;
   machineKind: MachineKind;
-  faults: readonly Fault[];
-  /** SHA-256 over every step: equal for equal seeds. */
+  /** What was played. */
+  script: ChaosScript;
+  /** SHA-256 over every step: equal for equal scripts. */
   hash: string;
   steps: number;
+  /** What checkers looked at: calls, frames, runs. */
+  observations: number;
+  audits: number;
   /** Virtual time that the run took, ms. */
   virtualMs: number;
   ended: Partial<Record<JobState, number>>;
-  sometimes: Sometimes;
+  /** How often each mark was reached: chaos-sometimes.ts. */
+  sometimes: Record<string, number>;
   /** Null: every invariant held and every job ended. */
   problem: ChaosProblem | null;
 }
 
-export const chaosTtlMs = 30_000;
 const auditEveryMs = 20_000;
 /** After the heal every job must have ended by then; the longest legal end is two overdue runs and retries. */
 const endWithinMs = 45 * 60_000;
-const faultsPerRun = 24;
+
+/** Draws the run of a seed and plays it. */
+export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
+  const drawn = drawScript(options);
+  return await playScript({ ...drawn, faults: [...(options.faults ?? drawn.faults)] }, options);
+}
 
 /**
- * One seed: phase A, jobs and faults; phase B, everything is healed and every job must end. Checkers
- * look at every step, both stores are audited every 20 s, and at rest they must agree to the letter.
+ * Plays one script: phase A, jobs and faults; phase B, everything is healed and every job must end.
+ * Checkers look at every step, both stores are audited every 20 s and each 10 000 steps, and at rest
+ * they must agree to the letter.
  */
-export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
-  const { seed, machines = 6, hubs = 2, jobs = 100, chaosMs = 300_000, machineKind = 'production' } = options;
-  const rng = seededRng(`chaos ${seed}`);
-  const script =
-    options.faults ??
-    drawFaults(
-      rng.fork('faults'),
-      { machines, hubs, jobs, leaseTtlMs: chaosTtlMs, spanMs: chaosMs },
-      faultsPerRun,
-    );
+export async function playScript(script: ChaosScript, options: PlayOptions = {}): Promise<ChaosReport> {
+  const { seed, machineKind } = script;
   const marks = watchMarks();
-  let driver: FaultDriver | null = null;
+  const parts: { driver?: FaultDriver; clients?: ChaosClients } = {};
+  const buggify = new Buggify(seededRng(`chaos ${seed}/buggify`), script.buggify);
   const world = await World.open({
     seed: `chaos ${seed}`,
-    machines,
-    hubs,
+    machines: script.machines.length,
+    machineNumbers: script.machines,
+    hubs: script.hubs,
     stores: options.stores ?? embeddedStores({ leaseTtlMs: chaosTtlMs }),
     leaseTtlMs: chaosTtlMs,
     makeMachine: makers[machineKind],
+    buggify,
     onObservation: (seen) => {
       marks.observe(seen);
-      driver?.observe(seen);
+      parts.driver?.observe(seen);
+      parts.clients?.observe(seen);
     },
   });
-  driver = new FaultDriver(world);
+  const driver = new FaultDriver(world);
+  const clients = new ChaosClients(world);
+  Object.assign(parts, { driver, clients });
   let problem: ChaosProblem | null = null;
-  let ended: Partial<Record<JobState, number>> = {};
+  let ended: ChaosReport['ended'] = {};
   try {
-    const planned = drawJobs(rng.fork('jobs'), {
-      count: jobs,
-      spanMs: chaosMs,
-      startMs: world.clock.now(),
-      machines: world.machines.map((machine) => machine.machineId),
-    });
-    for (const { atMs, cancelAfterMs, submission } of planned) {
-      world.clock.setTimeout(() => world.submit(submission), atMs);
-      if (cancelAfterMs !== null)
-        world.clock.setTimeout(() => world.cancel(submission.id), atMs + cancelAfterMs);
-    }
-    if (options.stopMs === undefined) ended = await play(world, { script, driver, chaosMs, jobs });
-    else await playUntil(world, { script, driver, stopMs: options.stopMs });
+    clients.start(script.jobs);
+    driver.arm(script.faults);
+    if (options.stopMs === undefined) ended = await play(world, { script, driver });
+    else await world.runTo(options.stopMs);
   } catch (error) {
     problem = problemOf(world, error);
   } finally {
     await world.close();
   }
-  const { trace, steps, clock } = world;
+  const { trace, steps, clock, checkers } = world;
   return {
     seed,
     machineKind,
-    faults: script,
+    script,
     hash: trace.hash(),
     steps,
+    observations: checkers.observations,
+    audits: checkers.audits,
     virtualMs: clock.monotonic(),
     ended,
-    sometimes: marks.sometimes,
+    sometimes: marks.counts({ faults: driver.happened(), sites: buggify.counts() }),
     problem,
   };
 }
 
 async function play(
   world: World,
-  options: { script: readonly Fault[]; driver: FaultDriver; chaosMs: number; jobs: number },
-): Promise<Partial<Record<JobState, number>>> {
-  const { driver } = options;
-  driver.arm(options.script);
-  await runAudited(world, options.chaosMs);
+  { script, driver }: { script: ChaosScript; driver: FaultDriver },
+): Promise<ChaosReport['ended']> {
+  await runAudited(world, script.chaosMs);
   driver.heal();
   const deadlineMs = world.clock.monotonic() + endWithinMs;
   for (;;) {
@@ -138,25 +142,17 @@ async function play(
     for (const machine of world.machines) machine.revive();
     const stored = await world.audit(false);
     const open = await world.openJobs();
-    if (stored.length === options.jobs && open.length === 0) break;
+    if (stored.length === script.jobs.length && open.length === 0) break;
     if (world.clock.monotonic() > deadlineMs)
       throw neverEnded(
         open.map((job) => ({ id: job.id, state: job.state })),
-        options.jobs - stored.length,
+        script.jobs.length - stored.length,
       );
   }
   await runAudited(world, world.clock.monotonic() + 3 * chaosTtlMs);
-  const ended: Partial<Record<JobState, number>> = {};
+  const ended: ChaosReport['ended'] = {};
   for (const { state } of await world.audit(true)) ended[state] = (ended[state] ?? 0) + 1;
   return ended;
-}
-
-async function playUntil(
-  world: World,
-  options: { script: readonly Fault[]; driver: FaultDriver; stopMs: number },
-): Promise<void> {
-  options.driver.arm(options.script);
-  await world.runTo(options.stopMs);
 }
 
 async function runAudited(world: World, untilMs: number): Promise<void> {
@@ -176,25 +172,22 @@ function neverEnded(open: { id: string; state: JobState }[], unstored: number): 
 function problemOf(world: World, error: unknown): ChaosProblem {
   const jobId = error instanceof Violation ? error.jobId : null;
   const message = error instanceof Violation ? error.message : ((error as Error).stack ?? String(error));
-  return { message, jobId, trace: world.trace.tail(jobId, 80) };
+  const checker = error instanceof Violation ? error.checker : 'error';
+  return { checker, message, jobId, trace: world.trace.tail(jobId, 80) };
 }
 
-/** What a failing seed prints: the breach, the faults, what was seen, and how to see it again. */
-export function describeProblem(report: ChaosReport, file = 'simulations/chaos.test.ts'): string {
-  if (report.problem === null) return `seed ${report.seed} held`;
-  const faults = report.faults.map((fault) => `  ${JSON.stringify(fault)}`).join('\n');
+/** What a failing run prints: the breach, what it takes, what was seen, and how to see it again. */
+export function describeProblem(report: ChaosReport, repeat?: string): string {
+  const { seed, machineKind, script, problem, steps } = report;
+  if (problem === null) return `seed ${seed} held`;
+  const faults = script.faults.map((fault) => `  ${JSON.stringify(fault)}`).join('\n');
+  const { machines, jobs, hubs } = script;
+  const again = `npm run -s emp -- sim run chaos --seed ${seed} --machine-kind ${machineKind} --machines ${machines.length} --hubs ${hubs} --jobs ${jobs.length}`;
   return [
-    `seed ${report.seed} with ${report.machineKind} machines broke after ${report.steps} steps: ${report.problem.message}`,
+    `seed ${seed} with ${machineKind} machines broke after ${steps} steps: ${problem.message}`,
+    `${hubs} hubs, ${machines.length} machines, ${jobs.length} jobs, sites: ${script.buggify.join(', ') || 'none'}`,
     `faults:\n${faults}`,
-    `seen:\n${report.problem.trace}`,
-    `repeat: EMP_CHAOS_SEED=${report.seed} EMP_CHAOS_MACHINES=${report.machineKind} npm run test:one -- ${file}`,
-    'with EMP_CHAOS_SHRINK=1 the faults are cut down to those that it takes',
+    `seen:\n${problem.trace}`,
+    `repeat: ${repeat ?? again}`,
   ].join('\n');
-}
-
-/** Adds up what a set of runs went through. */
-export function sumMarks(reports: readonly ChaosReport[]): Sometimes {
-  const sum = new Sometimes(chaosMarks);
-  for (const report of reports) sum.add(report.sometimes);
-  return sum;
 }

@@ -1,6 +1,5 @@
 import type { JsonValue } from '#protocol/json.ts';
-import { decodeFrame } from '#protocol/link.ts';
-import { type Checker, Violation } from './observation.ts';
+import { type Checker, frameOf, Violation } from './observation.ts';
 
 const name = 'a draining machine claims nothing';
 
@@ -16,9 +15,8 @@ export function drainingClaimsNothing(): Checker {
     name,
     observe(seen) {
       if (seen.kind !== 'frame' || seen.direction !== 'up') return;
-      const decoded = decodeFrame(seen.text);
-      if (decoded.kind !== 'ok' || !('type' in decoded.frame) || !('id' in decoded.frame)) return;
-      const { type, body } = decoded.frame;
+      const { id, type, body = {} } = frameOf(seen);
+      if (type === undefined || id === undefined) return;
       const { machine } = seen;
       if (type === 'hello' && body['incarnation'] === null) draining.delete(machine);
       if (type === 'beat' && fieldOf(body['report'], 'state') === 'draining') draining.add(machine);

@@ -1,6 +1,5 @@
 import type { JsonObject, JsonValue } from '#protocol/json.ts';
-import { decodeFrame } from '#protocol/link.ts';
-import { type Checker, Violation } from './observation.ts';
+import { type Checker, frameOf, Violation } from './observation.ts';
 
 const name = 'I6: no slot is given twice';
 
@@ -19,6 +18,12 @@ function offered(type: string, body: JsonObject): Set<string> | null {
   return new Set(services);
 }
 
+/** What a request offered, and how many jobs it may still be given: one for each time that it arrives. */
+interface Offer {
+  services: ReadonlySet<string>;
+  left: number;
+}
+
 /**
  * Judged on the wire: a machine gets a job only in answer to an offer of a free slot of its service, and
  * at most one for each offer. Limits are sets of job ids in the Broker and slots of a machine here; the
@@ -26,28 +31,28 @@ function offered(type: string, body: JsonObject): Set<string> | null {
  */
 export function slotsHold(): Checker {
   // A process numbers its requests over all its links: a hub that stood still may answer on an old one.
-  const offers = new Map<string, Map<number, Set<string>>>();
+  const offers = new Map<string, Map<number, Offer>>();
   return {
     name,
     observe(seen) {
       if (seen.kind !== 'frame') return;
-      const decoded = decodeFrame(seen.text);
-      if (decoded.kind !== 'ok') return;
-      const { frame } = decoded;
-      const open = offers.get(seen.machine) ?? new Map<number, Set<string>>();
+      const { id, re, type, body: sent } = frameOf(seen);
+      const open = offers.get(seen.machine) ?? new Map<number, Offer>();
       offers.set(seen.machine, open);
-      if (seen.direction === 'up' && 'type' in frame && 'id' in frame) {
-        const services = offered(frame.type, frame.body);
-        if (services) open.set(frame.id, services);
+      if (seen.direction === 'up' && type !== undefined && id !== undefined) {
+        const services = offered(type, sent ?? {});
+        if (services) open.set(id, { services, left: seen.twice ? 2 : 1 });
       }
-      if (seen.direction !== 'down' || !('re' in frame)) return;
-      const services = open.get(frame.re);
-      open.delete(frame.re);
-      if (!('body' in frame)) return;
-      const body = fieldsOf(frame.body);
+      if (seen.direction !== 'down' || re === undefined) return;
+      const offer = open.get(re);
+      const body = fieldsOf(sent);
       const assignment = fieldsOf(body?.['assignment']) ?? fieldsOf(fieldsOf(body?.['next'])?.['assignment']);
       if (!assignment) return;
       const [service, jobId] = [String(assignment['service']), String(assignment['jobId'])];
+      // The second answer to a request that arrived twice is the first one, or, when that run has ended
+      // meanwhile, a fresh claim: docs/protocol.md §3.
+      const services = offer !== undefined && offer.left > 0 ? offer.services : null;
+      if (offer) offer.left--;
       if (!services?.has(service))
         throw new Violation(name, {
           jobId,

@@ -1,201 +1,224 @@
-import type { Rng } from '#protocol/env.ts';
-import { pick } from './seeded-rng.ts';
+import { z } from 'zod';
 
 /**
  * What goes wrong in a run, and when: plain data, drawn before the run begins, so that a failing run
  * is made smaller by deleting lines. Times are ms since the beginning of the run; machines and hubs
- * are numbered from 0.
+ * are numbered from 0. A fault of a machine that is not part of the run does nothing.
  */
-export type Fault = {
-  atMs: number;
-} /** The process ends without a word and comes back `backAfterMs` later as a new one. */ & (
-  | {
-      kind: 'machine.crash';
-      machine: number;
-      silent: boolean;
-      disk: 'kept' | 'unsynced lost' | 'wiped';
-      backAfterMs: number;
-    }
+
+const ms = z.int().min(0).max(3_600_000);
+const skewMs = z.int().min(-3_600_000).max(3_600_000);
+const at = { atMs: ms };
+const machine = z.int().min(0).max(999);
+const hub = z.int().min(0).max(99);
+const job = z.int().min(0).max(99_999);
+const storePort = z.enum(['broker', 'records']);
+
+/** How a frame is spoilt before it arrives. A link is a stream: what is spoilt was written so. */
+export const Malformation = z.enum([
+  'cut short',
+  'not JSON',
+  'other version',
+  'unknown type',
+  'unknown field',
+  'answer to nobody',
+  'too long',
+]);
+export type Malformation = z.infer<typeof Malformation>;
+
+/** One schema for each kind of fault; its first line says what happens. */
+export const faultSchemas = {
+  /** The process ends and comes back `backAfterMs` later as a new one. */
+  'machine.crash': z.strictObject({
+    ...at,
+    kind: z.literal('machine.crash'),
+    machine,
+    /** Peers hear nothing of it; otherwise its sockets are closed. */
+    silent: z.boolean(),
+    disk: z.enum(['kept', 'unsynced lost', 'wiped']),
+    backAfterMs: ms,
+  }),
+  /** A provider takes several containers at once, without notice; new ones with empty disks come later. */
+  'machine.reclaim': z.strictObject({
+    ...at,
+    kind: z.literal('machine.reclaim'),
+    machines: z.array(machine).min(1).max(1_000),
+    backAfterMs: ms,
+  }),
   /** Stands still and goes on as if nothing had happened: a suspended VM, a zombie if long enough. */
-  | { kind: 'machine.freeze'; machine: number; forMs: number; first: 'timer' | 'io' }
+  'machine.freeze': z.strictObject({
+    ...at,
+    kind: z.literal('machine.freeze'),
+    machine,
+    forMs: ms,
+    first: z.enum(['timer', 'io']),
+  }),
   /** The provider starts a second container under the same machine id. */
-  | { kind: 'machine.twin'; machine: number }
+  'machine.twin': z.strictObject({ ...at, kind: z.literal('machine.twin'), machine }),
   /** The provider announces a reclaim; the machine drains, ends and comes back later. */
-  | { kind: 'machine.drain'; machine: number; deadlineMs: number; backAfterMs: number }
-  | { kind: 'machine.skew'; machine: number; byMs: number }
-  | { kind: 'link.cut'; machine: number }
-  | { kind: 'link.hold'; machine: number; direction: 'up' | 'down'; forMs: number }
+  'machine.drain': z.strictObject({
+    ...at,
+    kind: z.literal('machine.drain'),
+    machine,
+    deadlineMs: ms,
+    backAfterMs: ms,
+  }),
+  /** New configuration: the machine drains and comes back with another number of slots and another pool. */
+  'machine.reconfigure': z.strictObject({
+    ...at,
+    kind: z.literal('machine.reconfigure'),
+    machine,
+    slots: z.int().min(1).max(8),
+    backAfterMs: ms,
+  }),
+  'machine.skew': z.strictObject({ ...at, kind: z.literal('machine.skew'), machine, byMs: skewMs }),
+  'link.cut': z.strictObject({ ...at, kind: z.literal('link.cut'), machine }),
+  'link.hold': z.strictObject({
+    ...at,
+    kind: z.literal('link.hold'),
+    machine,
+    direction: z.enum(['up', 'down']),
+    forMs: ms,
+  }),
   /** Half-open: frames vanish and nobody is told. */
-  | { kind: 'link.vanish'; machine: number; direction: 'up' | 'down' | 'both' }
+  'link.vanish': z.strictObject({
+    ...at,
+    kind: z.literal('link.vanish'),
+    machine,
+    direction: z.enum(['up', 'down', 'both']),
+  }),
+  /** Machine and hub do not reach each other: frames vanish, dials get no answer. */
+  'link.partition': z.strictObject({ ...at, kind: z.literal('link.partition'), machine, hub, forMs: ms }),
+  /** The next frames arrive spoilt, or a spoilt one arrives before each of them. */
+  'link.malformed': z.strictObject({
+    ...at,
+    kind: z.literal('link.malformed'),
+    machine,
+    direction: z.enum(['up', 'down']),
+    how: Malformation,
+    replaces: z.boolean(),
+    frames: z.int().min(1).max(100),
+  }),
   /** The Broker's server comes back empty; perhaps once more while it is being rebuilt. */
-  | { kind: 'broker.lose'; again: boolean }
+  'broker.lose': z.strictObject({ ...at, kind: z.literal('broker.lose'), again: z.boolean() }),
   /** The Broker's server comes back without its last writes. */
-  | { kind: 'broker.rollback'; lostMs: number }
-  | { kind: 'broker.down'; forMs: number }
-  | { kind: 'records.down'; forMs: number }
-  | { kind: 'hub.crash'; hub: number; silent: boolean; backAfterMs: number }
-  | { kind: 'hub.freeze'; hub: number; forMs: number }
+  'broker.rollback': z.strictObject({ ...at, kind: z.literal('broker.rollback'), lostMs: ms }),
+  'broker.down': z.strictObject({ ...at, kind: z.literal('broker.down'), forMs: ms }),
+  /** A replica without the last writes takes over after a while; calls under way lose their answers. */
+  'broker.failover': z.strictObject({ ...at, kind: z.literal('broker.failover'), lostMs: ms, forMs: ms }),
+  'records.down': z.strictObject({ ...at, kind: z.literal('records.down'), forMs: ms }),
+  /** A replica with every commit takes over after a while; calls under way lose their answers. */
+  'records.failover': z.strictObject({ ...at, kind: z.literal('records.failover'), forMs: ms }),
+  'objects.down': z.strictObject({ ...at, kind: z.literal('objects.down'), forMs: ms }),
+  'hub.crash': z.strictObject({
+    ...at,
+    kind: z.literal('hub.crash'),
+    hub,
+    silent: z.boolean(),
+    backAfterMs: ms,
+  }),
+  'hub.freeze': z.strictObject({ ...at, kind: z.literal('hub.freeze'), hub, forMs: ms }),
+  /** Told to stop, as by a rolling replacement; a new one comes `backAfterMs` after it has ended. */
+  'hub.stop': z.strictObject({ ...at, kind: z.literal('hub.stop'), hub, backAfterMs: ms }),
+  'hub.skew': z.strictObject({ ...at, kind: z.literal('hub.skew'), hub, byMs: skewMs }),
+  /** This hub alone does not reach a store; its calls fail after `waitMs`. */
+  'hub.cutoff': z.strictObject({
+    ...at,
+    kind: z.literal('hub.cutoff'),
+    hub,
+    port: storePort,
+    forMs: ms,
+    waitMs: ms,
+  }),
+  /** Every hub ends at once. */
+  'hubs.down': z.strictObject({
+    ...at,
+    kind: z.literal('hubs.down'),
+    silent: z.boolean(),
+    backAfterMs: ms,
+  }),
   /** The links between this hub and others end. */
-  | { kind: 'peer.cut'; hub: number }
+  'peer.cut': z.strictObject({ ...at, kind: z.literal('peer.cut'), hub }),
   /** What the hub says to others, or hears of them, waits. */
-  | { kind: 'peer.hold'; hub: number; direction: 'up' | 'down'; forMs: number }
+  'peer.hold': z.strictObject({
+    ...at,
+    kind: z.literal('peer.hold'),
+    hub,
+    direction: z.enum(['up', 'down']),
+    forMs: ms,
+  }),
   /** The hub and the others do not reach each other; machines, clients and stores reach all of them. */
-  | { kind: 'peer.partition'; hub: number; forMs: number }
+  'peer.partition': z.strictObject({ ...at, kind: z.literal('peer.partition'), hub, forMs: ms }),
+  /** As `link.malformed`, between hubs. */
+  'peer.malformed': z.strictObject({
+    ...at,
+    kind: z.literal('peer.malformed'),
+    hub,
+    how: Malformation,
+    replaces: z.boolean(),
+    frames: z.int().min(1).max(100),
+  }),
   /** The next call of that method does its work and its reply is lost. */
-  | { kind: 'reply.lost'; hub: number; port: 'broker' | 'records'; method: string }
+  'reply.lost': z.strictObject({
+    ...at,
+    kind: z.literal('reply.lost'),
+    hub,
+    port: storePort,
+    method: z.string().max(64),
+  }),
   /** The next call of that method is stalled for longer than anybody planned, before or after its effect. */
-  | {
-      kind: 'call.stalled';
-      hub: number;
-      port: 'broker' | 'records';
-      method: string;
-      when: 'before' | 'after';
-      forMs: number;
-    }
+  'call.stalled': z.strictObject({
+    ...at,
+    kind: z.literal('call.stalled'),
+    hub,
+    port: storePort,
+    method: z.string().max(64),
+    when: z.enum(['before', 'after']),
+    forMs: ms,
+  }),
   /** The stores' and hubs' wall clock steps. */
-  | { kind: 'wall.jump'; byMs: number }
-  | { kind: 'client.cancel'; job: number }
+  'wall.jump': z.strictObject({ ...at, kind: z.literal('wall.jump'), byMs: skewMs }),
+  /** Somebody else fills the disk: `freeBytes` more may be written. */
+  'disk.full': z.strictObject({
+    ...at,
+    kind: z.literal('disk.full'),
+    machine,
+    freeBytes: z.int().min(0).max(1_000_000_000),
+    forMs: ms,
+  }),
+  /** Each read and write of the disk takes this long. */
+  'disk.slow': z.strictObject({ ...at, kind: z.literal('disk.slow'), machine, callMs: ms, forMs: ms }),
+  /** Downloads arrive with a wrong byte. */
+  'download.corrupt': z.strictObject({ ...at, kind: z.literal('download.corrupt'), machine, forMs: ms }),
+  /** The kernel kills the service for its memory (exit 137): its runs fail, and it must be started again. */
+  'service.crash': z.strictObject({ ...at, kind: z.literal('service.crash'), machine }),
+  /** The service answers nothing, probes neither, and does not hear that it should stop. */
+  'service.hang': z.strictObject({ ...at, kind: z.literal('service.hang'), machine, forMs: ms }),
+  /** The driver does not answer for the card. */
+  'gpu.lost': z.strictObject({ ...at, kind: z.literal('gpu.lost'), machine, forMs: ms }),
+  /** An operator gives the machine no more work for a while. */
+  'operator.cordon': z.strictObject({ ...at, kind: z.literal('operator.cordon'), machine, forMs: ms }),
+  /** An operator drains the machine through a hub; its provider starts it again. */
+  'operator.drain': z.strictObject({
+    ...at,
+    kind: z.literal('operator.drain'),
+    machine,
+    deadlineMs: ms,
+    backAfterMs: ms,
+  }),
+  'client.cancel': z.strictObject({ ...at, kind: z.literal('client.cancel'), job }),
   /** An operator requeues one of the jobs that ended without success; refused for any other job. */
-  | { kind: 'client.requeue'; job: number }
-);
-export type FaultKind = Fault['kind'];
+  'client.requeue': z.strictObject({ ...at, kind: z.literal('client.requeue'), job }),
+} as const;
 
-export interface FaultWorld {
-  machines: number;
-  hubs: number;
-  jobs: number;
-  leaseTtlMs: number;
-  /** Faults happen within this span, ms. */
-  spanMs: number;
-}
+export type FaultKind = keyof typeof faultSchemas;
+export const faultKinds = Object.keys(faultSchemas) as FaultKind[];
+export type Fault = { [K in FaultKind]: z.infer<(typeof faultSchemas)[K]> }[FaultKind];
+export type FaultOf<K extends FaultKind> = Extract<Fault, { kind: K }>;
 
-const brokerMethods = [
-  'submit',
-  'claim',
-  'beats',
-  'complete',
-  'exit',
-  'cancel',
-  'enrol',
-  'leave',
-  'lapsed',
-  'reconcileFinish',
-];
-const recordsMethods = [
-  'submitJobs',
-  'markBrokered',
-  'completeJob',
-  'exitJob',
-  'requestCancel',
-  'finishCancel',
-  'requeueJob',
-  'recordBrokerEvents',
-];
-
-type Draw = (rng: Rng, world: FaultWorld) => Omit<Fault, 'atMs'>;
-
-const storeMethod = (rng: Rng): { port: 'broker' | 'records'; method: string } =>
-  rng.next() < 0.5
-    ? { port: 'broker', method: pick(rng, brokerMethods) }
-    : { port: 'records', method: pick(rng, recordsMethods) };
-
-/** How one fault of each kind is drawn. Durations reach from harmless to well past a lease. */
-const draws: { [K in FaultKind]: Draw } = {
-  'machine.crash': (rng, world) => ({
-    kind: 'machine.crash',
-    machine: rng.int(0, world.machines - 1),
-    silent: rng.next() < 0.5,
-    disk: pick(rng, ['kept', 'unsynced lost', 'wiped'] as const),
-    backAfterMs: rng.int(100, 2 * world.leaseTtlMs),
-  }),
-  'machine.freeze': (rng, world) => ({
-    kind: 'machine.freeze',
-    machine: rng.int(0, world.machines - 1),
-    forMs: rng.int(1_000, 3 * world.leaseTtlMs),
-    first: pick(rng, ['timer', 'io'] as const),
-  }),
-  'machine.twin': (rng, world) => ({ kind: 'machine.twin', machine: rng.int(0, world.machines - 1) }),
-  'machine.drain': (rng, world) => ({
-    kind: 'machine.drain',
-    machine: rng.int(0, world.machines - 1),
-    deadlineMs: rng.int(0, world.leaseTtlMs),
-    backAfterMs: rng.int(100, 2 * world.leaseTtlMs),
-  }),
-  'machine.skew': (rng, world) => ({
-    kind: 'machine.skew',
-    machine: rng.int(0, world.machines - 1),
-    byMs: rng.int(-300_000, 300_000),
-  }),
-  'link.cut': (rng, world) => ({ kind: 'link.cut', machine: rng.int(0, world.machines - 1) }),
-  'link.hold': (rng, world) => ({
-    kind: 'link.hold',
-    machine: rng.int(0, world.machines - 1),
-    direction: pick(rng, ['up', 'down'] as const),
-    forMs: rng.int(500, 2 * world.leaseTtlMs),
-  }),
-  'link.vanish': (rng, world) => ({
-    kind: 'link.vanish',
-    machine: rng.int(0, world.machines - 1),
-    direction: pick(rng, ['up', 'down', 'both'] as const),
-  }),
-  'broker.lose': (rng) => ({ kind: 'broker.lose', again: rng.next() < 0.3 }),
-  'broker.rollback': (rng, world) => ({ kind: 'broker.rollback', lostMs: rng.int(1, world.leaseTtlMs) }),
-  'broker.down': (rng, world) => ({ kind: 'broker.down', forMs: rng.int(100, world.leaseTtlMs) }),
-  'records.down': (rng, world) => ({ kind: 'records.down', forMs: rng.int(100, world.leaseTtlMs) }),
-  'hub.crash': (rng, world) => ({
-    kind: 'hub.crash',
-    hub: rng.int(0, world.hubs - 1),
-    silent: rng.next() < 0.5,
-    backAfterMs: rng.int(100, 2 * world.leaseTtlMs),
-  }),
-  'hub.freeze': (rng, world) => ({
-    kind: 'hub.freeze',
-    hub: rng.int(0, world.hubs - 1),
-    forMs: rng.int(500, 3 * world.leaseTtlMs),
-  }),
-  'peer.cut': (rng, world) => ({ kind: 'peer.cut', hub: rng.int(0, world.hubs - 1) }),
-  'peer.hold': (rng, world) => ({
-    kind: 'peer.hold',
-    hub: rng.int(0, world.hubs - 1),
-    direction: pick(rng, ['up', 'down'] as const),
-    forMs: rng.int(500, world.leaseTtlMs),
-  }),
-  'peer.partition': (rng, world) => ({
-    kind: 'peer.partition',
-    hub: rng.int(0, world.hubs - 1),
-    forMs: rng.int(1_000, 3 * world.leaseTtlMs),
-  }),
-  'reply.lost': (rng, world) => ({
-    kind: 'reply.lost',
-    hub: rng.int(0, world.hubs - 1),
-    ...storeMethod(rng),
-  }),
-  'call.stalled': (rng, world) => ({
-    kind: 'call.stalled',
-    hub: rng.int(0, world.hubs - 1),
-    ...storeMethod(rng),
-    when: pick(rng, ['before', 'after'] as const),
-    forMs: rng.int(100, 2 * world.leaseTtlMs),
-  }),
-  'wall.jump': (rng) => ({ kind: 'wall.jump', byMs: rng.int(-20_000, 20_000) }),
-  'client.cancel': (rng, world) => ({ kind: 'client.cancel', job: rng.int(0, world.jobs - 1) }),
-  'client.requeue': (rng, world) => ({ kind: 'client.requeue', job: rng.int(0, world.jobs - 1) }),
-};
-
-export const faultKinds = Object.keys(draws) as FaultKind[];
-
-/**
- * A script for one seed. Swarm testing: each seed draws its own subset of kinds, because faults mask
- * each other; what is left out is as telling as what is in. In order of time.
- */
-export function drawFaults(rng: Rng, world: FaultWorld, count: number): Fault[] {
-  const chosen = faultKinds.filter((kind) => rng.fork(`kind ${kind}`).next() < 0.5);
-  const kinds = chosen.length > 0 ? chosen : faultKinds;
-  const faults: Fault[] = [];
-  for (let index = 0; index < count; index++) {
-    const own = rng.fork('fault');
-    const fault = draws[pick(own, kinds)](own, world);
-    faults.push({ atMs: own.int(0, world.spanMs), ...fault } as Fault);
-  }
-  return faults.sort((a, b) => a.atMs - b.atMs);
-}
+const [first, ...others] = Object.values(faultSchemas);
+/** Any fault, chosen by its kind; refusals name the field. */
+export const Fault: z.ZodType<Fault, Fault> = z.discriminatedUnion('kind', [
+  first as (typeof faultSchemas)['machine.crash'],
+  ...others,
+]) as unknown as z.ZodType<Fault, Fault>;

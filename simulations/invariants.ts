@@ -1,6 +1,8 @@
 import { storesAgree } from './check-agreement.ts';
 import { attemptsCounted } from './check-attempts.ts';
 import { bonusBounded } from './check-bonus.ts';
+import { cardsHold } from './check-card.ts';
+import { deadClaimNothing } from './check-dead.ts';
 import { drained } from './check-drained.ts';
 import { drainingClaimsNothing } from './check-draining.ts';
 import { fairWait } from './check-fair-wait.ts';
@@ -33,7 +35,7 @@ export const invariants = {
 } as const;
 export type InvariantNumber = keyof typeof invariants;
 
-/** Numbers in front of a checker's name; two rules of the protocol beside the twelve have none. */
+/** Numbers in front of a checker's name; rules of the protocol beside the twelve have none. */
 export function numbersOf(checker: Pick<Checker, 'name'>): InvariantNumber[] {
   const [head = '', rest] = checker.name.split(': ', 2);
   return rest === undefined
@@ -55,12 +57,14 @@ export function allCheckers(limits: IdleLimits): Checker[] {
     terminalStays(),
     requirementsHold(),
     slotsHold(),
+    cardsHold(),
     bonusBounded(),
     fairWait(),
     idleServed(limits),
     attemptsCounted(),
     noJobNowhere(),
     drainingClaimsNothing(),
+    deadClaimNothing(),
     ...restingCheckers(),
   ];
 }

@@ -103,10 +103,21 @@ export class ModelMachine {
     const urls = this.#options.urls;
     const url = urls[this.#urlAt++ % urls.length] as string;
     this.#state = 'connecting';
+    // A dead router answers no dial.
+    const unanswered = this.#clock.setTimeout(
+      () => this.#reconnect(new EmpError('TIMEOUT', { detail: 'the hub did not answer the dial' })),
+      requestDeadlineMs,
+    );
     this.#hangUp = this.#client.connect({
       url,
-      opened: () => this.#spawn(this.#hello().catch((error: unknown) => this.#reconnect(error))),
-      closed: () => this.#closed(),
+      opened: () => {
+        this.#clock.clearTimeout(unanswered);
+        this.#spawn(this.#hello().catch((error: unknown) => this.#reconnect(error)));
+      },
+      closed: () => {
+        this.#clock.clearTimeout(unanswered);
+        this.#closed();
+      },
       notice: ({ notice, body }) => this.#notice(notice, body),
     });
   }

@@ -3,6 +3,7 @@ import type { MachineMaker } from './world-machine.ts';
 
 /** Machines that speak the protocol and have no insides: for runs about hubs, stores and leases. */
 export const modelMachines: MachineMaker = ({ world, process, machineId, machineClass }) => {
+  const slots = machineClass.services[0]?.slots ?? 1;
   const machine = new ModelMachine({
     env: process.env,
     dialer: world.network.dialer(process),
@@ -10,11 +11,18 @@ export const modelMachines: MachineMaker = ({ world, process, machineId, machine
     joinToken: world.joinToken,
     machineId,
     machineClass,
-    onRun: ({ kind, jobId, token }) => world.trace.note(`${process.name} ${kind} token ${token}`, jobId),
+    onRun: ({ kind, jobId, token }) => {
+      world.trace.note(`${process.name} ${kind} token ${token}`, jobId);
+      const change = kind === 'started' ? 'began' : 'ended';
+      world.observe({ kind: 'service', process: process.name, change, jobId, token, slots });
+    },
   });
   return {
     get over() {
       return machine.state === 'stopped';
+    },
+    get serving() {
+      return machine.state === 'joined';
     },
     start: () => machine.start(),
     drain: ({ ended }) => {

@@ -1,5 +1,6 @@
 import type { Broker, BrokerStats, BrokerView } from '#protocol/broker.ts';
 import type { Job, JobRun, JobTransition } from '#protocol/job.ts';
+import type { JsonObject } from '#protocol/json.ts';
 import type { Records } from '#protocol/records.ts';
 import type { PortLayer } from './port-layer.ts';
 
@@ -20,8 +21,41 @@ export type Observation =
   | { kind: 'brokerLost' }
   /** All faults are over: from here on work is done in time. */
   | { kind: 'healed' }
-  /** A frame left a process on its link. */
-  | { kind: 'frame'; machine: string; direction: 'up' | 'down'; text: string };
+  /** A frame left a process on its link; `twice`: it will arrive twice. */
+  | { kind: 'frame'; machine: string; direction: 'up' | 'down'; text: string; twice?: boolean }
+  /** A service of a machine's process took a run up, or has let go of it. */
+  | {
+      kind: 'service';
+      process: string;
+      change: 'began' | 'ended';
+      jobId: string;
+      token: string;
+      /** Runs that its card carries at once. */
+      slots: number;
+    }
+  /** Something that only the simulated outside can tell, in words. */
+  | { kind: 'noted'; what: string };
+
+type FrameSeen = Extract<Observation, { kind: 'frame' }>;
+
+/** A frame as its receiver reads it, not checked: what our own processes send has its form. */
+export interface SeenFrame {
+  id?: number;
+  re?: number;
+  type?: string;
+  body?: JsonObject;
+}
+
+const parsed = new WeakMap<FrameSeen, SeenFrame>();
+
+/** The frame behind an observation; several checkers look at each, it is read once. */
+export function frameOf(seen: FrameSeen): SeenFrame {
+  const known = parsed.get(seen);
+  if (known !== undefined) return known;
+  const frame = JSON.parse(seen.text) as SeenFrame;
+  parsed.set(seen, frame);
+  return frame;
+}
 
 export interface Timeline {
   transitions: JobTransition[];

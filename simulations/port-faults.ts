@@ -69,7 +69,9 @@ export class PortFaults<M extends string> {
   readonly #code: ErrorCode;
   readonly #faults: Fault[] = [];
   readonly #counts = new Map<string, number>();
-  #outages = 0;
+  readonly #outages = new Set<{ waitMs: number }>();
+  /** Failovers so far: a call that was under way at one of them loses its answer. */
+  #failovers = 0;
 
   /** `code` is what callers get when the port does not answer. */
   constructor(options: { clock: Clock; code: ErrorCode }) {
@@ -101,14 +103,20 @@ export class PortFaults<M extends string> {
     this.#add(match, { kind: 'delay', when: match.when, delayMs: match.delayMs });
   }
 
-  /** The port answers nobody until the returned function is called. Outages may overlap. */
-  outage(): () => void {
-    this.#outages++;
-    let over = false;
-    return () => {
-      if (!over) this.#outages--;
-      over = true;
-    };
+  /**
+   * The port answers nobody until the returned function is called; callers learn of it after `waitMs`,
+   * the deadline of a client that hears nothing. Outages may overlap.
+   */
+  outage(options: { waitMs?: number } = {}): () => void {
+    const outage = { waitMs: options.waitMs ?? 0 };
+    this.#outages.add(outage);
+    return () => void this.#outages.delete(outage);
+  }
+
+  /** As an outage; besides, calls that are under way now do their work and lose their answers. */
+  failover(): () => void {
+    this.#failovers++;
+    return this.outage();
   }
 
   /** Calls of a method so far, whatever became of them. */
@@ -125,13 +133,22 @@ export class PortFaults<M extends string> {
 
   readonly layer: PortLayer = async (call, next) => {
     this.#counts.set(call.method, (this.#counts.get(call.method) ?? 0) + 1);
-    if (this.#outages > 0) throw this.#error(call, 'met an outage');
+    await this.#meetOutage(call);
+    const failovers = this.#failovers;
     const met = this.#meet(call);
     for (const effect of met) await this.#before(effect, call);
     const answer = await next();
+    if (this.#failovers !== failovers) throw this.#error(call, 'was under way when its server was replaced');
     for (const effect of met) await this.#after(effect, call);
     return answer;
   };
+
+  async #meetOutage(call: PortCall): Promise<void> {
+    const [outage] = this.#outages;
+    if (outage === undefined) return;
+    if (outage.waitMs > 0) await sleep(this.#clock, outage.waitMs);
+    throw this.#error(call, 'met an outage');
+  }
 
   #pause(match: CallMatch<M>, when: 'before' | 'after'): Pause {
     const pause = new Pause();

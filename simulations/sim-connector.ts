@@ -8,25 +8,131 @@ import type {
   ConnectorRun,
 } from '#protocol/connector.ts';
 import type { Disk } from '#protocol/disk.ts';
+import { type Clock, sleep } from '#protocol/env.ts';
+import { EmpError } from '#protocol/errors.ts';
 import type { JsonObject } from '#protocol/json.ts';
+import type { Buggify } from './buggify.ts';
+
+/** What a simulated service suffers, and who watches it. */
+export interface SimServiceOptions {
+  buggify?: Buggify;
+  /** True while it answers nothing and does not hear that it should stop. */
+  hangs?: () => boolean;
+  /** Told of each run when its work begins and when the service has let go of it. */
+  onRun?: (change: 'began' | 'ended', run: { jobId: string; token: string }) => void;
+  /** Gets the way to kill the service: its runs fail as with exit code 137, and it must be started again. */
+  onStarted?: (kill: () => void) => void;
+}
+
+const slowStartLimitMs = 30_000;
+/** How often a service that hangs is looked at: it goes on by itself when the fault is over, ms. */
+const hangingMs = 500;
+
+const killed = () =>
+  new EmpError('CONNECTOR_FAILED', {
+    detail: 'simulated: the service ended with exit code 137: out of memory',
+  });
 
 /**
  * The production connector of service `simulation`, whose outputs land on a simulated disk instead of
  * the real one. Time, progress, failures and models are the production code's.
  */
-export function simConnector(disk: Disk): ConnectorFactory {
+export function simConnector(disk: Disk, options: SimServiceOptions = {}): ConnectorFactory {
   const make = simulationConnector();
   return (context) => {
     const inner: Connector = make(context);
+    const { clock } = context.env;
+    const service = new SimService(options, clock);
     return {
       spec: inner.spec,
-      start: (signal) => inner.start(signal),
-      probe: (signal) => inner.probe(signal),
+      async start(signal) {
+        await service.starting(signal);
+        await inner.start(signal);
+        service.started(() => inner.stop());
+      },
+      async probe(signal) {
+        await service.answering(signal);
+        await inner.probe(signal);
+      },
       evict: (modelId) => inner.evict(modelId),
-      stop: () => inner.stop(),
-      run: (run) => runOn(disk, inner, run),
+      async stop() {
+        service.stopped();
+        await inner.stop();
+      },
+      run: (run) => service.running(run, () => runOn(disk, inner, run)),
     };
   };
+}
+
+/** The process of a service, as far as faults concern it. */
+class SimService {
+  readonly #options: SimServiceOptions;
+  readonly #clock: Clock;
+  #dead = false;
+  /** Times that it was ended: what hung before has ended with it. */
+  #ends = 0;
+
+  constructor(options: SimServiceOptions, clock: Clock) {
+    this.#options = options;
+    this.#clock = clock;
+  }
+
+  async starting(signal: AbortSignal): Promise<void> {
+    await this.#hanging(signal);
+    const { buggify } = this.#options;
+    if (buggify?.fires('service.slow start'))
+      await sleep(this.#clock, buggify.amount('service.slow start', 1_000, slowStartLimitMs), signal);
+  }
+
+  started(stop: () => Promise<void>): void {
+    this.#dead = false;
+    this.#options.onStarted?.(() => {
+      this.#dead = true;
+      this.#ends++;
+      // Nobody waits for it: what the killed process held is gone with it.
+      void stop();
+    });
+  }
+
+  stopped(): void {
+    this.#ends++;
+  }
+
+  /** Rejects where a probe would. */
+  async answering(signal: AbortSignal): Promise<void> {
+    await this.#hanging(signal);
+    if (this.#dead) throw killed();
+    if (this.#options.buggify?.fires('service.probe fails'))
+      throw new EmpError('CONNECTOR_FAILED', { detail: 'simulated: the probe was refused' });
+  }
+
+  async running(
+    run: { jobId: string; token: string; signal: AbortSignal },
+    work: () => Promise<ConnectorResult>,
+  ): Promise<ConnectorResult> {
+    if (this.#dead) throw killed();
+    this.#options.onRun?.('began', run);
+    try {
+      const ended = work();
+      const result = await ended.then(
+        (value) => () => value,
+        (error: unknown) => (): never => {
+          throw this.#dead ? killed() : error;
+        },
+      );
+      // What does not answer does not stop either, whatever it is told.
+      await this.#hanging(new AbortController().signal);
+      return result();
+    } finally {
+      this.#options.onRun?.('ended', run);
+    }
+  }
+
+  async #hanging(signal: AbortSignal): Promise<void> {
+    const ends = this.#ends;
+    while (this.#options.hangs?.() === true && this.#ends === ends)
+      await sleep(this.#clock, hangingMs, signal);
+  }
 }
 
 async function runOn(disk: Disk, inner: Connector, run: ConnectorRun): Promise<ConnectorResult> {

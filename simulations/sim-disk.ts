@@ -16,13 +16,26 @@ const decoder = new TextDecoder();
  * keeps (synced bytes, replaced texts), `wipe` is a container that came back with an empty disk.
  */
 export class SimDisk implements Disk {
-  readonly capacityBytes: number;
+  readonly #capacityBytes: number;
+  /** Bytes that others have taken on the same device. */
+  #takenBytes = 0;
   readonly #files = new Map<string, SimFile>();
   readonly #folders = new Set<string>(['/']);
   #highestUsed = 0;
 
   constructor(options: { capacityBytes: number }) {
-    this.capacityBytes = options.capacityBytes;
+    this.#capacityBytes = options.capacityBytes;
+  }
+
+  /** What this machine may use now: all, less what others have taken. */
+  get capacityBytes(): number {
+    return this.#capacityBytes - this.#takenBytes;
+  }
+
+  /** Others fill the device, so that `freeBytes` more may be written; null takes all of theirs away. */
+  squeeze(freeBytes: number | null): void {
+    const restBytes = this.#capacityBytes - this.usedBytes;
+    this.#takenBytes = freeBytes === null ? 0 : Math.max(0, restBytes - freeBytes);
   }
 
   get usedBytes(): number {

@@ -1,11 +1,16 @@
 import type { Rng } from '#protocol/env.ts';
 import type { PeerDialer, PeerHandlers, PeerLink } from '#protocol/peer.ts';
+import type { Buggify } from './buggify.ts';
+import type { Malformation } from './fault-script.ts';
+import { mayRepeat, spoil } from './malformed.ts';
 import type { SimProcess } from './sim-process.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
 /** WebSocket's code for an end without a close frame. */
 export const abnormalClosure = 1006;
 const sendBufferLimitBytes = 4 * 1024 * 1024;
+/** A slow frame waits up to so long, and those behind it with it. */
+const slowFrameMs = 2_000;
 
 /** What happens to frames of one direction: they arrive, wait, or vanish as behind a dead router. */
 export type Flow = 'flowing' | 'held' | 'vanishing';
@@ -17,8 +22,12 @@ export interface SimNetworkOptions {
   latencyMs: { min: number; max: number };
   /** Chance that a frame meets a reset, which closes the whole link: streams do not lose single frames. */
   resetChance?: number;
+  /** Asked whether a frame is slow, or arrives twice. */
+  buggify?: Buggify;
   /** Told of every frame as it leaves its process; `machine` is the dialling one. */
-  onFrame?: (frame: { machine: string; direction: 'up' | 'down'; text: string }) => void;
+  onFrame?: (frame: { machine: string; direction: 'up' | 'down'; text: string; twice: boolean }) => void;
+  /** Told when one side closes a link. */
+  onClose?: (info: { code: number; reason: string }) => void;
 }
 
 /** Takes a link, or refuses it with a close code. Called inside the listening process. */
@@ -50,8 +59,9 @@ class Direction {
       this.#waiting.push(arrive);
       return;
     }
-    const { clock, rng, latencyMs } = this.#network;
-    const dueMs = clock.monotonic() + latencyMs.min + rng.next() * (latencyMs.max - latencyMs.min);
+    const { clock, rng, latencyMs, buggify } = this.#network;
+    const slowMs = buggify?.fires('frame.slow') ? buggify.amount('frame.slow', 0, slowFrameMs) : 0;
+    const dueMs = clock.monotonic() + latencyMs.min + rng.next() * (latencyMs.max - latencyMs.min) + slowMs;
     this.#lastMs = Math.max(this.#lastMs, dueMs);
     clock.setTimeout(arrive, this.#lastMs - clock.monotonic());
   }
@@ -130,6 +140,13 @@ class End implements PeerLink {
   }
 }
 
+/** The next frames of one direction arrive spoilt, or after a spoilt one. */
+export interface Spoiling {
+  how: Malformation;
+  replaces: boolean;
+  frames: number;
+}
+
 /** One dialled link with both its ends: what a fault script acts on. */
 export class SimConnection {
   readonly url: string;
@@ -137,6 +154,7 @@ export class SimConnection {
   readonly listener: End;
   readonly #network: SimNetworkOptions;
   #lossy = false;
+  readonly #spoiling: { up: Spoiling | null; down: Spoiling | null } = { up: null, down: null };
   frames = 0;
 
   constructor(options: { url: string; from: SimProcess; to: SimProcess; network: SimNetworkOptions }) {
@@ -170,22 +188,39 @@ export class SimConnection {
     }
   }
 
+  /** What the next frames of this direction suffer; nothing with 0 frames. */
+  spoil(direction: 'up' | 'down', spoiling: Spoiling): void {
+    this.#spoiling[direction] = { ...spoiling };
+  }
+
   transmit(from: End, text: string, bytes: number): void {
     this.frames++;
-    this.#network.onFrame?.({
-      machine: this.dialer.process.name,
-      direction: from === this.dialer ? 'up' : 'down',
-      text,
-    });
-    const { rng, resetChance = 0 } = this.#network;
+    const direction = from === this.dialer ? 'up' : 'down';
+    const { rng, resetChance = 0, onFrame } = this.#network;
+    const arriving = this.#arriving(direction, text);
+    const twice = arriving.length > 1 && arriving[0] === text;
+    onFrame?.({ machine: this.dialer.process.name, direction, text, twice });
     if (resetChance > 0 && rng.next() < resetChance) return this.cut('reset');
     from.out.carry(() => {
       from.out.bytes -= bytes;
-      this.#other(from).receive(text);
+      for (const each of arriving) this.#other(from).receive(each);
     });
   }
 
+  /** What reaches the other side for one frame: usually the frame. */
+  #arriving(direction: 'up' | 'down', text: string): string[] {
+    const spoiling = this.#spoiling[direction];
+    if (spoiling !== null && spoiling.frames > 0) {
+      spoiling.frames--;
+      const spoilt = spoil(text, spoiling);
+      return spoiling.replaces ? [spoilt] : [spoilt, text];
+    }
+    const repeats = mayRepeat(text, direction) && this.#network.buggify?.fires('frame.twice');
+    return repeats ? [text, text] : [text];
+  }
+
   farewell(from: End, info: { code: number; reason: string }): void {
+    this.#network.onClose?.(info);
     from.out.carry(() => this.#other(from).ended(info));
   }
 
@@ -205,6 +240,7 @@ export class SimConnection {
 export class SimNetwork {
   readonly #options: SimNetworkOptions;
   readonly #listeners = new Map<string, Listener>();
+  readonly #partitions = new Set<(dialer: string, url: string) => boolean>();
   #connections: SimConnection[] = [];
 
   constructor(options: SimNetworkOptions) {
@@ -229,6 +265,18 @@ export class SimNetwork {
   }
 
   /**
+   * Cuts whoever `apart` names (a dialling process and the URL that it dials) off from each other: what
+   * their links carry vanishes, and dials get no answer at all, until the returned function is called.
+   */
+  partition(apart: (dialer: string, url: string) => boolean): () => void {
+    this.#partitions.add(apart);
+    for (const connection of this.connections())
+      if (apart(connection.dialer.process.name, connection.url))
+        connection.set({ up: 'vanishing', down: 'vanishing' });
+    return () => void this.#partitions.delete(apart);
+  }
+
+  /**
    * A process ended. `clean`: its kernel closes the sockets and peers learn of it; otherwise the whole
    * box went away and peers hear nothing more.
    */
@@ -244,6 +292,7 @@ export class SimNetwork {
   dialer(process: SimProcess): PeerDialer {
     return {
       dial: ({ url, token, handlers }) => {
+        for (const apart of this.#partitions) if (apart(process.name, url)) return { abort: () => {} };
         const listener = this.#listeners.get(url);
         const connection = new SimConnection({
           url,

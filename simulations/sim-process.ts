@@ -1,7 +1,17 @@
 import type { Clock, Env, TimerId } from '#protocol/env.ts';
-import type { SimEnv } from './sim-env.ts';
+import type { Buggify } from './buggify.ts';
+
+/** The system rounds timers to a millisecond, and an event loop with other work is late by so much, ms. */
+const earlyMs = 1;
+const lateLimitMs = 50;
 
 type Entry = { kind: 'timer' | 'io'; fn: () => void };
+
+/** What a process needs of its world: the clock that its own runs on, and an Env of its name. */
+export interface WorldOfProcesses {
+  clock: Clock;
+  process(name: string): Env;
+}
 
 /**
  * One operating system process of a virtual world: whatever reaches it (timers, replies of stores,
@@ -13,14 +23,16 @@ export class SimProcess {
   readonly name: string;
   readonly env: Env;
   readonly #world: Clock;
+  readonly #buggify: Buggify | null;
   #state: 'running' | 'frozen' | 'dead' = 'running';
   #wallSkewMs = 0;
   #inbox: Entry[] = [];
   #pumping = false;
 
-  constructor(options: { name: string; world: SimEnv }) {
+  constructor(options: { name: string; world: WorldOfProcesses; buggify?: Buggify }) {
     this.name = options.name;
     this.#world = options.world.clock;
+    this.#buggify = options.buggify ?? null;
     this.env = { ...options.world.process(options.name), clock: this.#clock() };
   }
 
@@ -90,6 +102,14 @@ export class SimProcess {
     }, 0);
   }
 
+  /** When a timer really fires. One of delay 0 is a turn of the loop, not a time. */
+  #actualMs(delayMs: number): number {
+    const buggify = this.#buggify;
+    if (buggify === null || !(delayMs > earlyMs)) return delayMs;
+    if (buggify.fires('timer.early')) return delayMs - buggify.amount('timer.early', 0, earlyMs);
+    return buggify.fires('timer.late') ? delayMs + buggify.amount('timer.late', 0, lateLimitMs) : delayMs;
+  }
+
   #clock(): Clock {
     const world = this.#world;
     return {
@@ -100,7 +120,7 @@ export class SimProcess {
         const run = () => {
           if (!timer.cleared) fn();
         };
-        timer.inner = world.setTimeout(() => this.enter(run, 'timer'), delayMs);
+        timer.inner = world.setTimeout(() => this.enter(run, 'timer'), this.#actualMs(delayMs));
         return timer;
       },
       clearTimeout: (id) => {

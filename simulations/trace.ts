@@ -60,6 +60,9 @@ export class Trace {
     if (seen.kind === 'accepted') return this.note('client accepted', seen.jobId);
     if (seen.kind === 'brokerLost') return this.note('broker lost');
     if (seen.kind === 'healed') return this.note('healed');
+    if (seen.kind === 'noted') return this.note(seen.what);
+    if (seen.kind === 'service')
+      return this.note(`${seen.process} service ${seen.change} token ${seen.token}`, seen.jobId);
     this.note(`${seen.machine} ${seen.direction} ${seen.text}`);
   }
 

@@ -1,16 +1,25 @@
-import type { Fault } from './fault-script.ts';
+import type { Fault, FaultKind, FaultOf } from './fault-script.ts';
+import { type HubFault, happenToHub, hubFaultKinds } from './hub-faults.ts';
+import { happenToMachine, type MachineFault, machineFaultKinds } from './machine-faults.ts';
 import type { Observation } from './observation.ts';
 import type { World } from './world.ts';
-import type { WorldHub } from './world-hub.ts';
-import type { WorldMachine } from './world-machine.ts';
 
 /** Into a rebuild: after it has begun and before it can have ended, ms. */
 const loseAgainAfterMs = 5;
+
+/** Undoes a fault when its time has passed or the world heals, whichever comes first. */
+export type Later = (undo: () => void, afterMs: number) => void;
+
+const isHubFault = (fault: Fault): fault is HubFault =>
+  (hubFaultKinds as readonly FaultKind[]).includes(fault.kind);
+const isMachineFault = (fault: Fault): fault is MachineFault =>
+  (machineFaultKinds as readonly FaultKind[]).includes(fault.kind);
 
 /** Makes the faults of a script happen in a world, and undoes all of them when the world must heal. */
 export class FaultDriver {
   readonly #world: World;
   readonly #marks = new Map<Fault, unknown>();
+  readonly #happened = new Map<FaultKind, number>();
   #undo: (() => void)[] = [];
   #healed = false;
   /** Losses that wait for the next reconcile to begin. */
@@ -24,11 +33,16 @@ export class FaultDriver {
   arm(script: readonly Fault[]): void {
     const { clock } = this.#world;
     for (const fault of script) {
-      if (fault.kind === 'broker.rollback') {
+      if (fault.kind === 'broker.rollback' || fault.kind === 'broker.failover') {
         clock.setTimeout(() => this.#mark(fault), Math.max(0, fault.atMs - fault.lostMs));
       }
       clock.setTimeout(() => this.#happen(fault), fault.atMs);
     }
+  }
+
+  /** How often each kind has happened. */
+  happened(): Partial<Record<FaultKind, number>> {
+    return Object.fromEntries(this.#happened);
   }
 
   /** Told of everything that happens: some faults wait for a moment that no clock knows. */
@@ -44,17 +58,25 @@ export class FaultDriver {
   /** Everything runs, every link flows, every store answers; what is on its way stays on its way. */
   heal(): void {
     this.#healed = true;
+    const { hubs, machines, network, options } = this.#world;
+    options.buggify?.heal();
     for (const undo of this.#undo.splice(0)) undo();
-    for (const hub of this.#world.hubs) {
+    for (const hub of hubs) {
       hub.process.thaw();
+      hub.process.skewWall(0);
       hub.startLater();
     }
-    for (const machine of this.#world.machines) machine.heal();
-    for (const connection of this.#world.network.connections())
+    for (const machine of machines) machine.heal();
+    for (const connection of network.connections()) {
       connection.set({ up: 'flowing', down: 'flowing' });
+      for (const direction of ['up', 'down'] as const)
+        connection.spoil(direction, { how: 'cut short', replaces: false, frames: 0 });
+    }
     // A link that swallowed frames is of no use any more: whoever waits on it learns so.
-    for (const connection of this.#world.network.connections())
-      if (connection.lossy) connection.cut('healed');
+    for (const connection of network.connections()) if (connection.lossy) connection.cut('healed');
+    // Flags outlive processes: an operator takes them back.
+    if ((this.#happened.get('operator.cordon') ?? 0) + (this.#happened.get('operator.drain') ?? 0) > 0)
+      for (const { machineId } of machines) this.#world.cordon(machineId, false);
     this.#world.observe({ kind: 'healed' });
   }
 
@@ -67,35 +89,38 @@ export class FaultDriver {
 
   #happen(fault: Fault): void {
     if (this.#healed) return;
-    this.#world.trace.note(`fault: ${JSON.stringify(fault)}`);
     const world = this.#world;
+    world.trace.note(`fault: ${JSON.stringify(fault)}`);
+    this.#happened.set(fault.kind, (this.#happened.get(fault.kind) ?? 0) + 1);
+    if (isMachineFault(fault)) return happenToMachine(world, fault, this.#later);
+    if (isHubFault(fault)) return happenToHub(world, fault, this.#later);
     switch (fault.kind) {
       case 'broker.lose':
         if (fault.again) this.#loseAgain++;
         return this.#lost(world.stores.loseAll());
       case 'broker.rollback':
-        if (!this.#marks.has(fault)) return;
-        return this.#lost(world.stores.rollback(this.#marks.get(fault)));
+      case 'broker.failover':
+        return this.#rolledBack(fault);
       case 'broker.down':
       case 'records.down':
+      case 'records.failover':
         return this.#outage(fault);
+      case 'objects.down':
+        world.objectsDown++;
+        return this.#later(() => world.objectsDown--, fault.forMs);
       case 'wall.jump':
         return world.clock.jumpWall(fault.byMs);
       case 'client.cancel':
         return world.cancel(`job-${fault.job}`);
       case 'client.requeue':
         return world.requeueEnded(fault.job);
-      case 'hub.crash':
-      case 'hub.freeze':
-      case 'peer.cut':
-      case 'peer.hold':
-      case 'peer.partition':
-      case 'reply.lost':
-      case 'call.stalled':
-        return this.#toHub(fault, world.hubs[fault.hub]);
-      default:
-        return this.#toMachine(fault, world.machines[fault.machine]);
     }
+  }
+
+  #rolledBack(fault: FaultOf<'broker.rollback' | 'broker.failover'>): void {
+    if (fault.kind === 'broker.failover')
+      for (const hub of this.#world.hubs) this.#later(hub.broker.failover(), fault.forMs);
+    if (this.#marks.has(fault)) this.#lost(this.#world.stores.rollback(this.#marks.get(fault)));
   }
 
   #lost(done: Promise<void>): void {
@@ -104,91 +129,19 @@ export class FaultDriver {
     this.#world.observe({ kind: 'brokerLost' });
   }
 
-  #outage(fault: Extract<Fault, { kind: 'broker.down' | 'records.down' }>): void {
+  #outage(fault: FaultOf<'broker.down' | 'records.down' | 'records.failover'>): void {
     const port = fault.kind === 'broker.down' ? 'broker' : 'records';
-    for (const hub of this.#world.hubs) this.#later(hub[port].outage(), fault.forMs);
+    const how = fault.kind === 'records.failover' ? 'failover' : 'outage';
+    for (const hub of this.#world.hubs) this.#later(hub[port][how](), fault.forMs);
   }
 
-  #toHub(fault: Extract<Fault, { hub: number }>, hub: WorldHub | undefined): void {
-    if (!hub) return;
-    const { clock } = this.#world;
-    switch (fault.kind) {
-      case 'hub.crash':
-        hub.crash(fault.silent ? 'silent' : 'clean');
-        clock.setTimeout(() => hub.startLater(), fault.backAfterMs);
-        return;
-      case 'hub.freeze': {
-        const { process } = hub;
-        process.freeze();
-        return this.#later(() => process.thaw(), fault.forMs);
-      }
-      case 'peer.cut':
-        for (const link of hub.peerLinks()) link.cut();
-        return;
-      case 'peer.hold':
-        for (const link of hub.peerLinks()) {
-          link.set({ [fault.direction]: 'held' });
-          this.#later(() => link.set({ [fault.direction]: 'flowing' }), fault.forMs);
-        }
-        return;
-      case 'peer.partition':
-        return this.#later(hub.partition(), fault.forMs);
-      case 'reply.lost':
-        return hub[fault.port].loseReply({ method: fault.method as never });
-      case 'call.stalled':
-        return hub[fault.port].delay({
-          method: fault.method as never,
-          delayMs: fault.forMs,
-          when: fault.when,
-        });
-    }
-  }
-
-  #toMachine(fault: Extract<Fault, { machine: number }>, machine: WorldMachine | undefined): void {
-    if (!machine) return;
-    const { clock, network } = this.#world;
-    const { process } = machine;
-    const links = network.connections(process.name);
-    switch (fault.kind) {
-      case 'machine.crash':
-        machine.crash(fault);
-        clock.setTimeout(() => machine.start(), fault.backAfterMs);
-        return;
-      case 'machine.freeze':
-        process.freeze();
-        return this.#later(() => process.thaw(fault.first), fault.forMs);
-      case 'machine.twin':
-        return machine.twin();
-      case 'machine.drain':
-        return machine.drain({
-          deadlineMs: fault.deadlineMs,
-          ended: () => void clock.setTimeout(() => machine.start(), fault.backAfterMs),
-        });
-      case 'machine.skew':
-        return process.skewWall(fault.byMs);
-      case 'link.cut':
-        for (const link of links) link.cut();
-        return;
-      case 'link.hold':
-        for (const link of links) {
-          link.set({ [fault.direction]: 'held' });
-          this.#later(() => link.set({ [fault.direction]: 'flowing' }), fault.forMs);
-        }
-        return;
-      case 'link.vanish':
-        for (const link of links) {
-          link.set(
-            fault.direction === 'both'
-              ? { up: 'vanishing', down: 'vanishing' }
-              : { [fault.direction]: 'vanishing' },
-          );
-        }
-    }
-  }
-
-  /** Undone when its time has passed or the world heals, whichever comes first. */
-  #later(undo: () => void, afterMs: number): void {
-    this.#undo.push(undo);
-    this.#world.clock.setTimeout(undo, afterMs);
-  }
+  readonly #later: Later = (undo, afterMs) => {
+    let isUndone = false;
+    const once = () => {
+      if (!isUndone) undo();
+      isUndone = true;
+    };
+    this.#undo.push(once);
+    this.#world.clock.setTimeout(once, afterMs);
+  };
 }

@@ -1,8 +1,10 @@
 import { simulationSpec } from '#actors/connectors/simulation/simulation-spec.ts';
+import { type Clock, sleep } from '#protocol/env.ts';
 import { hubLinkPath } from '#protocol/hub-link.ts';
 import type { PeerDialer } from '#protocol/peer.ts';
 import { composeHub, type HubCore } from '#runtime/compose-hub.ts';
 import { HubConfig } from '#runtime/hub-config.ts';
+import type { Buggify } from './buggify.ts';
 import { type BrokerFaults, brokerFaults, faultyBroker } from './faulty-broker.ts';
 import { faultyRecords, type RecordsFaults, recordsFaults } from './faulty-records.ts';
 import { observing } from './observation.ts';
@@ -11,8 +13,18 @@ import type { SimConnection } from './sim-link.ts';
 import { SimProcess } from './sim-process.ts';
 import { storeLatency } from './store-latency.ts';
 import type { World } from './world.ts';
+import { simulatedObjects } from './world-objects.ts';
 
 const joinTokenMs = 24 * 3_600_000;
+/** A call of a store that waits for a lock waits up to so long, ms. */
+const lockLimitMs = 2_000;
+
+function lockedStore(clock: Clock, buggify: Buggify): PortLayer {
+  return async (_call, next) => {
+    if (buggify.fires('store.slow')) await sleep(clock, buggify.amount('store.slow', 0, lockLimitMs));
+    return await next();
+  };
+}
 
 /** One hub of a world, through its crashes: each start is a new process with nothing of the one before. */
 export class WorldHub {
@@ -38,7 +50,13 @@ export class WorldHub {
     this.#peerUrl = `${this.url}${hubLinkPath}`;
     this.broker = brokerFaults(world.env.clock);
     this.records = recordsFaults(world.env.clock);
-    this.#process = new SimProcess({ name: this.name, world: world.env });
+    this.#process = this.#newProcess();
+  }
+
+  #newProcess(): SimProcess {
+    const { env, options } = this.#world;
+    const { buggify } = options;
+    return new SimProcess({ name: this.name, world: env, ...(buggify ? { buggify } : {}) });
   }
 
   get process(): SimProcess {
@@ -64,8 +82,7 @@ export class WorldHub {
   async start(): Promise<void> {
     const world = this.#world;
     this.#starts++;
-    const process =
-      this.#starts === 1 ? this.#process : new SimProcess({ name: this.name, world: world.env });
+    const process = this.#starts === 1 ? this.#process : this.#newProcess();
     this.#process = process;
     const core = await this.#compose(process);
     this.#core = core;
@@ -151,11 +168,29 @@ export class WorldHub {
     this.#world.network.processEnded(this.name, how);
   }
 
+  /** Told to end, as in a rolling replacement; `ended` is called when its process is gone. */
+  stop(ended: () => void): void {
+    const [core, process] = [this.#core, this.#process];
+    if (core === null) return ended();
+    const gone = () => {
+      if (this.#process === process) this.crash('clean');
+      ended();
+    };
+    process.enter(() => {
+      core.stop().then(gone, (error: unknown) => {
+        this.#world.trace.note(`${this.name} could not stop: ${(error as Error).message}`);
+        gone();
+      });
+    });
+  }
+
   async #compose(process: SimProcess): Promise<HubCore> {
-    const { stores, env, options, objects } = this.#world;
+    const { stores, env, options } = this.#world;
+    const { buggify } = options;
     const layers = (port: string): { above: PortLayer[]; below: PortLayer[] } => ({
       above: [(_call, next) => process.receive(next())],
       below: [
+        ...(buggify ? [lockedStore(env.clock, buggify)] : []),
         storeLatency({
           clock: env.clock,
           rng: env.rng.fork(`${port} of ${this.name}`),
@@ -174,7 +209,7 @@ export class WorldHub {
       ports: {
         records: faultyRecords(records, { process: this.name, faults: this.records, ...layers('records') }),
         broker: faultyBroker(broker, { process: this.name, faults: this.broker, ...layers('broker') }),
-        objects,
+        objects: simulatedObjects(this.#world, process),
       },
       services: [simulationSpec],
       dialer: this.#dialer(process),
@@ -190,6 +225,7 @@ export class WorldHub {
       done = true;
     });
     // While the world runs its driver moves the clock; before it does, nobody else would.
+    if (this.#world.steps === 0) await clock.settle();
     while (!done && this.#world.steps === 0 && clock.step()) await clock.settle();
     return await ended;
   }

@@ -13,6 +13,26 @@ export interface RunningMachine {
   readonly over: boolean;
   /** Paths of living actors that no living parent holds; none for a machine without actors. */
   orphans?(): string[];
+  /** What waits at each edge of the process, and how many children the largest family has. */
+  depths?(): Record<string, number>;
+  /** Linked and ready to work. */
+  readonly serving: boolean;
+  /** Models that it holds, as its own disk says; null where it has none. */
+  resident?(): Promise<string[]>;
+  /** The kernel kills its service; nothing for a machine without one. */
+  killService?(): void;
+  /** An operator's look at it after a bad day: what was given up is tried again. */
+  repair?(): void;
+}
+
+/** What a machine's surroundings do to whichever of its processes lives. Faults add up. */
+export interface MachineWeather {
+  /** Time that each call of the disk takes, ms. */
+  diskCallMs: number;
+  /** Above 0: downloads get a wrong byte; the service answers nothing; the driver is silent. */
+  corrupting: number;
+  hanging: number;
+  gpuLost: number;
 }
 
 /** Makes one process of a machine; a restart makes another on the same disk. */
@@ -22,6 +42,7 @@ export type MachineMaker = (options: {
   machineId: string;
   machineClass: MachineClass;
   disk: SimDisk;
+  weather: MachineWeather;
 }) => RunningMachine;
 
 const diskBytes = 1_000_000_000;
@@ -29,11 +50,20 @@ const diskBytes = 1_000_000_000;
 export const simDataDir = '/data';
 export const simBudgetBytes = 2_000_000;
 
+/** Where the provider put it, and how many slots its owner configured. */
+export interface MachineShape {
+  pool: string;
+  slots: number;
+}
+
 /** One rented container through its lives. Twins share its machine id, not its disk. */
 export class WorldMachine {
   readonly machineId: string;
   readonly index: number;
   readonly disk = new SimDisk({ capacityBytes: diskBytes });
+  readonly weather: MachineWeather = { diskCallMs: 0, corrupting: 0, hanging: 0, gpuLost: 0 };
+  /** Taken up by the next start of a process. */
+  shape: MachineShape;
   readonly #world: World;
   readonly #twins: SimProcess[] = [];
   #process: SimProcess;
@@ -44,6 +74,7 @@ export class WorldMachine {
     this.#world = world;
     this.index = index;
     this.machineId = `machine-${index + 1}`;
+    this.shape = { pool: index % 2 === 0 ? 'fast-lane' : 'standard', slots: 2 };
     this.#process = this.#newProcess();
   }
 
@@ -54,6 +85,11 @@ export class WorldMachine {
 
   get alive(): boolean {
     return this.#running !== null;
+  }
+
+  /** Null while the machine is down. */
+  get running(): RunningMachine | null {
+    return this.#running;
   }
 
   /** Empty while the machine is down. */
@@ -111,6 +147,7 @@ export class WorldMachine {
     for (const twin of this.#twins.splice(0)) this.#end(twin, 'clean');
     this.#process.thaw();
     this.#process.skewWall(0);
+    this.#running?.repair?.();
     this.revive();
   }
 
@@ -130,16 +167,22 @@ export class WorldMachine {
 
   #newProcess(): SimProcess {
     this.#starts++;
-    return new SimProcess({ name: `${this.machineId}#${this.#starts}`, world: this.#world.env });
+    const { env, options } = this.#world;
+    const { buggify } = options;
+    return new SimProcess({
+      name: `${this.machineId}#${this.#starts}`,
+      world: env,
+      ...(buggify ? { buggify } : {}),
+    });
   }
 
   #launch(process: SimProcess, disk: SimDisk): RunningMachine {
     const world = this.#world;
-    const pool = this.index % 2 === 0 ? 'fast-lane' : 'standard';
+    const { pool, slots } = this.shape;
     const machineClass: MachineClass = {
       ...stageClass,
       pool,
-      services: [{ service: 'simulation', version: '1', slots: 2 }],
+      services: [{ service: 'simulation', version: '1', slots }],
     };
     const running = world.options.makeMachine({
       world,
@@ -147,6 +190,7 @@ export class WorldMachine {
       machineId: this.machineId,
       machineClass,
       disk,
+      weather: this.weather,
     });
     process.enter(() => running.start());
     return running;

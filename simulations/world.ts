@@ -3,11 +3,15 @@ import { EmpError, toEmpError } from '#protocol/errors.ts';
 import { isTerminal, type Job } from '#protocol/job.ts';
 import type { Records } from '#protocol/records.ts';
 import { cancelJob } from '#runtime/hub/cancel.ts';
+import { linkCloseCodes } from '#runtime/hub/link-limits.ts';
+import { cordonMachine, drainMachine } from '#runtime/hub/machines.ts';
 import { requeueJob } from '#runtime/hub/requeue.ts';
 import { submitJob } from '#runtime/hub/submit.ts';
+import type { Buggify } from './buggify.ts';
+import { checkMachine, checkRested } from './check-machine.ts';
 import { CheckerSet } from './checkers.ts';
 import { allCheckers } from './invariants.ts';
-import { type Observation, Violation } from './observation.ts';
+import type { Observation } from './observation.ts';
 import { pick } from './seeded-rng.ts';
 import { type SimEnv, simEnv } from './sim-env.ts';
 import { SimNetwork } from './sim-link.ts';
@@ -27,6 +31,10 @@ export interface WorldOptions {
   stores: StoreFactory;
   leaseTtlMs: number;
   makeMachine: MachineMaker;
+  /** Numbers of the machines, from 0, where not all of them: the others draw what they draw anyway. */
+  machineNumbers?: readonly number[];
+  /** Makes the ports misbehave within what they may do. */
+  buggify?: Buggify;
   /** Told of everything that happens, after checkers and trace: for `sometimes` counters. */
   onObservation?: (seen: Observation) => void;
 }
@@ -34,6 +42,8 @@ export interface WorldOptions {
 /** A client tries another hub when one has not answered for this long, ms. */
 const clientPatienceMs = 5_000;
 const clientRetryMs = 1_000;
+const auditEverySteps = 10_000;
+const openPage = 1_000;
 
 /**
  * A whole installation in virtual time: production hubs on shared stores, machines that dial them over
@@ -51,6 +61,8 @@ export class World {
   readonly options: WorldOptions;
   /** Every hub of this world accepts it, for as long as a run lasts. */
   joinToken = '';
+  /** Faults under way that keep everybody from the object store. */
+  objectsDown = 0;
   readonly #client: SimProcess;
   /** The stores past all faults and delays, for audits. */
   readonly #broker: Broker;
@@ -76,7 +88,12 @@ export class World {
       rng: this.env.rng.fork('network'),
       latencyMs: { min: 5, max: 90 },
       resetChance: 0.0005,
+      ...(options.buggify ? { buggify: options.buggify } : {}),
       onFrame: (frame) => this.observe({ kind: 'frame', ...frame }),
+      onClose: ({ code }) => {
+        if (code === linkCloseCodes.limit)
+          this.observe({ kind: 'noted', what: 'a link was closed at a limit' });
+      },
     });
     this.#client = new SimProcess({ name: 'client', world: this.env });
   }
@@ -95,8 +112,8 @@ export class World {
     for (let index = 0; index < options.hubs; index++) world.hubs.push(new WorldHub(world, index));
     for (const hub of world.hubs) await hub.start();
     world.joinToken = world.hubs[0]?.joinToken() ?? '';
-    for (let index = 0; index < options.machines; index++)
-      world.machines.push(new WorldMachine(world, index));
+    const numbers = options.machineNumbers ?? Array.from({ length: options.machines }, (_, index) => index);
+    for (const index of numbers) world.machines.push(new WorldMachine(world, index));
     for (const machine of world.machines) machine.start();
     return world;
   }
@@ -109,13 +126,21 @@ export class World {
     return this.#steps;
   }
 
+  /** The machine of that number, where it is part of this world. */
+  machine(index: number): WorldMachine | undefined {
+    return this.machines.find((machine) => machine.index === index);
+  }
+
   observe(seen: Observation): void {
     this.trace.observe(seen);
     this.checkers.observe(seen);
     this.options.onObservation?.(seen);
   }
 
-  /** Runs until `monotonic()` is `untilMs`, one timer at a time; throws the first breach of an invariant. */
+  /**
+   * Runs until `monotonic()` is `untilMs`, one timer at a time; throws the first breach of an invariant.
+   * Both stores are audited as a whole after each 10 000 steps as well.
+   */
   async runTo(untilMs: number): Promise<void> {
     await this.clock.settle();
     for (let next = this.clock.nextMs; next !== null && next <= untilMs; next = this.clock.nextMs) {
@@ -123,6 +148,7 @@ export class World {
       await this.clock.settle();
       this.#steps++;
       this.checkers.throwIfBroken();
+      if (this.#steps % auditEverySteps === 0) await this.audit(false);
     }
     this.clock.skipTo(untilMs);
   }
@@ -137,13 +163,17 @@ export class World {
     });
     this.checkers.throwIfBroken();
     for (const machine of this.machines) checkMachine(machine);
+    if (atRest) await checkRested(this);
     return jobs;
   }
 
   async openJobs(): Promise<Job[]> {
-    return (await this.#records.openJobs({ after: null, limit: 1_000 })).filter(
-      (job) => !isTerminal(job.state),
-    );
+    const open: Job[] = [];
+    for (let after: string | null = null; ; after = open.at(-1)?.id ?? null) {
+      const page = await this.#records.openJobs({ after, limit: openPage });
+      open.push(...page);
+      if (page.length < openPage) return open.filter((job) => !isTerminal(job.state));
+    }
   }
 
   async job(jobId: string): Promise<Job | null> {
@@ -156,6 +186,21 @@ export class World {
       await submitJob(hub.core.hub, document, { traceparent: null });
       this.observe({ kind: 'accepted', jobId: document.id });
     });
+  }
+
+  /** An operator's order, repeated until some hub has done it. */
+  cordon(machineId: string, cordoned: boolean): void {
+    this.#persist(
+      `${cordoned ? 'cordon' : 'uncordon'} ${machineId}`,
+      async (hub) => void (await cordonMachine(hub.core.hub, machineId, cordoned)),
+    );
+  }
+
+  drainByOperator(machineId: string, deadlineMs: number): void {
+    this.#persist(
+      `drain ${machineId}`,
+      async (hub) => void (await drainMachine(hub.core.hub, machineId, { deadlineMs })),
+    );
   }
 
   cancel(jobId: string): void {
@@ -213,19 +258,5 @@ export class World {
       });
     };
     attempt(200);
-  }
-}
-
-function checkMachine(machine: WorldMachine): void {
-  const orphans = machine.orphans();
-  if (orphans.length > 0)
-    throw new Violation('no orphan actor', {
-      detail: `${machine.machineId} has actors without a parent: ${orphans.join(', ')}`,
-    });
-  const { cacheBytes, cacheLimitBytes } = machine;
-  if (cacheBytes > cacheLimitBytes) {
-    throw new Violation('the cache stays within its bytes', {
-      detail: `${machine.machineId} keeps ${cacheBytes} bytes of models, its limit is ${cacheLimitBytes}`,
-    });
   }
 }

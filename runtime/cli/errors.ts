@@ -71,6 +71,11 @@ export const CLI_ERRORS = {
     likely: 'a promise was broken under a fault; each finding above names its job',
     try: 'emp chaos check FILE, and the logs beside the history',
   },
+  'EMP-SIM-FOUND': {
+    exit: EXIT.failed,
+    likely: 'an invariant was broken, or the runs did not meet what they are for',
+    try: 'docs/simulation.md, Reading a failure',
+  },
   'EMP-BUG': { exit: EXIT.failed, likely: 'a bug in emp', try: 'again with -v, and report what it prints' },
 } as const satisfies Record<string, Advice>;
 export type CliErrorCode = keyof typeof CLI_ERRORS;

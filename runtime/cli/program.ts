@@ -13,6 +13,7 @@ import type { DrainOptions } from './machines.ts';
 import type { Streams } from './output.ts';
 import { collect, durationMs, list, pair, wholeNumber } from './parse.ts';
 import type { RunOptions } from './run.ts';
+import { addSim } from './sim.ts';
 
 /** Runs the work of a command with its context; `main.ts` gives the one that prints and exits. */
 export type Runner = (
@@ -21,7 +22,7 @@ export type Runner = (
 ) => Promise<void>;
 
 /** Gives a command its work. `T` are its own options, as its declaration makes them. */
-type Action = <T>(
+export type Action = <T>(
   command: Command,
   work: (context: CommandContext, args: string[], options: T) => Promise<void>,
 ) => void;
@@ -80,6 +81,7 @@ export function createProgram(streams: Streams, run: Runner): Command {
     async (context, args) => (await import('./bench.ts')).bench(context, args[0] ?? ''),
   );
   addChaos(program, action);
+  addSim(program, action);
   program.addHelpText(
     'after',
     '\nExit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 hub unreachable, 5 not allowed, 6 timed out, 130 interrupted.\nMore: docs/cli.md\n',

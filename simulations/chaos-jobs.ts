@@ -1,14 +1,21 @@
+import { z } from 'zod';
 import type { Rng } from '#protocol/env.ts';
-import type { JobSubmissionInput } from '#protocol/job.ts';
+import { JobSubmission, type JobSubmissionInput } from '#protocol/job.ts';
+import { JobId } from '#protocol/names.ts';
 import { pick } from './seeded-rng.ts';
 import { stockInputs, stockModels } from './world-stock.ts';
 
-export interface PlannedJob {
-  atMs: number;
+/** One job of a run, as a client submits it. */
+export const PlannedJob = z.strictObject({
+  /** When it is submitted, ms since the beginning; with `after` the time between that end and the submit. */
+  atMs: z.int().min(0).max(3_600_000),
+  /** Submitted when this job has ended, however it did; at `atMs` where the run has no such job. */
+  after: JobId.nullable(),
   /** A client changes its mind so long after it began to submit; null for most jobs. */
-  cancelAfterMs: number | null;
-  submission: JobSubmissionInput & { id: string };
-}
+  cancelAfterMs: z.int().min(0).max(3_600_000).nullable(),
+  submission: JobSubmission.extend({ id: JobId }),
+});
+export type PlannedJob = z.input<typeof PlannedJob>;
 
 /** A share of the jobs of a chaos run has one of these oddities, to reach every state and every end. */
 type Oddity =
@@ -20,6 +27,7 @@ type Oddity =
   | 'scheduled'
   | 'short ttl'
   | 'pinned'
+  | 'new group'
   | 'one try';
 
 const oddities: { value: Oddity; weight: number }[] = [
@@ -31,6 +39,7 @@ const oddities: { value: Oddity; weight: number }[] = [
   { value: 'scheduled', weight: 8 },
   { value: 'short ttl', weight: 4 },
   { value: 'pinned', weight: 4 },
+  { value: 'new group', weight: 4 },
   { value: 'one try', weight: 6 },
 ];
 
@@ -43,12 +52,12 @@ function drawOddity(rng: Rng): Oddity {
   return 'plain';
 }
 
-/** Most jobs are short, some take a minute, a few outlive several leases; ms. */
+/** Most jobs are short, some take half a minute, a few outlive several leases; ms. */
 function drawDuration(rng: Rng): number {
   const share = rng.next();
-  if (share < 0.6) return rng.int(200, 3_000);
-  if (share < 0.96) return rng.int(5_000, 60_000);
-  return rng.int(60_000, 200_000);
+  if (share < 0.65) return rng.int(200, 3_000);
+  if (share < 0.97) return rng.int(3_000, 30_000);
+  return rng.int(60_000, 120_000);
 }
 
 /** The longest run that the service takes: far beyond every deadline of a chaos run. */
@@ -70,13 +79,16 @@ function oddFields(
     case 'fails for good':
       return { payload: { durationMs, failWith: 'permanent' } };
     case 'hangs':
-      return { payload: { durationMs: hangMs }, maxRunMs: 60_000, maxAttempts: 2 };
+      return { payload: { durationMs: hangMs }, maxRunMs: 30_000, maxAttempts: 2 };
     case 'scheduled':
       return { notBefore: new Date(dueMs + rng.int(1_000, 90_000)).toISOString() };
     case 'short ttl':
       return { ttlMs: rng.int(1_000, 20_000) };
     case 'pinned':
       return { requirements: { machineId: pick(rng, machines) } };
+    case 'new group':
+      // A requirement that nobody had before: hubs learn of it in the middle of their work.
+      return { requirements: { ramMb: rng.int(1, 400) * 40 } };
     case 'one try':
       return { maxAttempts: 1 };
   }
@@ -97,37 +109,54 @@ function drawBody(rng: Rng, durationMs: number): Pick<JobSubmissionInput, 'paylo
   return { payload: { durationMs, models, loadMs: 500, ...files }, inputs };
 }
 
-/** Jobs of one run, in order of submission. Each is drawn from its own stream. `startMs` is wall time. */
+/** This share of the jobs is submitted when another has ended: chains and fans of two or three links. */
+const chainedShare = 0.2;
+const chainLinks = 3;
+
+/**
+ * Jobs of one run, in order of submission. Each is drawn from its own stream. `startMs` is wall time.
+ * Some wait for the end of another, as the steps of a workflow do.
+ */
 export function drawJobs(
   rng: Rng,
   options: { count: number; spanMs: number; startMs: number; machines: string[] },
 ): PlannedJob[] {
   const jobs: PlannedJob[] = [];
+  const depths: number[] = [];
   for (let index = 0; index < options.count; index++) {
     const own = rng.fork('job');
+    const [chained, parent, pauseMs] = [own.next() < chainedShare, own.next(), own.int(0, 500)];
+    const before = chained && index > 0 ? Math.floor(parent * index) : null;
+    const isLink = before !== null && (depths[before] ?? 0) + 1 < chainLinks;
+    depths.push(isLink ? (depths[before] ?? 0) + 1 : 0);
     const atMs = own.int(0, options.spanMs);
-    const durationMs = drawDuration(own);
-    const odd = oddFields(own, drawOddity(own), {
-      durationMs,
-      dueMs: options.startMs + atMs,
-      machines: options.machines,
-    });
-    const [changesMind, soon] = [own.next() < 0.08, own.next() < 0.5];
-    const cancelAfterMs = changesMind ? own.int(0, soon ? 20 : 10_000) : null;
     jobs.push({
-      atMs,
-      cancelAfterMs,
-      submission: {
-        service: 'simulation',
-        pool: pick(own, ['fast-lane', 'standard']),
-        priority: own.int(0, 100),
-        customer: pick(own, ['amber', 'birch', 'cedar']),
-        ...drawBody(own, durationMs),
-        maxAttempts: own.int(2, 6),
-        ...odd,
-        id: `job-${index}`,
-      },
+      ...drawJob(own, { ...options, id: `job-${index}`, dueMs: options.startMs + atMs }),
+      atMs: isLink ? pauseMs : atMs,
+      after: isLink ? `job-${before}` : null,
     });
   }
   return jobs.sort((a, b) => a.atMs - b.atMs);
+}
+
+function drawJob(
+  own: Rng,
+  options: { id: string; dueMs: number; machines: string[] },
+): Pick<PlannedJob, 'cancelAfterMs' | 'submission'> {
+  const durationMs = drawDuration(own);
+  const odd = oddFields(own, drawOddity(own), { durationMs, ...options });
+  const [changesMind, soon] = [own.next() < 0.08, own.next() < 0.5];
+  return {
+    cancelAfterMs: changesMind ? own.int(0, soon ? 20 : 10_000) : null,
+    submission: {
+      service: 'simulation',
+      pool: pick(own, ['fast-lane', 'standard']),
+      priority: own.int(0, 100),
+      customer: pick(own, ['amber', 'birch', 'cedar']),
+      ...drawBody(own, durationMs),
+      maxAttempts: own.int(2, 6),
+      ...odd,
+      id: options.id,
+    },
+  };
 }
