@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { drawFaults, type FaultWorld, faultKinds } from './fault-script.ts';
+import { drawFaults, type FaultWorld, leastKinds } from './fault-draws.ts';
+import { Fault, faultKinds } from './fault-script.ts';
+import { hubFaultKinds } from './hub-faults.ts';
+import { machineFaultKinds } from './machine-faults.ts';
 import { seededRng } from './seeded-rng.ts';
 import { Sometimes } from './sometimes.ts';
 
@@ -15,17 +18,34 @@ describe('fault scripts', () => {
     expect(times.every((atMs) => atMs >= 0 && atMs <= world.spanMs)).toBe(true);
   });
 
-  test('a script is data: it survives JSON', () => {
-    const script = drawFaults(seededRng(1), world, 50);
-    expect(JSON.parse(JSON.stringify(script))).toEqual(script);
+  test('a script is data: every fault that is drawn survives JSON and its own schema', () => {
+    for (let seed = 0; seed < 20; seed++)
+      for (const fault of drawFaults(seededRng(seed), world, 50))
+        expect(Fault.parse(JSON.parse(JSON.stringify(fault)))).toEqual(fault);
   });
 
-  test('seeds leave kinds out, and over some seeds every kind is drawn', () => {
+  test('seeds leave kinds out, none has fewer than five, and over some seeds every kind is drawn', () => {
     const kindsOf = (seed: number) =>
-      new Set(drawFaults(seededRng(seed), world, 60).map((fault) => fault.kind));
-    const perSeed = Array.from({ length: 30 }, (_, seed) => kindsOf(seed));
+      new Set(drawFaults(seededRng(seed), world, 36).map((fault) => fault.kind));
+    const perSeed = Array.from({ length: 40 }, (_, seed) => kindsOf(seed));
     expect(perSeed.every((kinds) => kinds.size < faultKinds.length)).toBe(true);
+    expect(Math.min(...perSeed.map((kinds) => kinds.size))).toBeGreaterThanOrEqual(leastKinds);
     expect(new Set(perSeed.flatMap((kinds) => [...kinds])).size).toBe(faultKinds.length);
+  });
+
+  test('each kind of machine and hub faults is one of the script, and none is both', () => {
+    const handled = [...machineFaultKinds, ...hubFaultKinds];
+    expect(new Set(handled).size).toBe(handled.length);
+    expect(handled.every((kind) => faultKinds.includes(kind))).toBe(true);
+  });
+
+  test.each([
+    [{ atMs: -1, kind: 'link.cut', machine: 0 }, 'atMs'],
+    [{ atMs: 0, kind: 'link.cut', machine: 1.5 }, 'machine'],
+    [{ atMs: 0, kind: 'machine.freeze', machine: 0, forMs: 1, first: 'luck' }, 'first'],
+    [{ atMs: 0, kind: 'machine.melts', machine: 0 }, 'kind'],
+  ])('%j is refused at its field', (fault, field) => {
+    expect(Fault.safeParse(fault).error?.issues.map(({ path }) => path)).toEqual([[field]]);
   });
 });
 
