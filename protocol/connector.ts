@@ -65,9 +65,9 @@ export interface ServiceSpec {
   version: string;
   /** Strict schema of the payload. Field errors reach the submitter with JSON pointers. */
   payload: z.ZodType<JsonObject>;
-  /** Ids of the registered models that a payload needs, base model first. Pure. */
+  /** Ids of the registered models that a payload, as `payload` has parsed it, needs, base model first. Pure. */
   models(payload: JsonObject): string[];
-  /** Prior for the run time of a payload on an idle CPU slot, ms. Pure; measurements replace it. */
+  /** Prior for the run time of a parsed payload on an idle CPU slot, ms. Pure; measurements replace it. */
   expectedMs(payload: JsonObject): number;
   /** Highest and lowest number of input files. */
   inputs: { min: number; max: number };

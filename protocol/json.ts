@@ -24,9 +24,16 @@ export function jsonDepth(value: JsonValue | undefined): number {
   }
 }
 
+/** Printable ASCII without quotes and backslashes: stands in JSON as it is. */
+const plainText = /^[ !#-[\]-~]*$/;
+
+/** Most texts are plain, and most scalars are text: a call of JSON.stringify for each takes three times as long. */
+const scalarJson = (value: string | number | boolean | null) =>
+  typeof value === 'string' && plainText.test(value) ? `"${value}"` : JSON.stringify(value);
+
 /** JSON with object keys sorted at every level: equal documents give equal text, for fingerprints. */
 export function canonicalJson(value: JsonValue): string {
-  if (value === null || typeof value !== 'object') return JSON.stringify(value);
+  if (value === null || typeof value !== 'object') return scalarJson(value);
   let text = '';
   if (Array.isArray(value)) {
     for (const item of value) text += `${text === '' ? '' : ','}${canonicalJson(item)}`;
@@ -34,8 +41,7 @@ export function canonicalJson(value: JsonValue): string {
   }
   for (const key of Object.keys(value).sort()) {
     const field = value[key];
-    if (field !== undefined)
-      text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${canonicalJson(field)}`;
+    if (field !== undefined) text += `${text === '' ? '' : ','}${scalarJson(key)}:${canonicalJson(field)}`;
   }
   return `{${text}}`;
 }

@@ -7,7 +7,7 @@ import {
   type RawBuilder,
   sql,
 } from 'kysely';
-import { isTerminal, type Job, type JobRun, JobState, type JobTransition } from '#protocol/job.ts';
+import { type Job, type JobRun, JobState, type JobTransition, TERMINAL_STATES } from '#protocol/job.ts';
 import { checkLimit, decodeCursor, encodeCursor } from '#protocol/page-cursor.ts';
 import type { JobFilter, Page, Records } from '#protocol/records.ts';
 import { zeroToken } from '#protocol/token.ts';
@@ -131,7 +131,9 @@ const unbrokered = `${selectJobs} WHERE j.brokered_at_ms IS NULL AND j.cancel_re
   AND j.submitted_at_ms < $1 ORDER BY j.submitted_at_ms, j.ordinal LIMIT $2`;
 const cancelling = `${selectJobs} WHERE j.cancel_requested_at_ms IS NOT NULL AND j.state IN ('scheduled', 'held', 'waiting', 'leased')
   AND j.cancel_requested_at_ms < $1 ORDER BY j.cancel_requested_at_ms, j.ordinal LIMIT $2`;
-const present = 'SELECT id, state, fence_floor FROM emp.jobs WHERE id = ANY($1)';
+/** Most jobs that are asked for are open: only the others are sent. */
+const endedAmong = `SELECT w.id, j.fence_floor FROM unnest($1::text[]) WITH ORDINALITY AS w(id, place) LEFT JOIN emp.jobs j ON j.id = w.id
+  WHERE j.id IS NULL OR j.state = ANY($2::text[]) ORDER BY w.place`;
 
 type ListMethods =
   | 'getJob'
@@ -160,12 +162,12 @@ export function listMethods(db: Database): Pick<Records, ListMethods> {
     unfinishedCancels: async ({ olderThanMs, limit }) =>
       jobs(cancelling, [olderThanMs, checkLimit(limit, 10_000)]),
     endedAmong: async (jobIds) => {
-      const rows = await db.query<{ id: string; state: JobState; fence_floor: string }>(present, [jobIds]);
-      const known = new Map(rows.map((row) => [row.id, row]));
-      return jobIds.flatMap((jobId) => {
-        const row = known.get(jobId);
-        if (row && !isTerminal(row.state)) return [];
-        return [{ jobId, fenceFloor: row?.fence_floor ?? zeroToken, known: row !== undefined }];
+      const rows = await db.query<{ id: string; fence_floor: string | null }>(endedAmong, [
+        jobIds,
+        TERMINAL_STATES,
+      ]);
+      return rows.map(({ id: jobId, fence_floor: floor }) => {
+        return { jobId, fenceFloor: floor ?? zeroToken, known: floor !== null };
       });
     },
   };

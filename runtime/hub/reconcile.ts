@@ -95,25 +95,34 @@ function hubEvent(hub: Hub, type: 'broker.closed' | 'broker.opened', identity: s
 
 /**
  * Every open row, with the lease that Records know of; null when the server changed. Cancels are
- * finished on the way. The next page is read while the Broker takes the last: both stores work at once.
+ * finished on the way. Two pages are on their way to the Broker while the next is read: it need not
+ * wait for us to write a page, nor we for it to take one.
  */
 async function redriveAll(
   hub: Hub,
   options: { ticket: ReconcileTicket; role: RoleLease },
 ): Promise<number | null> {
   const page = (after: JobId | null) => hub.records.openJobs({ after, limit: pageLimit });
+  const sent: Promise<PromiseSettledResult<number | null>[]>[] = [];
   let driven = 0;
-  for (let rows = await page(null); ; ) {
-    if (options.role.current() === null) return null;
-    const last = rows.length < pageLimit ? undefined : rows.at(-1);
-    const [there, next] = await Promise.all([
-      redrivePage(hub, rows, options.ticket),
-      last === undefined ? [] : page(last.id),
-    ]);
-    if (there === null) return null;
-    driven += there;
-    if (last === undefined) return driven;
-    rows = next;
+  try {
+    for (let rows = await page(null); ; ) {
+      if (options.role.current() === null) return null;
+      const last = rows.length < pageLimit ? undefined : rows.at(-1);
+      sent.push(Promise.allSettled([redrivePage(hub, rows, options.ticket)]));
+      rows = last === undefined ? [] : await page(last.id);
+      const mayStay = last === undefined ? 0 : 1;
+      while (sent.length > mayStay) {
+        const [outcome] = (await sent.shift()) ?? [];
+        if (outcome?.status !== 'fulfilled') throw outcome?.reason;
+        if (outcome.value === null) return null;
+        driven += outcome.value;
+      }
+      if (last === undefined) return driven;
+    }
+  } finally {
+    // Whoever leaves early leaves nothing behind that goes on without its role.
+    await Promise.all(sent);
   }
 }
 
