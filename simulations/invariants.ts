@@ -8,6 +8,7 @@ import { drainingClaimsNothing } from './check-draining.ts';
 import { fairWait } from './check-fair-wait.ts';
 import { type IdleLimits, idleServed } from './check-idle.ts';
 import { indexesTrue } from './check-indexes.ts';
+import { modelsStay } from './check-models.ts';
 import { noJobNowhere } from './check-nowhere.ts';
 import { oneHolder } from './check-one-holder.ts';
 import { requirementsHold } from './check-requirements.ts';
@@ -16,6 +17,7 @@ import { noStaleWrite } from './check-stale-writes.ts';
 import { terminalStays } from './check-terminal.ts';
 import { timelinesTrue } from './check-timelines.ts';
 import { tokensRise } from './check-tokens.ts';
+import { wakesArrive } from './check-wakes.ts';
 import type { Checker } from './observation.ts';
 
 /** The invariants of the queue by number, as docs/simulation.md lists them. A checker's name begins with its numbers. */
@@ -58,9 +60,11 @@ export function allCheckers(limits: IdleLimits): Checker[] {
     requirementsHold(),
     slotsHold(),
     cardsHold(),
+    modelsStay(),
     bonusBounded(),
     fairWait(),
     idleServed(limits),
+    wakesArrive({ nowMs: limits.nowMs, limitMs: limits.beatMs, calmAfterMs: limits.leaseTtlMs }),
     attemptsCounted(),
     noJobNowhere(),
     drainingClaimsNothing(),

@@ -3,6 +3,7 @@ import type { MachineMaker } from './world-machine.ts';
 
 /** Machines that speak the protocol and have no insides: for runs about hubs, stores and leases. */
 export const modelMachines: MachineMaker = ({ world, process, machineId, machineClass }) => {
+  const nothing = { models: [], missing: [] };
   const slots = machineClass.services[0]?.slots ?? 1;
   const machine = new ModelMachine({
     env: process.env,
@@ -14,7 +15,7 @@ export const modelMachines: MachineMaker = ({ world, process, machineId, machine
     onRun: ({ kind, jobId, token }) => {
       world.trace.note(`${process.name} ${kind} token ${token}`, jobId);
       const change = kind === 'started' ? 'began' : 'ended';
-      world.observe({ kind: 'service', process: process.name, change, jobId, token, slots });
+      world.observe({ kind: 'service', process: process.name, change, jobId, token, slots, ...nothing });
     },
   });
   return {

@@ -32,7 +32,12 @@ export type Observation =
       token: string;
       /** Runs that its card carries at once. */
       slots: number;
+      /** Models that the run works with; of these the ones that do not lie on the disk. */
+      models: readonly string[];
+      missing: readonly string[];
     }
+  /** A machine's process lets a service forget a model before its files are removed. */
+  | { kind: 'evicted'; process: string; modelId: string }
   /** Something that only the simulated outside can tell, in words. */
   | { kind: 'noted'; what: string };
 

@@ -61,6 +61,9 @@ export const productionMachines: MachineMaker = (options) => {
   };
 };
 
+/** What makes a folder of the cache a model: it comes with the rename. */
+const manifestName = 'manifest.json';
+
 /** Its ports, each as bad as the weather and the seed want it. */
 function portsOf(
   { world, process, disk, weather }: Parameters<MachineMaker>[0],
@@ -74,10 +77,15 @@ function portsOf(
   const factory = simConnector(slow, {
     ...buggify,
     hangs: () => weather.hanging > 0,
-    onRun: (change, { jobId, token }) => {
+    onRun: (change, { jobId, token, models: residents }) => {
       atWork += change === 'began' ? 1 : -1;
-      world.observe({ kind: 'service', process: process.name, change, jobId, token, slots });
+      const models = residents.map(({ id }) => id);
+      const missing = residents
+        .filter(({ dir }) => !disk.holds(`${dir}/${manifestName}`))
+        .map(({ id }) => id);
+      world.observe({ kind: 'service', process: process.name, change, jobId, token, slots, models, missing });
     },
+    onEvict: (modelId) => world.observe({ kind: 'evicted', process: process.name, modelId }),
     onStarted: (kill) => {
       service.kill = () => {
         if (atWork > 0) note('a service was killed under its runs');
@@ -115,7 +123,7 @@ async function residentOn(disk: SimDisk): Promise<string[]> {
   const folder = `${simDataDir}/models`;
   const found: string[] = [];
   for (const { name, kind } of await disk.list(folder)) {
-    if (kind === 'folder' && (await disk.fileBytes(`${folder}/${name}/manifest.json`)) !== null)
+    if (kind === 'folder' && (await disk.fileBytes(`${folder}/${name}/${manifestName}`)) !== null)
       found.push(name);
   }
   return found.filter((name) => !name.startsWith('.'));

@@ -6,6 +6,7 @@ import type {
   ConnectorOutput,
   ConnectorResult,
   ConnectorRun,
+  ResidentModel,
 } from '#protocol/connector.ts';
 import type { Disk } from '#protocol/disk.ts';
 import { type Clock, sleep } from '#protocol/env.ts';
@@ -19,7 +20,12 @@ export interface SimServiceOptions {
   /** True while it answers nothing and does not hear that it should stop. */
   hangs?: () => boolean;
   /** Told of each run when its work begins and when the service has let go of it. */
-  onRun?: (change: 'began' | 'ended', run: { jobId: string; token: string }) => void;
+  onRun?: (
+    change: 'began' | 'ended',
+    run: { jobId: string; token: string; models: readonly ResidentModel[] },
+  ) => void;
+  /** Told of each model that it must forget. */
+  onEvict?: (modelId: string) => void;
   /** Gets the way to kill the service: its runs fail as with exit code 137, and it must be started again. */
   onStarted?: (kill: () => void) => void;
 }
@@ -54,7 +60,10 @@ export function simConnector(disk: Disk, options: SimServiceOptions = {}): Conne
         await service.answering(signal);
         await inner.probe(signal);
       },
-      evict: (modelId) => inner.evict(modelId),
+      async evict(modelId) {
+        options.onEvict?.(modelId);
+        await inner.evict(modelId);
+      },
       async stop() {
         service.stopped();
         await inner.stop();
@@ -107,7 +116,7 @@ class SimService {
   }
 
   async running(
-    run: { jobId: string; token: string; signal: AbortSignal },
+    run: { jobId: string; token: string; models: readonly ResidentModel[] },
     work: () => Promise<ConnectorResult>,
   ): Promise<ConnectorResult> {
     if (this.#dead) throw killed();

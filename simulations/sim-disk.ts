@@ -48,6 +48,11 @@ export class SimDisk implements Disk {
     return this.#highestUsed;
   }
 
+  /** Whether a file is there, for whoever looks from outside. */
+  holds(path: string): boolean {
+    return this.#files.has(normal(path));
+  }
+
   /** Bytes of all files below a folder. */
   bytesUnder(folder: string): number {
     const prefix = `${normal(folder)}/`;

@@ -20,7 +20,7 @@ export interface SimNetworkOptions {
   rng: Rng;
   /** One-way delay is drawn from this range per frame, ms; frames of one direction keep their order. */
   latencyMs: { min: number; max: number };
-  /** Chance that a frame meets a reset, which closes the whole link: streams do not lose single frames. */
+  /** Chance that a frame meets a reset, which closes the whole link: streams do not lose single frames. Asked each time. */
   resetChance?: number;
   /** Asked whether a frame is slow, or arrives twice. */
   buggify?: Buggify;

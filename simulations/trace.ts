@@ -61,6 +61,7 @@ export class Trace {
     if (seen.kind === 'brokerLost') return this.note('broker lost');
     if (seen.kind === 'healed') return this.note('healed');
     if (seen.kind === 'noted') return this.note(seen.what);
+    if (seen.kind === 'evicted') return this.note(`${seen.process} evicts ${seen.modelId}`);
     if (seen.kind === 'service')
       return this.note(`${seen.process} service ${seen.change} token ${seen.token}`, seen.jobId);
     this.note(`${seen.machine} ${seen.direction} ${seen.text}`);

@@ -60,6 +60,7 @@ export class FaultDriver {
     this.#healed = true;
     const { hubs, machines, network, options } = this.#world;
     options.buggify?.heal();
+    this.#world.calm = true;
     for (const undo of this.#undo.splice(0)) undo();
     for (const hub of hubs) {
       hub.process.thaw();

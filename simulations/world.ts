@@ -44,6 +44,8 @@ const clientPatienceMs = 5_000;
 const clientRetryMs = 1_000;
 const auditEverySteps = 10_000;
 const openPage = 1_000;
+/** Of each frame, that it meets a reset of its link. */
+const resetChance = 0.0005;
 
 /**
  * A whole installation in virtual time: production hubs on shared stores, machines that dial them over
@@ -61,6 +63,8 @@ export class World {
   readonly options: WorldOptions;
   /** Every hub of this world accepts it, for as long as a run lasts. */
   joinToken = '';
+  /** Healed: links are reset by nobody any more. */
+  calm = false;
   /** Faults under way that keep everybody from the object store. */
   objectsDown = 0;
   readonly #client: SimProcess;
@@ -83,11 +87,14 @@ export class World {
     this.#records = parts.records;
     this.trace = new Trace({ clock: this.env.clock });
     this.objects = new SimObjects({ clock: this.env.clock });
+    const world = this;
     this.network = new SimNetwork({
       clock: this.env.clock,
       rng: this.env.rng.fork('network'),
       latencyMs: { min: 5, max: 90 },
-      resetChance: 0.0005,
+      get resetChance() {
+        return world.calm ? 0 : resetChance;
+      },
       ...(options.buggify ? { buggify: options.buggify } : {}),
       onFrame: (frame) => this.observe({ kind: 'frame', ...frame }),
       onClose: ({ code }) => {
