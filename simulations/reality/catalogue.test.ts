@@ -69,11 +69,13 @@ describe('what jobs ask for', () => {
     const withKind = (kind: string) => drawn.filter((set) => set.models.some((model) => model.kind === kind));
     expect(withKind('lora').length / drawn.length).toBeCloseTo(0.16, 1.5);
     expect(withKind('controlnet').length / drawn.length).toBeCloseTo(0.1, 1.5);
-    for (const { family, models } of drawn) {
-      expect(models[0]!.kind).toBe('checkpoint');
-      expect(models.slice(1).every((model) => model.id.includes(`-${family}-`))).toBe(true);
-      expect(new Set(models).size).toBe(models.length);
-    }
+    const wrong = drawn.filter(
+      ({ family, models }) =>
+        models[0]?.kind !== 'checkpoint' ||
+        models.slice(1).some((model) => !model.id.includes(`-${family}-`)) ||
+        new Set(models).size < models.length,
+    );
+    expect(wrong).toEqual([]);
   });
 
   test('images are SD1.5 and SDXL about alike and Flux rarely', () => {
@@ -88,13 +90,12 @@ describe('what jobs ask for', () => {
 
   test('every set fits a card of its pool with all its models in memory', () => {
     for (const kind of ['llm', 'image', 'video', 'cpu'] as const) {
-      for (const { models, vramMb, pool } of sets(kind, 5_000)) {
-        const loaded = models.reduce((sum, model) => sum + model.vramMb, 0);
-        expect(vramMb).toBeGreaterThanOrEqual(loaded);
-        expect(Math.min(...gpuClasses[pool].map((one) => one.vramMb)) - vramReserveMb).toBeGreaterThanOrEqual(
-          vramMb,
-        );
-      }
+      const wrong = sets(kind, 5_000).filter(({ models, vramMb, pool }) => {
+        const loadedMb = models.reduce((sum, model) => sum + model.vramMb, 0);
+        const freeMb = Math.min(...gpuClasses[pool].map((one) => one.vramMb)) - vramReserveMb;
+        return loadedMb > vramMb || vramMb > freeMb;
+      });
+      expect(wrong).toEqual([]);
     }
   });
 

@@ -21,7 +21,7 @@ describe('quantiles', () => {
     fc.assert(
       fc.property(share, share, (a, b) => {
         const [low, high] = a < b ? [a, b] : [b, a];
-        expect(atShare(anchors, low)).toBeLessThanOrEqual(atShare(anchors, high));
+        expect(atShare(anchors, low)).toBeLessThanOrEqual(atShare(anchors, high) + 1e-9);
       }),
     );
   });

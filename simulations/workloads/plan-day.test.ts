@@ -293,6 +293,6 @@ describe('a plan', () => {
       leadMinutes: 0,
       imageGb: 0.01,
     };
-    expect(() => plan({ spanHours: 168, fleet, jobs: { count: 0 } })).toThrow('more than 50000 rentals');
+    expect(() => plan({ spanHours: 168, fleet, jobs: { count: 0 } })).toThrow('more than 20000 rentals');
   });
 });

@@ -37,12 +37,13 @@ export function drawFleet(rng: Rng, scenario: Scenario, supply: Supply | null): 
 /** How many machines are wanted from when on, spares included; only steps that change the number. */
 function wantedSteps({ fleet, spanHours }: Scenario): DayPlan['wanted'] {
   const steps: DayPlan['wanted'] = [];
-  for (let atHour = 0; atHour < spanHours; atHour += fleet.stepMinutes / 60) {
-    const machines = Math.round(wantedAt(fleet.wanted, atHour) * (1 + fleet.spareShare));
-    if (steps.at(-1)?.machines === machines) continue;
-    steps.push({ atMs: Math.round(atHour * hourMs), machines });
+  const spanMs = Math.round(spanHours * hourMs);
+  for (let step = 0; ; step++) {
+    const atMs = Math.round(step * fleet.stepMinutes * minute);
+    if (atMs >= spanMs) return steps;
+    const machines = Math.round(wantedAt(fleet.wanted, atMs / hourMs) * (1 + fleet.spareShare));
+    if (steps.at(-1)?.machines !== machines) steps.push({ atMs, machines });
   }
-  return steps;
 }
 
 /**

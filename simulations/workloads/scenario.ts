@@ -6,7 +6,7 @@ import { failShare } from '#simulations/reality/service-times.ts';
 import { testedImageBytes } from '#simulations/reality/start-up.ts';
 
 /** What a plan may hold at most, whatever the scenario, the load and the traces ask for. */
-export const planLimits = { jobs: 2_000_000, machines: 2_000, rentals: 50_000, spanHours: 168 };
+export const planLimits = { jobs: 2_000_000, machines: 2_000, rentals: 20_000, spanHours: 168 };
 
 const share = z.number().min(0).max(1);
 const atHour = z.number().min(0).max(planLimits.spanHours);
