@@ -65,7 +65,7 @@ export type Told =
   | { atMs: number; tell: 'bytes'; machine: string; bytes: number }
   | {
       atMs: number;
-      tell: 'began' | 'onDisk' | 'evicted' | 'loaded' | 'unloaded';
+      tell: 'onDisk' | 'evicted' | 'loaded' | 'unloaded';
       machine: string;
       model: string;
     };
@@ -103,8 +103,6 @@ function write(log: DayLog, event: Told): void {
       return log.machineEnded(event.machine, atMs, event.as);
     case 'bytes':
       return log.downloaded(event.machine, event.bytes, atMs);
-    case 'began':
-      return log.downloadBegan(event.machine, event.model, atMs);
     case 'onDisk':
       return log.modelOnDisk(event.machine, event.model, atMs);
     case 'evicted':

@@ -56,19 +56,6 @@ export function waitFigures(waits: readonly number[]): WaitFigures {
   };
 }
 
-/** `waitFigures` of each group that `nameOf` makes, names in order. */
-export function waitsBy(
-  waits: readonly JobWait[],
-  nameOf: (job: LoggedJob) => string,
-): Record<string, WaitFigures> {
-  const groups = Map.groupBy(waits, ({ job }) => nameOf(job));
-  return Object.fromEntries(
-    [...groups]
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, group]) => [name, waitFigures(group.map(({ waitMs }) => waitMs))]),
-  );
-}
-
 /**
  * Jain's index over customers of (mean wait / mean run): 1 where each customer waits the same share of
  * its own work, 1/n where one of n customers waits and nobody else does. 1 where nobody waits.

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { preparingForModels, slotFreeMs, waitBesideIdleSlots } from './figures-idle.ts';
 import { interval } from './figures-intervals.ts';
 import { daySeries } from './figures-series.ts';
-import { closeOf, fairness, type JobWait, jobWaits, waitFigures, waitsBy } from './figures-waits.ts';
+import { closeOf, fairness, jobWaits, waitFigures } from './figures-waits.ts';
 import { certificate } from './lower-bound.ts';
 import {
   type DaySeries,
@@ -10,6 +10,7 @@ import {
   type PolicyFigures,
   type PolicyReport,
   type SimResult,
+  type WaitFigures,
 } from './result.ts';
 import type { DayLog } from './run-log.ts';
 import { avoidableWaitRemoved, goodDecisions } from './yardsticks.ts';
@@ -17,6 +18,14 @@ import { avoidableWaitRemoved, goodDecisions } from './yardsticks.ts';
 /** Run of at most this length, ms at speed 1: somebody sits and waits for it. */
 const shortRunMs = 3_000;
 const soonMs = 10_000;
+
+/** One wait with what it is counted under; no more, because threads hand these to each other. */
+export interface WaitSample {
+  waitMs: number;
+  runMs: number;
+  pool: string;
+  kind: string;
+}
 
 /** What one day under one policy came to: sums that can be added up over seeds, and the waits behind them. */
 export interface RunFigures {
@@ -26,7 +35,7 @@ export interface RunFigures {
   finished: number;
   dead: number;
   repeatedRuns: number;
-  waits: JobWait[];
+  waits: WaitSample[];
   fairness: number;
   /** Sums over the jobs, ms. */
   downloadWaitMs: number;
@@ -80,7 +89,12 @@ export function runFigures(log: DayLog, run: { wallMs: number; traceHash: string
     finished: ended('succeeded'),
     dead: ended('dead', 'failed'),
     repeatedRuns,
-    waits,
+    waits: waits.map(({ waitMs, job: { planned } }) => ({
+      waitMs,
+      runMs: planned.runMs,
+      pool: planned.pool,
+      kind: planned.kind,
+    })),
     fairness: fairness(waits),
     downloadWaitMs: preparingForModels(log) + waitBesideIdleSlots(log),
     downloadBytes,
@@ -102,7 +116,7 @@ function figuresOf(runs: readonly RunFigures[]): PolicyFigures {
   const total = (of: (run: RunFigures) => number) => runs.reduce((sum, run) => sum + of(run), 0);
   const waits = runs.flatMap((run) => run.waits);
   const all = waitFigures(waits.map(({ waitMs }) => waitMs));
-  const short = waits.filter(({ job }) => job.planned.runMs <= shortRunMs);
+  const short = waits.filter(({ runMs }) => runMs <= shortRunMs);
   const jobs = total((run) => run.jobs);
   const finished = total((run) => run.finished);
   const costUsd = total((run) => run.costUsd);
@@ -157,11 +171,19 @@ function policyReport(runs: readonly RunFigures[]): PolicyReport {
   return {
     ...figuresOf(runs),
     traceHash: hashOf(runs.map((run) => run.traceHash)),
-    byPool: waitsBy(waits, (job) => job.planned.pool),
-    byKind: waitsBy(waits, (job) => job.planned.kind),
+    byPool: waitsBy(waits, 'pool'),
+    byKind: waitsBy(waits, 'kind'),
     intervals,
     series: first.series,
   };
+}
+
+/** `waitFigures` of each group, names in order. */
+function waitsBy(waits: readonly WaitSample[], field: 'pool' | 'kind'): Record<string, WaitFigures> {
+  const groups = [...Map.groupBy(waits, (wait) => wait[field])].sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(
+    groups.map(([name, group]) => [name, waitFigures(group.map(({ waitMs }) => waitMs))]),
+  );
 }
 
 function hashOf(parts: readonly string[]): string {

@@ -48,7 +48,7 @@ export interface ResidencyEvent {
   atMs: number;
   machine: LoggedMachine;
   model: number;
-  kind: 'began' | 'onDisk' | 'evicted' | 'loaded' | 'unloaded';
+  kind: 'onDisk' | 'evicted' | 'loaded' | 'unloaded';
 }
 
 /**
@@ -191,11 +191,6 @@ export class DayLog {
     this.#machine(machineId).downloadBytes += bytes;
     this.downloads.atMs.push(atMs);
     this.downloads.bytes.push(bytes);
-  }
-
-  /** A download of the model has begun. */
-  downloadBegan(machineId: string, modelId: string, atMs: number): void {
-    this.#reside(machineId, modelId, atMs, 'began');
   }
 
   /** The file is complete on disk; also for what an image brings with it. */

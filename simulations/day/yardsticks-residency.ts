@@ -5,30 +5,34 @@ interface History {
   atMs: number[];
   onDisk: boolean[];
   inMemory: boolean[];
-  /** When the last download that had begun by then was on disk in fact; Infinity where it never was. */
-  arrivesMs: number[];
+  /** When the file was on disk next after this change; Infinity where it never was again. */
+  nextMs: number[];
 }
 
 function historyOf(events: readonly ResidencyEvent[]): History {
-  const history: History = { atMs: [], onDisk: [], inMemory: [], arrivesMs: [] };
-  let [onDisk, inMemory, arrivesMs] = [false, false, Infinity];
-  events.forEach(({ atMs, kind }, index) => {
+  const history: History = { atMs: [], onDisk: [], inMemory: [], nextMs: [] };
+  let [onDisk, inMemory] = [false, false];
+  for (const { atMs, kind } of events) {
     if (kind === 'onDisk') onDisk = true;
     if (kind === 'loaded') onDisk = inMemory = true;
     if (kind === 'unloaded') inMemory = false;
     if (kind === 'evicted') onDisk = inMemory = false;
-    if (kind === 'began') {
-      const next = events.findIndex(
-        (event, i) => i > index && (event.kind === 'onDisk' || event.kind === 'began'),
-      );
-      arrivesMs = events[next]?.kind === 'onDisk' ? (events[next]?.atMs ?? Infinity) : Infinity;
-    }
     history.atMs.push(atMs);
     history.onDisk.push(onDisk);
     history.inMemory.push(inMemory);
-    history.arrivesMs.push(arrivesMs);
-  });
+    history.nextMs.push(Infinity);
+  }
+  for (let index = events.length - 2; index >= 0; index--) {
+    const next = events[index + 1];
+    history.nextMs[index] = (next?.kind === 'onDisk' ? next.atMs : history.nextMs[index + 1]) ?? Infinity;
+  }
   return history;
+}
+
+/** When the file was on disk next after the change at position `at`; -1 = from the beginning. */
+function arrivalAfter(history: History, at: number): number {
+  if (at >= 0) return history.nextMs[at] ?? Infinity;
+  return history.onDisk[0] === true ? (history.atMs[0] ?? Infinity) : (history.nextMs[0] ?? Infinity);
 }
 
 /** Position of the last change before `atMs`; -1 where there was none. */
@@ -92,14 +96,10 @@ export class ResidencyHistory {
    * When all models would be in the memory of the machine, were their loading begun at `freeMs`, its
    * link and disk used for nothing else. Infinity where they do not fit on its disk.
    */
-  readyMs(
-    machine: LoggedMachine,
-    modelIds: readonly string[],
-    times: { freeMs: number; claimedMs: number },
-  ): number {
+  readyMs(machine: LoggedMachine, modelIds: readonly string[], freeMs: number): number {
     const { downBytesPerMs, diskBytesPerMs, diskBytes } = machine.planned;
     const rate = Math.min(downBytesPerMs, this.#log.plan.originBytesPerMs ?? Infinity);
-    let arrivesMs = times.freeMs;
+    let arrivesMs = freeMs;
     let fetchMs = 0;
     let loadMs = 0;
     let bytes = 0;
@@ -109,17 +109,16 @@ export class ResidencyHistory {
       if (index === undefined || model === undefined) continue;
       bytes += model.bytes;
       const history = this.#histories.get(this.#key(machine, index));
-      const at = history === undefined ? -1 : lastBefore(history, times.freeMs);
+      const at = history === undefined ? -1 : lastBefore(history, freeMs);
       if (!history?.inMemory[at]) loadMs += model.bytes / diskBytesPerMs;
       if (history?.onDisk[at]) continue;
-      const begun = history === undefined ? -1 : lastBefore(history, times.claimedMs);
-      const arrival = history?.arrivesMs[begun] ?? Infinity;
-      // What arrived before and is not there has been evicted since.
-      const isUnderWay = arrival >= times.freeMs && arrival < times.freeMs + model.bytes / rate;
+      // What was there sooner than a download begun now could be was on its way already.
+      const arrival = history === undefined ? Infinity : arrivalAfter(history, at);
+      const isUnderWay = arrival < freeMs + model.bytes / rate;
       if (isUnderWay) arrivesMs = Math.max(arrivesMs, arrival);
       else fetchMs += model.bytes / rate;
     }
     if (bytes > diskBytes) return Infinity;
-    return Math.max(times.freeMs + fetchMs, arrivesMs) + loadMs;
+    return Math.max(freeMs + fetchMs, arrivesMs) + loadMs;
   }
 }

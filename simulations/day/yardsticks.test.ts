@@ -140,21 +140,31 @@ describe('goodDecisions', () => {
     expect(goodDecisions(logOf(plan, [...up, ...evicted, ...at100(126_000)], 200_000)).good).toBe(1);
   });
 
-  test('a download under way at the claim counts to its arrival, one that began later does not', () => {
+  test('a download that is under way counts to its arrival, one that ends later than a new one would does not', () => {
     const { plan, up } = setup({});
-    const copy = (beganMs: number): Told[] => [
-      { atMs: beganMs, tell: 'began', machine: 'other', model: 'sdxl' },
-      { atMs: 102_000, tell: 'onDisk', machine: 'other', model: 'sdxl' },
+    const arrives = (atMs: number): Told[] => [{ atMs, tell: 'onDisk', machine: 'other', model: 'sdxl' }];
+    const good = (arrivesMs: number) =>
+      goodDecisions(logOf(plan, [...up, ...arrives(arrivesMs), ...at100(130_000)], 200_000)).good;
+    // The other would end at 131 s with a download of its own, 10 s from the claim.
+    expect([good(102_000), good(107_000), good(109_000), good(115_000)]).toEqual([0, 0, 1, 1]);
+  });
+
+  test('a copy that arrived and was evicted again must be fetched', () => {
+    const { plan, up } = setup({});
+    const told: Told[] = [
+      { atMs: 1, tell: 'onDisk', machine: 'other', model: 'sdxl' },
+      { atMs: 90_000, tell: 'evicted', machine: 'other', model: 'sdxl' },
+      { atMs: 104_000, tell: 'onDisk', machine: 'other', model: 'sdxl' },
     ];
-    expect(goodDecisions(logOf(plan, [...up, ...copy(99_000), ...at100(126_000)], 200_000)).good).toBe(0);
-    expect(goodDecisions(logOf(plan, [...up, ...copy(100_000), ...at100(126_000)], 200_000)).good).toBe(1);
+    expect(goodDecisions(logOf(plan, [...up, ...told.slice(0, 2), ...at100(130_000)], 200_000)).good).toBe(1);
+    expect(goodDecisions(logOf(plan, [...up, ...told, ...at100(130_000)], 200_000)).good).toBe(0);
   });
 
   test('the store of models bounds what a link could fetch', () => {
     const slowStore = setup({ originBytesPerMs: 5 });
     const log = logOf(
       slowStore.plan,
-      [...slowStore.up, { atMs: 5, tell: 'began', machine: 'chosen', model: 'flux' }, ...at100(138_000)],
+      [...slowStore.up, { atMs: 5, tell: 'onDisk', machine: 'chosen', model: 'flux' }, ...at100(138_000)],
       200_000,
     );
     // 20 s of download by the store, 1 s of loading: 141 s on the other machine.

@@ -101,8 +101,8 @@ function takesWork(machine: LoggedMachine, atMs: number): boolean {
 /**
  * Y2: of the claims that can be judged, those whose job ended within max(1 s, 5 %) of what the best live
  * machine that fits would have made of it in hindsight. Known about each other machine: when it had a
- * free slot in fact (runs claimed before this one), what it had on disk and in memory at that moment,
- * which downloads under way at the claim arrived when, and whether it lived to the end of the run.
+ * free slot in fact (runs claimed before this one), what it had on disk and in memory at that moment, when
+ * a download arrived that was under way then, and whether it lived to the end of the run.
  * Assumed in its favour: nothing else uses its link or the store of models. So the yardstick errs
  * against the policy. It is blind to jobs that are held back: a claim that comes too late is good.
  * O(claims × live machines).
@@ -120,7 +120,7 @@ export function goodDecisions(log: DayLog): { good: number; judged: number } {
       if (machine === run.machine || machine.planned.vramMb < job.planned.vramMb) continue;
       const freeMs = fleet.freeMs(machine, run.claimedMs);
       if (freeMs + claim.workMs / machine.planned.speed >= bestMs) continue;
-      const readyMs = residency.readyMs(machine, job.planned.models, { freeMs, claimedMs: run.claimedMs });
+      const readyMs = residency.readyMs(machine, job.planned.models, freeMs);
       const endMs = readyMs + claim.workMs / machine.planned.speed;
       if (endMs < bestMs && endMs <= (machine.endMs ?? Infinity)) bestMs = endMs;
     }

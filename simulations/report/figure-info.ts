@@ -189,7 +189,9 @@ export function bestPolicy(
     .sort((a, b) => a.value - b.value);
   const [first, second] = values;
   if (better === null || first === undefined || second === undefined) return null;
-  return first.value < second.value ? first.policy : null;
+  // What reads alike is alike: a mark for the fifth digit would be a mark for noise.
+  const { format } = figureInfo[name];
+  return format(first.value) === format(second.value) ? null : first.policy;
 }
 
 /** Figures in the order in which they are shown, by what they are about. */
