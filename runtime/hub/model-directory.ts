@@ -2,8 +2,11 @@ import type { Env } from '#protocol/env.ts';
 import { type ModelManifest, modelBytes } from '#protocol/model.ts';
 import type { Records } from '#protocol/records.ts';
 
-/** Age at which manifests are read again, ms. */
-const refreshMs = 10_000;
+/**
+ * Age at which all manifests are read again, ms: what another hub has registered is found by its id at
+ * once, and until then only its size is missing where warm lanes are weighed.
+ */
+const refreshMs = 60_000;
 
 /** The model registry as this hub knows it: read often, changed rarely. */
 export class ModelDirectory {

@@ -62,10 +62,15 @@ export class StandingWork {
     this.recorder = task('recorder', (told) => recorder.run(pulse(told)));
     this.promoter = task('promoter', () => promoteDue(hub));
     this.sweeper = task('sweeper', (told) => sweepLapsed(hub, sweeperRole, pulse(told)));
+    let markedMs = Number.NEGATIVE_INFINITY;
     this.#keeper = task('keeper', async () => {
       await expireWaiting(hub, sweeperRole);
       await endOverdue(hub, sweeperRole);
-      await markLost(hub, sweeperRole);
+      // Reads every machine: once per lease time is as fine as silence is measured.
+      if (env.clock.monotonic() - markedMs >= config.leaseTtlMs) {
+        markedMs = env.clock.monotonic();
+        await markLost(hub, sweeperRole);
+      }
       return sweeperRole.current() === null ? null : config.sweepEveryMs;
     });
     this.reconciler = task('reconciler', async (told) => {
