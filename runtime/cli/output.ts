@@ -47,6 +47,11 @@ export class Output {
     return this.#options.verbose;
   }
 
+  /** Columns of stdout; 100 where it is no terminal. */
+  get width(): number {
+    return this.#streams.stdout.columns ?? 100;
+  }
+
   /** Whether lines on stderr may be drawn again in place. */
   get isLive(): boolean {
     return (
@@ -57,14 +62,18 @@ export class Output {
     );
   }
 
-  /** Text in a style where `stream` shows colour; NO_COLOR (any value but empty) switches it off. */
-  style(style: Style, text: string, stream: keyof Streams = 'stdout'): string {
-    const shows =
+  showsColour(stream: keyof Streams): boolean {
+    return (
       this.#options.color &&
       !this.#env['NO_COLOR'] &&
       this.#env['TERM'] !== 'dumb' &&
-      this.#streams[stream].isTTY === true;
-    return shows ? styleText(style, text, { validateStream: false }) : text;
+      this.#streams[stream].isTTY === true
+    );
+  }
+
+  /** Text in a style where `stream` shows colour; NO_COLOR (any value but empty) switches it off. */
+  style(style: Style, text: string, stream: keyof Streams = 'stdout'): string {
+    return this.showsColour(stream) ? styleText(style, text, { validateStream: false }) : text;
   }
 
   /** One line of data for people. */

@@ -95,3 +95,18 @@ export function withSetting(payload: JsonObject, setting: string): JsonObject {
   };
   return put(payload, keys);
 }
+
+/** `--policy a,b`: names, each once; whether they exist is asked when the catalogue is loaded. */
+export function policyList(text: string): string[] {
+  const names = text.split(',').map((name) => name.trim());
+  if (names.some((name) => name === '')) throw new InvalidArgumentError('Write names as a,b,c.');
+  if (new Set(names).size < names.length) throw new InvalidArgumentError('Name each policy once.');
+  return names;
+}
+
+/** `--load X`: above 0, at most 100. */
+export function loadFactor(text: string): number {
+  const load = Number(text);
+  if (!(load > 0 && load <= 100)) throw new InvalidArgumentError('Write a number above 0, at most 100.');
+  return load;
+}

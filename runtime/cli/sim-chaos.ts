@@ -210,11 +210,16 @@ async function load(): Promise<Parts> {
     ]);
     return { farm, scripts, chaos };
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
-    throw new CliError('EMP-USAGE', 'simulations are not part of this installation', {
-      likely: 'it is the container image, which ships without simulations/',
-      try: 'emp sim in a clone of the repository',
-      cause: error,
-    });
+    throw withoutSimulations(error);
   }
+}
+
+/** The error to show where simulations cannot be loaded: they are no part of an image. */
+export function withoutSimulations(error: unknown): unknown {
+  if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') return error;
+  return new CliError('EMP-USAGE', 'simulations are not part of this installation', {
+    likely: 'it is the container image, which ships without simulations/',
+    try: 'emp sim in a clone of the repository',
+    cause: error,
+  });
 }

@@ -1,19 +1,79 @@
 import { type Command, Option } from 'commander';
-import { wholeNumber } from './parse.ts';
+import { loadFactor, policyList, wholeNumber } from './parse.ts';
 import type { Action } from './program.ts';
 import { type ChaosSimOptions, seedRange } from './sim-chaos.ts';
+import type { DaySimOptions } from './sim-days.ts';
 
 /**
- * `emp sim run SCENARIO`: each scenario is a command with flags of its own, so that a flag of another
- * one is refused by name.
+ * `emp sim run SCENARIO`: chaos is a command with flags of its own, so that a flag of a day is
+ * refused by name, and the other way round.
  */
 export function addSim(program: Command, action: Action): void {
-  const run = program
+  const sim = program
     .command('sim')
-    .description('play whole installations in virtual time: docs/simulation.md')
-    .command('run')
-    .description('play one scenario');
+    .description('play whole installations in virtual time: docs/simulation.md, docs/simulation-days.md');
+  const run = sim.command('run').description('play one scenario').enablePositionalOptions();
+  addDays(run, action);
   addChaos(run, action);
+  addLooks(sim, action);
+}
+
+/** Every scenario but chaos: one command that takes its name. */
+function addDays(run: Command, action: Action): void {
+  const seed = wholeNumber(0, 2 ** 31);
+  action(
+    run
+      .argument('<scenario>', 'a name of emp sim list, several joined by +, or a JSON file')
+      .addOption(
+        new Option('--seeds <a..b>', 'these seeds, each a day of its own')
+          .argParser(seedRange)
+          .conflicts('seed'),
+      )
+      .addOption(new Option('--seed <n>', 'this seed alone (1)').argParser(seed))
+      .addOption(
+        new Option('--policy <a,b>', 'who decides: names of emp sim list, or all')
+          .argParser(policyList)
+          .default(['emp'], 'emp'),
+      )
+      .addOption(new Option('--load <x>', 'factor on the number of jobs').argParser(loadFactor).default(1))
+      .option(
+        '--workload <file>',
+        'recorded trace (.csv, .csv.gz) in place of drawn jobs; may stand several times',
+        (path: string, before: string[]) => [...before, path],
+        [] as string[],
+      )
+      .option('--report <file>', 'write one HTML file with charts')
+      .option('--workers <n>', 'threads; as many as there are cores, else', wholeNumber(1, 64)),
+    async (context, args, options: DaySimOptions) =>
+      (await import('./sim-days.ts')).simDays(context, args[0] ?? '', options),
+  );
+}
+
+function addLooks(sim: Command, action: Action): void {
+  action(sim.command('list').description('scenarios and policies'), async (context) =>
+    (await import('./sim-days.ts')).simList(context),
+  );
+  action(
+    sim
+      .command('plan')
+      .argument('<scenario>', 'as in emp sim run')
+      .description('what a day holds before anybody decides anything')
+      .option('--seed <n>', 'seed of the day', wholeNumber(0, 2 ** 31), 1)
+      .addOption(new Option('--load <x>', 'factor on the number of jobs').argParser(loadFactor).default(1)),
+    async (context, args, options: { seed: number; load: number }) =>
+      (await import('./sim-days.ts')).simPlan(context, args[0] ?? '', options),
+  );
+  action(
+    sim
+      .command('diff')
+      .argument('<a>', 'result of emp sim run --json')
+      .argument('<b>', 'another one')
+      .description('which figures moved from A to B')
+      .option('--force', 'compare days that are not the same', false)
+      .option('--all', 'also figures that did not move', false),
+    async (context, args, options: { force: boolean; all: boolean }) =>
+      (await import('./sim-days.ts')).simDiff(context, [args[0] ?? '', args[1] ?? ''], options),
+  );
 }
 
 function addChaos(run: Command, action: Action): void {
