@@ -124,6 +124,21 @@ describe('the standard day', () => {
     expect(unservable / day.jobs.length).toBeLessThan(0.001);
   });
 
+  test('its work fits twice into its fleet, and twice what only 24 GB hold into the machines of 24 GB', () => {
+    const work = (of: (job: PlannedJob) => boolean) =>
+      day.jobs.filter(of).reduce((sum, job) => sum + job.runMs / hourMs, 0);
+    const capacity = (leastMb: number) =>
+      day.machines
+        .filter((one) => one.startMs !== null && one.vramMb >= leastMb)
+        .reduce((sum, one) => sum + ((one.endMs - (one.startMs ?? 0)) / hourMs) * one.speed, 0);
+    const busy = work(() => true) / capacity(0);
+    expect(busy).toBeGreaterThan(0.4);
+    expect(busy).toBeLessThan(0.48);
+    const heavyBusy = work((job) => job.vramMb > 12 * 1024) / capacity(24 * 1024);
+    expect(heavyBusy).toBeGreaterThan(0.3);
+    expect(heavyBusy).toBeLessThan(0.42);
+  });
+
   test('users go on as in the trace: 78 % were seen within the hour, 68 % of those with the same models', () => {
     const bare = (job: PlannedJob) => job.models.filter((id) => !id.startsWith('controlnet')).join(' ');
     const lastAt = new Map<string, number>();
