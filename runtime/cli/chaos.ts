@@ -7,6 +7,8 @@ export interface ChaosRunOptions {
   jobs: number;
   seed: number;
   out: string;
+  fresh: boolean;
+  resume: boolean;
 }
 
 type Session = typeof import('#simulations/faults/session.ts');
@@ -89,6 +91,21 @@ export async function chaosCheck({ out }: CommandContext, path: string): Promise
     for (const line of what) out.line(line);
   });
   if (!verdict.ok) throw found([path]);
+}
+
+/** `emp chaos table DIR`: every history below the folder, checked again, as the table of docs/faults.md. */
+export async function chaosTable({ out }: CommandContext, dir: string): Promise<void> {
+  const { markdown, ...table } = (await loadSession()).tableOf(dir);
+  if (table.faults.length === 0 && table.refused.length === 0)
+    throw new CliError('EMP-USAGE', `${dir} has no history of emp chaos`, {
+      likely: 'it is not the folder that was given as --out, or no run has ended yet',
+      try: 'emp chaos run all --out DIR, then emp chaos table DIR',
+    });
+  out.result(table, () => {
+    out.line(markdown);
+    for (const { history, why } of table.refused) out.note(`left out: ${history}: ${why}`);
+  });
+  if (table.notClean.length > 0) throw found(table.notClean);
 }
 
 function checked(session: Session, path: string): ReturnType<Session['checkFile']> {

@@ -278,7 +278,9 @@ function addChaos(program: Command, action: Action): void {
       .option('--runs <n>', 'how many runs of each fault', wholeNumber(1, 1_000), 20)
       .option('--jobs <n>', 'jobs of one run', wholeNumber(20, 100_000), 1_000)
       .option('--seed <n>', 'seed of the first run; later ones take the next', wholeNumber(0, 2 ** 31), 1)
-      .option('--out <dir>', 'folder for histories and logs', 'out/chaos'),
+      .option('--out <dir>', 'folder for histories and logs', 'out/chaos')
+      .option('--fresh', 'a cluster for each run; without it all runs of a fault are made on one', false)
+      .option('--resume', 'leave runs that lie in --out already, whole and clean when checked again', false),
     async (context, args, options: ChaosRunOptions) =>
       (await import('./chaos.ts')).chaosRun(context, args[0] ?? '', options),
   );
@@ -288,5 +290,12 @@ function addChaos(program: Command, action: Action): void {
       .argument('<file>', 'history.jsonl of a run')
       .description('check a published history again'),
     async (context, args) => (await import('./chaos.ts')).chaosCheck(context, args[0] ?? ''),
+  );
+  action(
+    chaos
+      .command('table')
+      .argument('<dir>', 'folder of histories, as given to --out')
+      .description('check every history below a folder again and print one table of them all'),
+    async (context, args) => (await import('./chaos.ts')).chaosTable(context, args[0] ?? ''),
   );
 }

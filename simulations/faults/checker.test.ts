@@ -1,136 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { checkHistory, type Verdict } from './checker.ts';
-import { type HistoryLine, historyFormat, parseHistory } from './history.ts';
-
-/** Planted histories: each count is seen above zero once, because a checker that cannot fail is worse than none. */
-
-const meta: HistoryLine = {
-  kind: 'meta',
-  format: historyFormat,
-  fault: 'planted',
-  run: 1,
-  seed: 1,
-  jobs: 1,
-  startedAtMs: 0,
-  versions: {},
-  settings: {},
-};
-
-type Answer = 'ok' | 'fail' | 'info';
-
-class Planted {
-  readonly lines: HistoryLine[] = [meta];
-  #seq = 0;
-  #call = 0;
-
-  op(op: 'submit' | 'get' | 'cancel' | 'requeue', jobId: string, type: Answer | null, state?: string): this {
-    this.#call += 1;
-    const base = { kind: 'op', tMs: this.#call, client: 'c', call: this.#call, op, jobId } as const;
-    this.lines.push({ ...base, type: 'invoke', ...(op === 'submit' ? { outputs: 1 } : {}) });
-    if (type !== null) this.lines.push({ ...base, type, ...(state === undefined ? {} : { state }) });
-    return this;
-  }
-
-  event(type: string, jobId: string, token: string | null = null, extra: Record<string, string> = {}): this {
-    this.#seq += 1;
-    const data = { ...(token === null ? {} : { token }), ...extra };
-    this.lines.push({
-      kind: 'event',
-      seq: this.#seq,
-      type,
-      jobId,
-      machineId: null,
-      atMs: this.#seq * 10,
-      data,
-    });
-    return this;
-  }
-
-  run(jobId: string, token: string, outcome: string, run = 1): this {
-    this.lines.push({ kind: 'run', jobId, run, token, machineId: 'm', outcome, counted: false });
-    return this;
-  }
-
-  effect(jobId: string, token: string): this {
-    this.lines.push({ kind: 'effect', jobId, token, name: 'output-0.bin', bytes: 1, atMs: 0 });
-    return this;
-  }
-
-  job(jobId: string, state: 'succeeded' | 'waiting' | 'cancelled' | 'dead', token: string | null): this {
-    const outputs =
-      state === 'succeeded' && token !== null ? [`results/${jobId}/${token}/output-0.bin`] : null;
-    this.lines.push({
-      kind: 'job',
-      jobId,
-      state,
-      apiState: state,
-      attempts: 0,
-      runs: 1,
-      token,
-      fenceFloor: '0',
-      outputs,
-      reason: null,
-    });
-    return this;
-  }
-
-  /** A job that was accepted and succeeded as it should. */
-  good(jobId: string, submit: Answer = 'ok'): this {
-    return this.op('submit', jobId, submit)
-      .event('job.submitted', jobId)
-      .event('job.leased', jobId, '5')
-      .event('job.succeeded', jobId, '5')
-      .run(jobId, '5', 'succeeded')
-      .effect(jobId, '5')
-      .job(jobId, 'succeeded', '5');
-  }
-
-  nemesis(action: 'inject' | 'heal', atMs: number): this {
-    this.lines.push({ kind: 'nemesis', tMs: 0, atMs, action, number: 1, detail: 'x' });
-    return this;
-  }
-
-  check(outcome: 'settled' | 'timeout' = 'settled'): Verdict {
-    const end = { kind: 'end', tMs: 9, atMs: 9, outcome, detail: '', lines: this.lines.length } as const;
-    // Through text, as a published file would come.
-    const content = [...this.lines, end].map((line) => JSON.stringify(line)).join('\n');
-    return checkHistory(parseHistory(content));
-  }
-}
-
-const planted = () => new Planted();
-
-/** Numbers of findings by count. */
-const counts = ({
-  lost,
-  unexpected,
-  duplicated,
-  staleWrites,
-  contradicted,
-  recovered,
-  absent,
-  ok,
-}: Verdict) => ({
-  lost: lost.length,
-  unexpected: unexpected.length,
-  duplicated: duplicated.length,
-  staleWrites: staleWrites.length,
-  contradicted: contradicted.length,
-  recovered,
-  absent,
-  ok,
-});
-const clean = {
-  lost: 0,
-  unexpected: 0,
-  duplicated: 0,
-  staleWrites: 0,
-  contradicted: 0,
-  recovered: 0,
-  absent: 0,
-  ok: true,
-};
-const bad = { ...clean, ok: false };
+import { bad, clean, counts, type Planted, planted } from './planted-history.ts';
 
 test('a history in which everything ended once is clean', () => {
   const verdict = planted().good('a').good('b').check();
@@ -289,6 +158,12 @@ describe('contradicted', () => {
   });
 });
 
+test('a run that could not be made is not ok, and says nothing of its jobs', () => {
+  const verdict = planted().op('submit', 'a', 'ok').check('failed');
+  expect(counts(verdict)).toEqual(bad);
+  expect(verdict).toMatchObject({ settled: false, detail: 'a reason' });
+});
+
 test('a run that did not settle is not ok', () => {
   expect(planted().good('a').check('timeout')).toMatchObject({ settled: false, ok: false });
 });
@@ -306,21 +181,5 @@ test('no effect after a heal leaves no recovery time', () => {
   expect(planted().good('a').nemesis('inject', 80).nemesis('heal', 90).check()).toMatchObject({
     firstEffectMs: null,
     allEndedMs: null,
-  });
-});
-
-describe('a file that is no history is refused by line', () => {
-  const text = (lines: unknown[]) => lines.map((line) => JSON.stringify(line)).join('\n');
-  const end = { kind: 'end', tMs: 1, atMs: 1, outcome: 'settled', detail: '', lines: 1 };
-  test.each([
-    ['nothing', '', 'line 1 is not a meta line'],
-    ['no JSON', '{', 'line 1 is not JSON'],
-    ['no end', text([meta]), 'line 1 is not an end line'],
-    ['an unknown kind', text([meta, { kind: 'rumour' }, end]), 'line 2'],
-    ['a wrong field', text([{ ...meta, seed: 'x' }, end]), 'line 1/seed'],
-    ['another format', text([{ ...meta, format: 2 }, end]), 'line 1/format'],
-    ['lines taken out', text([meta, { ...end, lines: 3 }]), 'line 2/lines says 3'],
-  ])('%s', (_name, content, message) => {
-    expect(() => parseHistory(content)).toThrow(message);
   });
 });

@@ -13,6 +13,8 @@ export interface Verdict {
   fault: string;
   run: number;
   seed: number;
+  /** That the run was to submit. */
+  jobs: number;
   submits: { attempted: number; acknowledged: number; refused: number; unknown: number };
   /** Acknowledged submits that have not exactly one end with its effect. */
   lost: Finding[];
@@ -39,6 +41,8 @@ export interface Verdict {
   /** From the last heal to the last end; null where everything had ended before it. */
   allEndedMs: number | null;
   settled: boolean;
+  /** What did not come in time, or why the run could not be made. */
+  detail: string;
   ok: boolean;
 }
 
@@ -72,6 +76,7 @@ export function checkHistory(lines: readonly HistoryLine[]): Verdict {
     fault: meta.fault,
     run: meta.run,
     seed: meta.seed,
+    jobs: meta.jobs,
     submits: { attempted: 0, acknowledged: 0, refused: 0, unknown: 0 },
     lost: [],
     unexpected: [],
@@ -79,18 +84,27 @@ export function checkHistory(lines: readonly HistoryLine[]): Verdict {
     recovered: 0,
     absent: 0,
     staleWrites: [],
-    contradicted: gaps(events),
+    contradicted: gaps(events, meta.afterSeq),
     states: {},
     wastedRuns: 0,
     expiredRuns: events.filter(({ type }) => type === 'job.expired').length,
     injections: lines.filter((line) => line.kind === 'nemesis' && line.action === 'inject').length,
     ...recovery(lines, events),
     settled: end.outcome === 'settled',
+    detail: end.detail,
   };
+  // Of a run that could not be made nothing was read back: its jobs cannot be judged.
+  if (end.outcome === 'failed') return { ...verdict, contradicted: [], ok: false };
   for (const story of stories) judge(story, verdict);
   const { lost, unexpected, duplicated, staleWrites, contradicted, settled } = verdict;
   const bad = [lost, unexpected, duplicated, staleWrites, contradicted];
   return { ...verdict, ok: settled && bad.every((findings) => findings.length === 0) };
+}
+
+/** Submits without an answer that left nothing yet: one that is accepted later is met by the next run. */
+export function openSubmits(lines: readonly HistoryLine[]): OpLine[] {
+  const open = tell(lines, []).filter((story) => fateOf(story) === 'unknown' && story.job === null);
+  return open.flatMap(({ submits }) => submits.find(({ type }) => type === 'invoke') ?? []);
 }
 
 function tell(lines: readonly HistoryLine[], events: readonly EventLine[]): Story[] {
@@ -140,7 +154,7 @@ function judge(story: Story, verdict: Omit<Verdict, 'ok'>): void {
   if (fate !== 'none') submits.attempted += 1;
   if (fate !== 'none') submits[fate] += 1;
   const isThere =
-    job !== null || story.events.length > 0 || story.runs.length > 0 || story.effects.length > 0;
+    job !== null || story.events.some(isChange) || story.runs.length > 0 || story.effects.length > 0;
   if ((fate === 'none' || fate === 'refused') && isThere)
     verdict.unexpected.push({
       jobId,
@@ -162,6 +176,10 @@ function judge(story: Story, verdict: Omit<Verdict, 'ok'>): void {
   const tokens = new Set(story.effects.map((effect) => effect.slice(0, effect.indexOf('/'))));
   verdict.wastedRuns += [...tokens].filter((token) => !committed.has(token)).length;
 }
+
+/** Whether it changed its job; a claim that is copied late changed none, and may come after the run of its job. */
+const isChange = ({ type, data }: EventLine) =>
+  !((type === 'job.leased' || type === 'job.adopted') && data['late'] === true);
 
 /** `results/<job>/<token>/<name>`. */
 const tokenOfKey = (key: string) => key.split('/')[2] ?? '';
@@ -239,10 +257,11 @@ function contradictions({ jobId, answers, job, requeued }: Story): Finding[] {
   return found;
 }
 
-function gaps(events: readonly EventLine[]): Finding[] {
-  const wrong = events.findIndex(({ seq }, index) => seq !== index + 1);
+/** `after` is the number before the first: on a cluster that stands, the last of the run before. */
+function gaps(events: readonly EventLine[], after: number): Finding[] {
+  const wrong = events.findIndex(({ seq }, index) => seq !== after + index + 1);
   if (wrong < 0) return [];
-  return [{ jobId: '', why: `event ${wrong + 1} has the number ${events[wrong]?.seq}` }];
+  return [{ jobId: '', why: `event ${after + wrong + 1} has the number ${events[wrong]?.seq}` }];
 }
 
 function recovery(

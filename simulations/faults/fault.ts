@@ -35,6 +35,8 @@ export interface Fault {
   cluster?: Partial<ClusterShape>;
   /** The Redis of the run; the append-only single server where absent. */
   redis?: (clock: Clock, dir: string) => Promise<RedisSide>;
+  /** Runs of 1 000 jobs that its servers can hold, where that is few: then the next one gets a fresh cluster. */
+  runsPerCluster?: number;
   /** Why it cannot be made on this computer; null where it can. */
   missing?: () => string | null;
   inject: (context: FaultContext) => Promise<Injected>;

@@ -83,6 +83,7 @@ const diskFull: Fault = {
   summary: 'the disk of the database is full (53100): commits that need room are refused until there is some',
   holdMs: { min: 2_000, max: 5_000 },
   missing: missingSmallDisk,
+  runsPerCluster: 4,
   cluster: { postgres: { durable: true, smallDisk: '48m' }, prepareDatabase: onSmallDisk },
   async inject({ cluster, note }) {
     const { postgres, database } = cluster;

@@ -18,7 +18,7 @@ const At = z.number();
 const text = z.string().max(4_000);
 
 /** Format of the file; a reader refuses any other. */
-export const historyFormat = 1;
+export const historyFormat = 2;
 
 /** The first line: what was run, on what, with which settings. */
 export const MetaLine = z.strictObject({
@@ -29,13 +29,21 @@ export const MetaLine = z.strictObject({
   seed: z.int(),
   jobs: z.int().min(1),
   startedAtMs: At,
+  /** Number of the run for which its cluster was started: their logs lie in `cluster-<number>`. */
+  clusterFrom: z.int().min(1),
+  /** Runs that the cluster had seen before this one. */
+  runsBefore: z.int().min(0),
+  /** Number of the last event that belongs to them; 0 on a fresh cluster. */
+  afterSeq: z.int().min(0),
   versions: z.record(z.string(), z.string()),
   settings: JsonObject,
 });
 
 /**
  * One call of a client. `invoke` before it is sent; then `ok` with the answer, `fail` where it was
- * refused for certain, or `info` where nobody knows whether it took place (no answer, or a 5xx).
+ * refused for certain, or `info` where nobody knows whether it took place (no answer, or a 5xx). An
+ * `invoke` of the client `earlier` is a submit of a run before, on the same cluster, of which nobody
+ * knows yet whether it was accepted.
  */
 export const OpLine = z.strictObject({
   kind: z.literal('op'),

@@ -7,20 +7,22 @@ import { HubUnreachable } from '#runtime/client-http.ts';
 import { pick } from '#simulations/seeded-rng.ts';
 import type { Cluster } from './cluster.ts';
 import type { OpLine } from './history.ts';
+import { Pace } from './pace.ts';
 
 /** What clients do in a run, and how it is told. */
 export interface LoadOptions {
   cluster: Cluster;
   jobs: number;
-  /** Submits a second over all clients; a hub that does not answer holds its clients back. */
-  perSecond: number;
+  /** Ids are this and a number: those of no other run on the cluster begin with it. */
+  prefix: string;
   rng: Rng;
   clock: Clock;
   signal: AbortSignal;
   tell: (line: Omit<OpLine, 'kind' | 'tMs'>) => void;
 }
 
-const clients = 8;
+/** Enough that the pace, and not the answers, says how fast jobs come; a hub that is silent holds its own back. */
+export const loadClients = 24;
 /** Tries of one submit under its id. */
 const submitTries = 12;
 const pauseMs = { min: 50, max: 600 };
@@ -35,14 +37,18 @@ function fateOf(error: unknown): 'fail' | 'info' {
 
 /** Submits jobs over HTTP under ids of its own, with some cancels, requeues and looks between them. */
 export class Load {
+  /** When jobs may go; none does before it is set. */
+  readonly pace: Pace;
   readonly #options: LoadOptions;
+  #taken = 0;
   #submitted = 0;
   #calls = 0;
   readonly #extras = new Set<Promise<void>>();
-  #startedAtMs = 0;
+  readonly #failures: unknown[] = [];
 
   constructor(options: LoadOptions) {
     this.#options = options;
+    this.pace = new Pace(options.clock, options.signal);
   }
 
   /** Jobs whose submit has begun. */
@@ -52,32 +58,25 @@ export class Load {
 
   /** Resolves when every client has done its part. */
   async run(): Promise<void> {
-    this.#startedAtMs = this.#options.clock.monotonic();
-    const lanes = Array.from({ length: clients }, (_, index) => this.#lane(`client-${index + 1}`));
+    const lanes = Array.from({ length: loadClients }, (_, index) => this.#lane(`client-${index + 1}`));
     await Promise.all(lanes);
     while (this.#extras.size > 0) await Promise.all(this.#extras);
+    if (this.#failures.length > 0) throw new AggregateError(this.#failures, 'calls beside the load failed');
   }
 
   async #lane(client: string): Promise<void> {
-    const rng = this.#options.rng.fork(client);
-    for (;;) {
-      if (this.#submitted >= this.#options.jobs) return;
+    const { jobs, rng } = this.#options;
+    while (this.#taken < jobs) {
+      this.#taken += 1;
+      const number = this.#taken;
+      await this.pace.turn(number);
       this.#submitted += 1;
-      const number = this.#submitted;
-      await this.#pace(number);
-      await this.#job(client, rng, number);
+      await this.#job(client, rng.fork(`job ${number}`), number);
     }
   }
 
-  /** The n-th job is not submitted before its time. */
-  async #pace(number: number): Promise<void> {
-    const { clock, perSecond, signal } = this.#options;
-    const waitMs = this.#startedAtMs + (number * 1_000) / perSecond - clock.monotonic();
-    if (waitMs > 0) await sleep(clock, waitMs, signal);
-  }
-
   async #job(client: string, rng: Rng, number: number): Promise<void> {
-    const jobId = `chaos-${number}`;
+    const jobId = `${this.#options.prefix}${number}`;
     const job = jobOf(jobId, rng);
     const patient = rng.next() < 0.8;
     const wanted = rng.next();
@@ -87,8 +86,10 @@ export class Load {
     else if (wanted < 0.15) this.#also(this.#look(client, extra, jobId));
   }
 
+  /** Goes on beside the lanes; a failure is told when they are through. */
   #also(work: Promise<void>): void {
-    const done = work.finally(() => this.#extras.delete(done));
+    const failed = (error: unknown) => void this.#failures.push(error);
+    const done = work.catch(failed).finally(() => this.#extras.delete(done));
     this.#extras.add(done);
   }
 

@@ -120,7 +120,8 @@ export class SmallDiskRedis implements RedisSide {
       command: [
         ...(['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', mount, disk] as const),
         ...[redis, '--port', String(port), '--bind', '127.0.0.1', '--dir', disk, '--save', ''],
-        ...[...noEviction, ...appendOnly],
+        // Rewritten long before its disk is full of it.
+        ...[...noEviction, ...appendOnly, '--auto-aof-rewrite-min-size', '8mb'],
       ],
       ready: 'eady to accept connections',
       remove: () => rmSync(disk, { recursive: true, force: true }),

@@ -1,139 +1,68 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { type Clock, type Rng, sleep } from '#protocol/env.ts';
-import { hubVersion } from '#runtime/hub-version.ts';
 import { seededRng } from '#simulations/seeded-rng.ts';
-import { checkHistory, type Verdict } from './checker.ts';
-import { Cluster, type ClusterHost, type ClusterShape } from './cluster.ts';
-import { collect, settled } from './collect.ts';
-import type { Fault, Injected } from './fault.ts';
-import { HistoryFile, historyFormat, readHistory } from './history.ts';
+import type { Cluster } from './cluster.ts';
+import { settled } from './collect.ts';
+import type { Fault } from './fault.ts';
+import type { NemesisLine, OpLine } from './history.ts';
 import { Load } from './load.ts';
-import { appendOnly, singleRedis } from './redis-side.ts';
 import { redisInfo } from './server-control.ts';
+import { whole } from './whole.ts';
 
-export interface RunOptions {
+export interface PlayOptions {
   fault: Fault;
   /** Number of this run, from 1. */
   run: number;
   seed: number;
   jobs: number;
-  /** Folder for history and logs of this run. */
-  outDir: string;
+  /** Job ids of this run begin with it. */
+  prefix: string;
   clock: Clock;
   signal: AbortSignal;
   note: (text: string) => void;
 }
 
+/** Where a run takes place, and who writes down what happens. */
+export interface Stage {
+  cluster: Cluster;
+  tellOp: (line: Omit<OpLine, 'kind' | 'tMs'>) => void;
+  tellNemesis: (line: Pick<NemesisLine, 'action' | 'number' | 'detail'>) => void;
+}
+
 /** Jobs a second that clients hand in: what two cores do beside servers, hubs, machines and the clients. */
-const perSecond = 40;
+export const perSecond = 120;
 /** One injection for so many jobs, at least one. */
 const jobsPerInjection = 350;
+/** Of the jobs that are left of an injection's share, what is handed in while the fault is held. */
+const heldShare = 0.7;
+/** A fault lasts longer than it is held: it is made and healed as well. */
+const aroundHoldMs = 1_000;
 /** From the last heal to the end of every job, at most; machines wait up to 30 s before they dial again. */
 const settleLimitMs = 120_000;
 
-const usualShape: ClusterShape = {
-  hubs: 2,
-  machines: 3,
-  slots: 4,
-  leaseTtlMs: 3_000,
-  wires: [],
-  // Commits wait for the disk, as in production.
-  postgres: { durable: true },
-};
-
 /**
- * One run: a cluster of its own, a load, the fault at moments that the seed draws, the heal, the wait for
- * every job to end, and the check of the history. Rejects only where the run itself could not be made.
+ * One run on a cluster that stands: a load, the fault at moments that the seed draws, the heal, the wait
+ * for every job to end and for every part to stand again. Rejects where the run could not be made.
  */
-export async function runFault(options: RunOptions): Promise<{ verdict: Verdict; history: string }> {
-  const { fault, clock, signal } = options;
-  const rng = seededRng(`${fault.name}/${options.seed}`);
-  const path = join(options.outDir, 'history.jsonl');
-  const history = new HistoryFile(path);
-  const startedAtMs = clock.monotonic();
-  const tMs = () => Math.round((clock.monotonic() - startedAtMs) * 1_000) / 1_000;
-  const shape = { ...usualShape, ...fault.cluster };
-  const dir = await mkdtemp(join(tmpdir(), 'emp-chaos-'));
-  const host: ClusterHost = {
-    clock,
-    dir,
-    logDir: options.outDir,
-    rng: rng.fork('ports'),
-    signal,
-    onProcess: (name, action, detail) => {
-      if (!ended) history.add({ kind: 'process', tMs: tMs(), name, action, detail });
-    },
-  };
-  let ended = false;
-  let cluster: Cluster | null = null;
-  try {
-    const openRedis = () => fault.redis?.(clock, dir) ?? singleRedis(appendOnly);
-    history.add(metaLine(options, shape));
-    cluster = await Cluster.start(shape, host, openRedis);
-    const outcome = await play({ ...options, rng }, { cluster, history, tMs });
-    for (const line of await collect(cluster, clock)) history.add(line);
-    ended = true;
-    history.end({ tMs: tMs(), atMs: clock.now(), ...outcome });
-    return { verdict: checkHistory(readHistory(path)), history: path };
-  } finally {
-    ended = true;
-    history.flush();
-    await cluster?.stop();
-    await rm(dir, { recursive: true, force: true });
-  }
-}
-
-function metaLine(
-  { fault, run, seed, jobs, clock }: RunOptions,
-  shape: ClusterShape,
-): Parameters<HistoryFile['add']>[0] {
-  const { hubs, machines, slots, leaseTtlMs, wires } = shape;
-  return {
-    kind: 'meta',
-    format: historyFormat,
-    fault: fault.name,
-    run,
-    seed,
-    jobs,
-    startedAtMs: clock.now(),
-    versions: { emp: hubVersion, node: process.version },
-    settings: { hubs, machines, slots, leaseTtlMs, perSecond, wires: [...wires] },
-  };
-}
-
-interface Stage {
-  cluster: Cluster;
-  history: HistoryFile;
-  tMs: () => number;
-}
-
-/** Load and faults side by side, then the wait for the end. */
-async function play(
-  options: RunOptions & { rng: Rng },
+export async function play(
+  options: PlayOptions,
   stage: Stage,
 ): Promise<{ outcome: 'settled' | 'timeout'; detail: string }> {
-  const { clock, rng, jobs } = options;
-  const { cluster, history, tMs } = stage;
+  const { clock, jobs, prefix } = options;
+  const { cluster } = stage;
+  const rng = seededRng(`${options.fault.name}/${options.seed}`);
   const over = new AbortController();
   const signal = AbortSignal.any([options.signal, over.signal]);
   const [postgres] = await cluster.postgres.query('SHOW server_version');
   const redis = await redisInfo(cluster.redis.port, 'server', 'redis_version');
-  const said = (action: 'inject' | 'heal' | 'note', number: number, detail: string) =>
-    history.add({ kind: 'nemesis', tMs: tMs(), atMs: clock.now(), action, number, detail });
-  said('note', 0, `redis ${redis}, postgresql ${String(postgres?.['server_version'])}`);
-  const load = new Load({
-    cluster,
-    jobs,
-    perSecond,
-    rng: rng.fork('load'),
-    clock,
-    signal,
-    tell: (line) => history.add({ kind: 'op', tMs: tMs(), ...line }),
-  });
+  const versions = `redis ${redis}, postgresql ${String(postgres?.['server_version'])}`;
+  stage.tellNemesis({ action: 'note', number: 0, detail: versions });
+  const tell = stage.tellOp;
+  const load = new Load({ cluster, jobs, prefix, rng: rng.fork('load'), clock, signal, tell });
   try {
-    await Promise.all([load.run(), faults({ ...options, signal }, { cluster, load, said })]);
+    await Promise.all([
+      load.run(),
+      faults({ ...options, signal }, { ...stage, load, rng: rng.fork('fault') }),
+    ]);
   } catch (error) {
     // Where one of them cannot go on, the other must not either: its cluster is about to end.
     over.abort(error);
@@ -141,6 +70,7 @@ async function play(
   }
   try {
     await settled(cluster, settleLimitMs);
+    await whole(cluster, settleLimitMs);
     return { outcome: 'settled', detail: '' };
   } catch (error) {
     signal.throwIfAborted();
@@ -148,33 +78,54 @@ async function play(
   }
 }
 
-/** Injects at drawn moments of the load, one after the other; each is healed whatever happens. */
-async function faults(
-  options: RunOptions & { rng: Rng },
-  stage: {
-    cluster: Cluster;
-    load: Load;
-    said: (action: 'inject' | 'heal' | 'note', number: number, detail: string) => void;
-  },
-): Promise<void> {
+/**
+ * Injects at drawn moments of the load, one after the other. Each has a share of the jobs: some come
+ * before it, most while it is held, the rest when it is healed, so that a load that is over quickly meets
+ * every injection.
+ */
+async function faults(options: PlayOptions, stage: Stage & { load: Load; rng: Rng }): Promise<void> {
   const { fault, clock, signal, jobs } = options;
-  const { cluster, load, said } = stage;
+  const { load, rng } = stage;
   const count = Math.max(1, Math.round(jobs / jobsPerInjection));
-  const rng = options.rng.fork('fault');
+  const share = jobs / count;
   for (let number = 1; number <= count; number++) {
     const own = rng.fork(`injection ${number}`);
-    // Inside its own share of the load, and not before the first jobs are under way.
-    const share = jobs / count;
     const at = Math.ceil((number - 1) * share + share * (0.15 + 0.35 * own.next()));
+    load.pace.set({ perSecond, upTo: at });
     while (load.submitted < at) await sleep(clock, 20, signal);
     const holdMs = own.int(fault.holdMs.min, fault.holdMs.max);
-    const note = (detail: string) => said('note', number, detail);
-    said('inject', number, `${fault.name} for ${holdMs} ms`);
-    const injected: Injected = await fault.inject({ cluster, holdMs, rng: own, clock, signal, note });
-    note(injected.detail);
-    options.note(`run ${options.run}: after ${load.submitted} jobs: ${injected.detail}`);
-    await sleep(clock, holdMs, signal);
-    said('heal', number, await injected.heal());
-    if (injected.restore !== undefined) note(await injected.restore());
+    const held = Math.floor(heldShare * (number * share - at));
+    const during = (held * 1_000) / (holdMs + aroundHoldMs);
+    load.pace.set({ perSecond: Math.min(perSecond, Math.max(1, during)), upTo: at + held });
+    const restore = await inject({ ...options, number, holdMs, rng: own }, stage);
+    load.pace.set({ perSecond, upTo: Math.floor(number * share) });
+    await restore();
   }
+  load.pace.set({ perSecond, upTo: jobs });
+}
+
+/** One injection, held and healed; answers how to restore what stood by before. */
+async function inject(
+  options: PlayOptions & { number: number; holdMs: number; rng: Rng },
+  { cluster, load, tellNemesis }: Stage & { load: Load },
+): Promise<() => Promise<void>> {
+  const { fault, clock, signal, number, holdMs, rng } = options;
+  const said = (action: 'inject' | 'heal' | 'note', detail: string) =>
+    tellNemesis({ action, number, detail });
+  const note = (detail: string) => said('note', detail);
+  said('inject', `${fault.name} for ${holdMs} ms`);
+  const injected = await fault.inject({ cluster, holdMs, rng, clock, signal, note });
+  note(injected.detail);
+  options.note(`run ${options.run}: after ${load.submitted} jobs: ${injected.detail}`);
+  try {
+    await sleep(clock, holdMs, signal);
+  } catch (error) {
+    // Nothing may be left paused or cut: its processes could not be ended.
+    await injected.heal();
+    throw error;
+  }
+  said('heal', await injected.heal());
+  return async () => {
+    if (injected.restore !== undefined) note(await injected.restore());
+  };
 }

@@ -1,16 +1,18 @@
-import { rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { EmpError } from '#protocol/errors.ts';
 import { systemClock } from '#runtime/env.ts';
-import { percentile } from '#runtime/percentile.ts';
 import { missingPostgres } from '#runtime/toolchain/postgres-server.ts';
 import { findRedisServer, redisMissing } from '#runtime/toolchain/redis-server.ts';
 import { allFaults } from './catalogue.ts';
 import { checkHistory, type Finding, type Verdict } from './checker.ts';
 import type { Fault } from './fault.ts';
+import { type FaultSummary, type FaultTable, markdownTable, readTable, summarise } from './fault-table.ts';
 import { readHistory } from './history.ts';
-import { runFault } from './run-fault.ts';
+import { historyPath, Standing, settingsOf } from './standing.ts';
 
-/** What `emp chaos` asks for: the list, runs of one or all faults, and the check of a published history. */
+/** What `emp chaos` asks for: the list, runs of one or all faults, the check of a history, and the table of many. */
 
 export interface SessionOptions {
   /** Names of faults; empty = all. */
@@ -21,32 +23,12 @@ export interface SessionOptions {
   seed: number;
   /** Histories go to `<outDir>/<fault>/run-<n>/`. */
   outDir: string;
+  /** A cluster for each run, instead of one for all runs of a fault. */
+  fresh: boolean;
+  /** Leaves runs as they are whose history is whole and, checked again, clean. */
+  resume: boolean;
   signal: AbortSignal;
   note: (text: string) => void;
-}
-
-/** One line of the table: all runs of one fault together. */
-export interface FaultSummary {
-  fault: string;
-  runs: number;
-  jobs: number;
-  acknowledged: number;
-  lost: number;
-  unexpected: number;
-  duplicated: number;
-  recovered: number;
-  staleWrites: number;
-  contradicted: number;
-  expiredRuns: number;
-  injections: number;
-  /** Over the runs, ms; null where no run had work left after a heal. */
-  firstEffectMsP50: number | null;
-  firstEffectMsMax: number | null;
-  allEndedMsMax: number | null;
-  /** Runs that were clean and settled. */
-  ok: number;
-  /** Why it was not run; null where it was. */
-  skipped: string | null;
 }
 
 export interface SessionReport {
@@ -72,36 +54,72 @@ export async function runFaults(options: SessionOptions): Promise<SessionReport>
   for (const fault of chosen) {
     const skipped = fault.missing?.() ?? null;
     const verdicts = skipped === null ? await runsOf(fault, options, report) : [];
-    report.faults.push(summarise(fault, verdicts, { skipped, jobs: options.jobs }));
+    report.faults.push(summarise(fault.name, verdicts, skipped));
   }
   report.ok = report.findings.length === 0;
   return report;
 }
 
 async function runsOf(fault: Fault, options: SessionOptions, report: SessionReport): Promise<Verdict[]> {
-  const { signal, note, jobs } = options;
+  const { signal, note, jobs, fresh } = options;
+  const outDir = join(options.outDir, fault.name);
+  const standing = new Standing({ fault, outDir, fresh, clock: systemClock, signal });
   const verdicts: Verdict[] = [];
-  for (let run = 1; run <= options.runs; run++) {
-    signal.throwIfAborted();
-    const seed = options.seed + run - 1;
-    const outDir = join(options.outDir, fault.name, `run-${String(run).padStart(3, '0')}`);
-    await rm(outDir, { recursive: true, force: true });
-    const { verdict, history } = await runFault({
-      fault,
-      run,
-      seed,
-      jobs,
-      outDir,
-      clock: systemClock,
-      signal,
-      note: (text) => note(`${fault.name} ${text}`),
-    });
-    verdicts.push(verdict);
-    note(`${fault.name} run ${run} of ${options.runs}, seed ${seed}: ${describe(verdict)}`);
-    if (!verdict.ok)
-      report.findings.push({ fault: fault.name, run, seed, history, what: findingLines(verdict) });
+  try {
+    for (let run = 1; run <= options.runs; run++) {
+      signal.throwIfAborted();
+      const seed = options.seed + run - 1;
+      const name = `${fault.name} run ${run} of ${options.runs}, seed ${seed}`;
+      const made = options.resume ? madeBefore({ fault, fresh, outDir, run, seed, jobs }) : null;
+      if (made !== null) {
+        note(`${name}: made before, clean`);
+        verdicts.push(made);
+        continue;
+      }
+      const { verdict, history } = await standing.run({
+        run,
+        seed,
+        jobs,
+        note: (text) => note(`${fault.name} ${text}`),
+      });
+      verdicts.push(verdict);
+      note(`${name}: ${describe(verdict)}`);
+      if (!verdict.ok)
+        report.findings.push({ fault: fault.name, run, seed, history, what: findingLines(verdict) });
+    }
+  } finally {
+    await standing.close();
   }
   return verdicts;
+}
+
+/** The verdict on a history that lies there already; null where the run is to be made. */
+function madeBefore(options: {
+  fault: Fault;
+  fresh: boolean;
+  outDir: string;
+  run: number;
+  seed: number;
+  jobs: number;
+}): Verdict | null {
+  const { fault, run, seed, jobs } = options;
+  const path = historyPath(options.outDir, run);
+  if (!existsSync(path)) return null;
+  try {
+    const lines = readHistory(path);
+    const [meta] = lines;
+    if (meta?.kind !== 'meta') return null;
+    const { settings } = meta;
+    const said = { fault: meta.fault, run: meta.run, seed: meta.seed, jobs: meta.jobs, settings };
+    if (!isDeepStrictEqual(said, { fault: fault.name, run, seed, jobs, settings: settingsOf(options) }))
+      return null;
+    const verdict = checkHistory(lines);
+    return verdict.ok ? verdict : null;
+  } catch (error) {
+    // Cut, or of another format: it was interrupted, or another version wrote it.
+    if (error instanceof EmpError && error.code === 'VALIDATION_FAILED') return null;
+    throw error;
+  }
 }
 
 /** Re-checks a history as it was published. Throws `VALIDATION_FAILED` where it is none. */
@@ -110,12 +128,18 @@ export function checkFile(path: string): { verdict: Verdict; what: string[] } {
   return { verdict, what: findingLines(verdict) };
 }
 
+/** Every history below a folder, checked again, and the table as docs/faults.md shows it. */
+export function tableOf(dir: string): FaultTable & { markdown: string } {
+  const table = readTable(dir);
+  return { ...table, markdown: markdownTable(table.faults) };
+}
+
 /** The counts of one run in words. */
 export function describe(verdict: Verdict): string {
   const { lost, unexpected, duplicated, recovered, staleWrites, contradicted, submits } = verdict;
   const counts = `${submits.acknowledged} of ${submits.attempted} acknowledged, lost ${lost.length}, unexpected ${unexpected.length}, duplicated ${duplicated.length}, recovered ${recovered}, stale writes ${staleWrites.length}, contradicted ${contradicted.length}`;
   const times = `first effect ${verdict.firstEffectMs ?? '-'} ms, all ended ${verdict.allEndedMs ?? '-'} ms after the heal`;
-  return `${counts}; ${times}${verdict.settled ? '' : '; it did not settle'}`;
+  return `${counts}; ${times}${verdict.settled ? '' : `; it did not settle: ${verdict.detail}`}`;
 }
 
 /** Findings that are told of one count, each job by name. */
@@ -134,37 +158,5 @@ function findingLines(verdict: Verdict): string[] {
     const more = findings.length - told.length;
     return more > 0 ? [...told, `${name}: ${more} more`] : told;
   });
-  return verdict.settled ? lines : ['not every job ended in time', ...lines];
-}
-
-function summarise(
-  fault: Fault,
-  verdicts: Verdict[],
-  { skipped, jobs }: { skipped: string | null; jobs: number },
-): FaultSummary {
-  const sum = (of: (verdict: Verdict) => number) =>
-    verdicts.reduce((total, verdict) => total + of(verdict), 0);
-  const known = (of: (verdict: Verdict) => number | null) =>
-    verdicts.flatMap((verdict) => of(verdict) ?? []).toSorted((a, b) => a - b);
-  const first = known(({ firstEffectMs }) => firstEffectMs);
-  const all = known(({ allEndedMs }) => allEndedMs);
-  return {
-    fault: fault.name,
-    runs: verdicts.length,
-    jobs: verdicts.length * jobs,
-    acknowledged: sum(({ submits }) => submits.acknowledged),
-    lost: sum(({ lost }) => lost.length),
-    unexpected: sum(({ unexpected }) => unexpected.length),
-    duplicated: sum(({ duplicated }) => duplicated.length),
-    recovered: sum(({ recovered }) => recovered),
-    staleWrites: sum(({ staleWrites }) => staleWrites.length),
-    contradicted: sum(({ contradicted }) => contradicted.length),
-    expiredRuns: sum(({ expiredRuns }) => expiredRuns),
-    injections: sum(({ injections }) => injections),
-    firstEffectMsP50: first.length === 0 ? null : percentile(first, 0.5),
-    firstEffectMsMax: first.at(-1) ?? null,
-    allEndedMsMax: all.at(-1) ?? null,
-    ok: verdicts.filter(({ ok }) => ok).length,
-    skipped,
-  };
+  return verdict.settled ? lines : [`it did not settle: ${verdict.detail}`, ...lines];
 }

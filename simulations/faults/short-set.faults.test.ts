@@ -45,6 +45,8 @@ test.for(shortSet)(
       jobs,
       seed: 1,
       outDir,
+      fresh: true,
+      resume: false,
       signal,
       note: (text) => notes.push(text),
     });

@@ -1,0 +1,60 @@
+import { expect, test } from 'vitest';
+import { openSubmits } from './checker.ts';
+import { bad, clean, counts, meta, type Planted, planted } from './planted-history.ts';
+
+/** Histories of runs that were made on a cluster which had seen runs before. */
+
+const later = (afterSeq: number): Planted => {
+  const history = planted();
+  history.lines[0] = { ...meta, run: 2, runsBefore: 1, afterSeq };
+  history.follow(afterSeq);
+  return history;
+};
+
+test('events go on where those of the run before ended', () => {
+  expect(counts(later(40).good('a').check())).toEqual(clean);
+});
+
+test('a first event that was taken out is a gap', () => {
+  const history = later(40).good('a');
+  history.lines.splice(
+    history.lines.findIndex((line) => line.kind === 'event'),
+    1,
+  );
+  expect(history.check()).toMatchObject({
+    contradicted: [{ why: 'event 41 has the number 42' }],
+    ok: false,
+  });
+});
+
+test.each([
+  ['a second completion', 'job.succeeded'],
+  ['a requeue that nobody asked for', 'job.requeued'],
+  ['a claim', 'job.leased'],
+])('%s of a job of a run before is unexpected', (_name, type) => {
+  const history = later(40).good('a').event(type, 'chaos-1-7', '5');
+  expect(history.check()).toMatchObject({ unexpected: [{ jobId: 'chaos-1-7' }], ok: false });
+});
+
+test('a claim that was copied late changed nothing', () => {
+  const history = later(40).good('a').event('job.leased', 'chaos-1-7', '5', { late: true });
+  expect(counts(history.check())).toEqual(clean);
+});
+
+test('a late claim does not make a job of this run whole', () => {
+  const history = later(40).op('submit', 'a', 'ok').event('job.leased', 'a', '5', { late: true });
+  expect(counts(history.check())).toEqual({ ...bad, lost: 1 });
+});
+
+test('a submit of a run before without an answer is recovered when it comes, and lost when it does not end', () => {
+  const history = later(40).op('submit', 'chaos-1-8', null);
+  expect(counts(history.check())).toEqual({ ...clean, absent: 1 });
+  expect(counts(later(40).good('chaos-1-8', 'info').check())).toEqual({ ...clean, recovered: 1 });
+  const stuck = later(40).op('submit', 'chaos-1-8', null).event('job.submitted', 'chaos-1-8');
+  expect(counts(stuck.job('chaos-1-8', 'waiting', null).check())).toEqual({ ...bad, lost: 1 });
+});
+
+test('the submits that the next run must look out for are those without answer and row', () => {
+  const history = planted().good('a').good('b', 'info').op('submit', 'c', null).op('submit', 'd', 'info');
+  expect(openSubmits(history.op('submit', 'e', 'fail').lines).map(({ jobId }) => jobId)).toEqual(['c', 'd']);
+});

@@ -1,0 +1,117 @@
+import { globSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { EmpError } from '#protocol/errors.ts';
+import { percentile } from '#runtime/percentile.ts';
+import { allFaults } from './catalogue.ts';
+import { checkHistory, type Verdict } from './checker.ts';
+import { readHistory } from './history.ts';
+
+/** What many runs say together: one line for each fault. */
+
+export interface FaultSummary {
+  fault: string;
+  runs: number;
+  jobs: number;
+  acknowledged: number;
+  lost: number;
+  unexpected: number;
+  duplicated: number;
+  recovered: number;
+  staleWrites: number;
+  contradicted: number;
+  expiredRuns: number;
+  injections: number;
+  /** Over the runs, ms; null where no run had work left after a heal. */
+  firstEffectMsP50: number | null;
+  firstEffectMsMax: number | null;
+  allEndedMsMax: number | null;
+  /** Runs that were clean and settled. */
+  ok: number;
+  /** Why it was not run; null where it was. */
+  skipped: string | null;
+}
+
+export function summarise(
+  fault: string,
+  verdicts: readonly Verdict[],
+  skipped: string | null = null,
+): FaultSummary {
+  const sum = (of: (verdict: Verdict) => number) =>
+    verdicts.reduce((total, verdict) => total + of(verdict), 0);
+  const known = (of: (verdict: Verdict) => number | null) =>
+    verdicts.flatMap((verdict) => of(verdict) ?? []).toSorted((a, b) => a - b);
+  const first = known(({ firstEffectMs }) => firstEffectMs);
+  const all = known(({ allEndedMs }) => allEndedMs);
+  return {
+    fault,
+    runs: verdicts.length,
+    jobs: sum(({ jobs }) => jobs),
+    acknowledged: sum(({ submits }) => submits.acknowledged),
+    lost: sum(({ lost }) => lost.length),
+    unexpected: sum(({ unexpected }) => unexpected.length),
+    duplicated: sum(({ duplicated }) => duplicated.length),
+    recovered: sum(({ recovered }) => recovered),
+    staleWrites: sum(({ staleWrites }) => staleWrites.length),
+    contradicted: sum(({ contradicted }) => contradicted.length),
+    expiredRuns: sum(({ expiredRuns }) => expiredRuns),
+    injections: sum(({ injections }) => injections),
+    firstEffectMsP50: first.length === 0 ? null : percentile(first, 0.5),
+    firstEffectMsMax: first.at(-1) ?? null,
+    allEndedMsMax: all.at(-1) ?? null,
+    ok: verdicts.filter(({ ok }) => ok).length,
+    skipped,
+  };
+}
+
+export interface FaultTable {
+  /** In the order of the catalogue; only faults with a history. */
+  faults: FaultSummary[];
+  /** Histories that are not clean. */
+  notClean: string[];
+  /** Histories that are none, or of a run that is under way or was interrupted. */
+  refused: { history: string; why: string }[];
+}
+
+/** Checks every history below a folder (`<fault>/run-<n>/history.jsonl`) again. Nothing is believed. */
+export function readTable(dir: string): FaultTable {
+  const table: FaultTable = { faults: [], notClean: [], refused: [] };
+  const verdicts = new Map<string, Verdict[]>();
+  for (const path of globSync('*/run-*/history.jsonl', { cwd: resolve(dir) }).toSorted()) {
+    const history = join(dir, path);
+    try {
+      const verdict = checkHistory(readHistory(history));
+      const folder = dirname(dirname(path));
+      if (verdict.fault !== folder) throw misplaced(`it is of ${verdict.fault} and lies in ${folder}`);
+      verdicts.set(folder, [...(verdicts.get(folder) ?? []), verdict]);
+      if (!verdict.ok) table.notClean.push(history);
+    } catch (error) {
+      if (!(error instanceof EmpError) || error.code !== 'VALIDATION_FAILED') throw error;
+      table.refused.push({ history, why: error.message });
+    }
+  }
+  const order = [...new Set([...allFaults.map(({ name }) => name), ...verdicts.keys()])];
+  table.faults = order.flatMap((name) => {
+    const found = verdicts.get(name);
+    return found === undefined ? [] : [summarise(name, found)];
+  });
+  return table;
+}
+
+const misplaced = (detail: string) => new EmpError('VALIDATION_FAILED', { detail });
+
+const seconds = (ms: number | null) => (ms === null ? '–' : `${(ms / 1_000).toFixed(1)} s`);
+
+/** The table of docs/faults.md. */
+export function markdownTable(faults: readonly FaultSummary[]): string {
+  const head = [
+    ...['fault', 'runs', 'acknowledged', 'lost', 'unexpected', 'duplicated', 'recovered', 'stale writes'],
+    ...['contradicted', 'expired runs', 'first effect', 'all ended'],
+  ];
+  const rows = faults.map((row) => [
+    ...[`\`${row.fault}\``, row.runs, row.acknowledged, row.lost, row.unexpected, row.duplicated],
+    ...[row.recovered, row.staleWrites, row.contradicted, row.expiredRuns],
+    ...[seconds(row.firstEffectMsMax), seconds(row.allEndedMsMax)],
+  ]);
+  const line = (cells: readonly unknown[]) => `| ${cells.join(' | ')} |`;
+  return [line(head), `|${'---|'.repeat(head.length)}`, ...rows.map(line)].join('\n');
+}

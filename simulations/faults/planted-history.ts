@@ -1,0 +1,143 @@
+import type { JsonObject } from '#protocol/json.ts';
+import { checkHistory, type Verdict } from './checker.ts';
+import { type HistoryLine, historyFormat, type MetaLine, parseHistory } from './history.ts';
+
+/** Planted histories: each count is seen above zero once, because a checker that cannot fail is worse than none. */
+
+export const meta: MetaLine = {
+  kind: 'meta',
+  format: historyFormat,
+  fault: 'planted',
+  run: 1,
+  seed: 1,
+  jobs: 1,
+  startedAtMs: 0,
+  clusterFrom: 1,
+  runsBefore: 0,
+  afterSeq: 0,
+  versions: {},
+  settings: {},
+};
+
+type Answer = 'ok' | 'fail' | 'info';
+
+/** A history that is made line by line, for tests of the checker. */
+export class Planted {
+  readonly lines: HistoryLine[] = [meta];
+  #seq = 0;
+  #call = 0;
+
+  op(op: 'submit' | 'get' | 'cancel' | 'requeue', jobId: string, type: Answer | null, state?: string): this {
+    this.#call += 1;
+    const base = { kind: 'op', tMs: this.#call, client: 'c', call: this.#call, op, jobId } as const;
+    this.lines.push({ ...base, type: 'invoke', ...(op === 'submit' ? { outputs: 1 } : {}) });
+    if (type !== null) this.lines.push({ ...base, type, ...(state === undefined ? {} : { state }) });
+    return this;
+  }
+
+  event(type: string, jobId: string, token: string | null = null, extra: JsonObject = {}): this {
+    this.#seq += 1;
+    const data = { ...(token === null ? {} : { token }), ...extra };
+    this.lines.push({
+      kind: 'event',
+      seq: this.#seq,
+      type,
+      jobId,
+      machineId: null,
+      atMs: this.#seq * 10,
+      data,
+    });
+    return this;
+  }
+
+  run(jobId: string, token: string, outcome: string, run = 1): this {
+    this.lines.push({ kind: 'run', jobId, run, token, machineId: 'm', outcome, counted: false });
+    return this;
+  }
+
+  effect(jobId: string, token: string): this {
+    this.lines.push({ kind: 'effect', jobId, token, name: 'output-0.bin', bytes: 1, atMs: 0 });
+    return this;
+  }
+
+  job(jobId: string, state: 'succeeded' | 'waiting' | 'cancelled' | 'dead', token: string | null): this {
+    const outputs =
+      state === 'succeeded' && token !== null ? [`results/${jobId}/${token}/output-0.bin`] : null;
+    this.lines.push({
+      kind: 'job',
+      jobId,
+      state,
+      apiState: state,
+      attempts: 0,
+      runs: 1,
+      token,
+      fenceFloor: '0',
+      outputs,
+      reason: null,
+    });
+    return this;
+  }
+
+  /** A job that was accepted and succeeded as it should. */
+  good(jobId: string, submit: Answer = 'ok'): this {
+    return this.op('submit', jobId, submit)
+      .event('job.submitted', jobId)
+      .event('job.leased', jobId, '5')
+      .event('job.succeeded', jobId, '5')
+      .run(jobId, '5', 'succeeded')
+      .effect(jobId, '5')
+      .job(jobId, 'succeeded', '5');
+  }
+
+  nemesis(action: 'inject' | 'heal', atMs: number): this {
+    this.lines.push({ kind: 'nemesis', tMs: 0, atMs, action, number: 1, detail: 'x' });
+    return this;
+  }
+
+  /** Later events have the numbers after this one. */
+  follow(seq: number): void {
+    this.#seq = seq;
+  }
+
+  check(outcome: 'settled' | 'timeout' | 'failed' = 'settled'): Verdict {
+    const detail = outcome === 'settled' ? '' : 'a reason';
+    const end = { kind: 'end', tMs: 9, atMs: 9, outcome, detail, lines: this.lines.length } as const;
+    // Through text, as a published file would come.
+    const content = [...this.lines, end].map((line) => JSON.stringify(line)).join('\n');
+    return checkHistory(parseHistory(content));
+  }
+}
+
+export const planted = () => new Planted();
+
+/** Numbers of findings by count. */
+export const counts = ({
+  lost,
+  unexpected,
+  duplicated,
+  staleWrites,
+  contradicted,
+  recovered,
+  absent,
+  ok,
+}: Verdict) => ({
+  lost: lost.length,
+  unexpected: unexpected.length,
+  duplicated: duplicated.length,
+  staleWrites: staleWrites.length,
+  contradicted: contradicted.length,
+  recovered,
+  absent,
+  ok,
+});
+export const clean = {
+  lost: 0,
+  unexpected: 0,
+  duplicated: 0,
+  staleWrites: 0,
+  contradicted: 0,
+  recovered: 0,
+  absent: 0,
+  ok: true,
+};
+export const bad = { ...clean, ok: false };
