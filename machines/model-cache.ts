@@ -20,6 +20,7 @@ import {
   usedBytes,
   want,
 } from '#machines/policy/cache-ledger.ts';
+import type { EvictionRule } from '#machines/policy/eviction.ts';
 import { jobErrorOf } from '#machines/policy/job-error.ts';
 import type { ResidentModel } from '#protocol/connector.ts';
 import type { Rng } from '#protocol/env.ts';
@@ -39,6 +40,8 @@ export interface CacheSettings {
   remeasureMs: number;
   /** Fetches in motion at once; further wishes wait. Below the limit of siblings. */
   motionsLimit: number;
+  /** `value` unless told otherwise. */
+  eviction?: EvictionRule;
 }
 
 export interface ModelCacheInput {
@@ -273,7 +276,7 @@ export const modelCacheChart = base.createMachine({
             assign({
               ledger: ({ context, event }) => {
                 const { models, freeBytes } = event.output;
-                const ledger = models.reduce(found, emptyLedger(0));
+                const ledger = models.reduce(found, emptyLedger(0, context.settings.eviction));
                 return {
                   ...ledger,
                   limitBytes: limitBytes({ ...context.settings, onDiskBytes: usedBytes(ledger), freeBytes }),

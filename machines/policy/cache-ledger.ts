@@ -1,6 +1,6 @@
 import type { JobError } from '#protocol/job.ts';
 import type { Residency } from '#protocol/model.ts';
-import { planEviction } from './eviction.ts';
+import { type EvictionRule, planEviction } from './eviction.ts';
 
 /**
  * Book-keeping of the model cache, pure: what is on disk or on its way, who needs it, and what must
@@ -41,6 +41,7 @@ export interface Ledger {
   queue: string[];
   inflation: number;
   version: number;
+  rule: EvictionRule;
 }
 
 export type CacheCommand =
@@ -57,8 +58,8 @@ export interface Step {
   commands: CacheCommand[];
 }
 
-export function emptyLedger(limitBytes: number): Ledger {
-  return { limitBytes, entries: {}, wants: [], queue: [], inflation: 0, version: 0 };
+export function emptyLedger(limitBytes: number, rule: EvictionRule = 'value'): Ledger {
+  return { limitBytes, entries: {}, wants: [], queue: [], inflation: 0, version: 0, rule };
 }
 
 /** Bytes on disk or promised. Never above the limit by a decision of this ledger. */
@@ -261,6 +262,7 @@ function advance(before: Ledger, commands: CacheCommand[]): Step {
     ledger = { ...ledger, wants: ledger.wants.filter((other) => other !== wish) };
     for (const modelId of wish.models) {
       const entry = ledger.entries[modelId] as LedgerEntry;
+      if (ledger.rule === 'lru') ledger = { ...ledger, inflation: ledger.inflation + 1 };
       ledger = set(ledger, modelId, { ...entry, uses: entry.uses + 1, inflation: ledger.inflation });
     }
   }
@@ -288,6 +290,7 @@ function makeRoom(before: Ledger, commands: CacheCommand[]): Step {
       wantedBytes,
       limitBytes: ledger.limitBytes,
       inflation: ledger.inflation,
+      rule: ledger.rule,
     });
     if (plan.fits && plan.evict.length === 0 && usedBytes(ledger) + wantedBytes <= ledger.limitBytes) {
       ledger = set({ ...ledger, queue: ledger.queue.slice(1) }, modelId, {

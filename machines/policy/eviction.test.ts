@@ -30,6 +30,21 @@ describe('eviction', () => {
     ]);
   });
 
+  test('by the rule lru the last use alone counts', () => {
+    const models = [model('often', { uses: 50, inflation: 1 }), model('lately', { uses: 1, inflation: 2 })];
+    const evictOne = (rule: 'lru' | 'value') =>
+      planEviction({
+        models,
+        usedBytes: 200 * MiB,
+        wantedBytes: 100 * MiB,
+        limitBytes: 200 * MiB,
+        inflation: 2,
+        rule,
+      }).evict;
+    expect(evictOne('lru')).toEqual(['often']);
+    expect(evictOne('value')).toEqual(['lately']);
+  });
+
   test('never evicts what is pinned, and nothing at all if that would not suffice', () => {
     expect(plan([model('a', { pinned: true }), model('b')], 250, 300)).toMatchObject({
       evict: [],

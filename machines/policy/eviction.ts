@@ -10,6 +10,12 @@ export interface CachedModel {
   pinned: boolean;
 }
 
+/**
+ * What goes first: the least valuable by `evictionValue`, or the least recently used. The latter is what
+ * most caches do, and what ours is compared with.
+ */
+export type EvictionRule = 'value' | 'lru';
+
 /** Bytes that a fetch of any size costs on top: the start of a transfer weighs more on small files. */
 const fetchOverheadBytes = 8 * 1024 * 1024;
 
@@ -23,6 +29,11 @@ export function evictionValue(model: CachedModel): number {
     model.inflation +
     (Math.max(1, model.uses) * (fetchOverheadBytes + model.bytes)) / Math.max(1, model.bytes)
   );
+}
+
+/** Under `lru` the clock counts uses, so that the last use alone tells models apart. */
+function worth(model: CachedModel, rule: EvictionRule): number {
+  return rule === 'lru' ? model.inflation : evictionValue(model);
 }
 
 export interface EvictionPlan {
@@ -44,20 +55,21 @@ export function planEviction(options: {
   wantedBytes: number;
   limitBytes: number;
   inflation: number;
+  rule?: EvictionRule;
 }): EvictionPlan {
-  const { usedBytes, wantedBytes, limitBytes } = options;
+  const { usedBytes, wantedBytes, limitBytes, rule = 'value' } = options;
   let missing = usedBytes + wantedBytes - limitBytes;
   let { inflation } = options;
   if (missing <= 0) return { evict: [], inflation, fits: true };
   const candidates = options.models
     .filter((model) => !model.pinned)
-    .sort((a, b) => evictionValue(a) - evictionValue(b) || (a.modelId < b.modelId ? -1 : 1));
+    .sort((a, b) => worth(a, rule) - worth(b, rule) || (a.modelId < b.modelId ? -1 : 1));
   const evict: string[] = [];
   for (const model of candidates) {
     if (missing <= 0) break;
     evict.push(model.modelId);
     missing -= model.bytes;
-    inflation = Math.max(inflation, evictionValue(model));
+    inflation = Math.max(inflation, worth(model, rule));
   }
   return missing <= 0
     ? { evict, inflation, fits: true }
