@@ -13,6 +13,8 @@ export interface DaySimOptions {
   policy: string[];
   load: number;
   workload: string[];
+  broker: 'memory' | 'redis';
+  records: 'sqlite' | 'postgres';
   report?: string;
   workers?: number;
 }
@@ -83,6 +85,7 @@ export async function simDays(context: CommandContext, name: string, options: Da
       load: options.load,
       traces: options.workload,
       policies,
+      stores: { broker: options.broker, records: options.records },
       workers: options.workers ?? null,
       signal,
       command: commandOf(name, options, policies),
@@ -225,11 +228,13 @@ function writeReport(path: string, text: string): void {
 }
 
 function commandOf(name: string, options: DaySimOptions, policies: readonly string[]): string {
-  const { seed, seeds, load, workload } = options;
+  const { seed, seeds, load, workload, broker, records } = options;
   const which = seed === undefined ? `--seeds ${seeds?.from ?? 1}..${seeds?.to ?? 1}` : `--seed ${seed}`;
   const rest = [
     ...(load === 1 ? [] : [`--load ${load}`]),
     ...workload.map((path) => `--workload ${path}`),
+    ...(broker === 'memory' ? [] : [`--broker ${broker}`]),
+    ...(records === 'sqlite' ? [] : [`--records ${records}`]),
     `--policy ${policies.join(',')}`,
   ];
   return `npm run -s emp -- sim run ${name} ${which} ${rest.join(' ')}`;

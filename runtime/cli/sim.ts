@@ -42,6 +42,14 @@ function addDays(run: Command, action: Action): void {
         (path: string, before: string[]) => [...before, path],
         [] as string[],
       )
+      .addOption(
+        new Option('--broker <kind>', 'where the queue lives').choices(['memory', 'redis']).default('memory'),
+      )
+      .addOption(
+        new Option('--records <kind>', 'where the truth lives')
+          .choices(['sqlite', 'postgres'])
+          .default('sqlite'),
+      )
       .option('--report <file>', 'write one HTML file with charts')
       .option('--workers <n>', 'threads; as many as there are cores, else', wholeNumber(1, 64)),
     async (context, args, options: DaySimOptions) =>

@@ -1,5 +1,6 @@
 import { simulationSpec } from '#actors/connectors/simulation/simulation-spec.ts';
 import { cpuGpus } from '#actors/gpu.ts';
+import type { EvictionRule } from '#machines/policy/eviction.ts';
 import type { TimerId } from '#protocol/env.ts';
 import type { MachineClass } from '#protocol/requirements.ts';
 import { composeMachine, type Machine } from '#runtime/compose-machine.ts';
@@ -28,6 +29,7 @@ export interface DayFloor {
   jobs: ReadonlyMap<string, PlannedJob>;
   models: ReadonlyMap<string, PlannedModel>;
   watch: DayWatch;
+  eviction: EvictionRule;
 }
 
 const dataDir = '/data';
@@ -93,7 +95,7 @@ export class DayMachine {
         dataDir,
         budgetBytes,
         software: 'simulation',
-        settings: daySettings,
+        settings: { ...daySettings, cache: { ...daySettings.cache, eviction: floor.eviction } },
       },
       env,
       ports: {

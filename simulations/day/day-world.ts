@@ -1,4 +1,5 @@
 import { simulationSpec } from '#actors/connectors/simulation/simulation-spec.ts';
+import type { EvictionRule } from '#machines/policy/eviction.ts';
 import type { Broker } from '#protocol/broker.ts';
 import type { JobSubmissionInput } from '#protocol/job.ts';
 import { type ModelManifest, modelObjectKey } from '#protocol/model.ts';
@@ -26,6 +27,8 @@ export interface DayWorldOptions {
   stores: StoreFactory;
   /** Put around the Broker: a policy other than ours claims through it. */
   aroundBroker: (broker: Broker) => Broker;
+  /** What the caches of machines give up first. */
+  eviction: EvictionRule;
   watch: DayWatch;
 }
 
@@ -141,6 +144,7 @@ export class DayWorld {
       jobs: new Map(plan.jobs.map((job) => [job.id, job])),
       models: new Map(plan.models.map((model) => [model.id, model])),
       watch,
+      eviction: options.eviction,
     };
     return new DayWorld(options, { env, stores, records, core, floor, machines, counts });
   }

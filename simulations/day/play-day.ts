@@ -29,7 +29,7 @@ const patienceMs = 4 * 3_600_000;
 /** Plays one plan under one policy, in virtual time. Rejects where the run itself could not be made. */
 export async function playDay(
   plan: DayPlan,
-  options: { policy: PolicyEntry; stores?: StoreFactory },
+  options: { policy: PolicyEntry; stores?: StoreFactory | undefined },
 ): Promise<DayRun> {
   const log = new DayLog(plan);
   const hash = createHash('sha256');
@@ -48,6 +48,7 @@ export async function playDay(
     plan,
     stores: options.stores ?? embeddedStores({ leaseTtlMs: dayTtlMs }),
     aroundBroker,
+    eviction: options.policy.eviction,
     watch: watchAll([...watches, ...watch]),
   });
   try {

@@ -4,7 +4,7 @@ import { WorkerPool } from '#simulations/worker-pool.ts';
 import { planDay } from '#simulations/workloads/plan-day.ts';
 import { readTrace } from '#simulations/workloads/read-trace.ts';
 import type { Scenario } from '#simulations/workloads/scenario.ts';
-import type { DayAnswer, DayTask } from './day-worker.ts';
+import type { DayAnswer, DayStores, DayTask } from './day-worker.ts';
 import { type ResultHead, type RunFigures, simResult } from './figures.ts';
 import type { SimResult } from './result.ts';
 
@@ -14,6 +14,7 @@ export interface ReplayOptions {
   load: number;
   /** Files of recorded traces that take the place of drawn jobs or losses. */
   traces: readonly string[];
+  stores: DayStores;
   /** Names of the catalogue, in the order of the report. */
   policies: readonly string[];
   /** Threads; as many as there are cores unless told otherwise. */
@@ -52,6 +53,7 @@ export async function replay(options: ReplayOptions): Promise<{ result: SimResul
   const pool = new WorkerPool<DayTask, DayAnswer>({
     script: new URL('./day-worker.ts', import.meta.url),
     threads,
+    data: options.stores,
     signal,
   });
   let answers: { policy: string; seed: number; answer: DayAnswer }[];
