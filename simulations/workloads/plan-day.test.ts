@@ -231,6 +231,22 @@ describe('a plan', () => {
     expect(planDay({ scenario, seed: 3, load: 0.2 }).machines).toEqual(machines);
   });
 
+  test('twice the load has twice the users, who come back as often', () => {
+    const seenAt = (load: number) => {
+      const { jobs } = plan({ jobs: { count: 5_000, customers: 400 } }, { load });
+      const last = new Map<string, number>();
+      const seen = jobs.filter(({ customer, atMs }) => {
+        const before = last.get(customer) ?? -Infinity;
+        last.set(customer, atMs);
+        return before >= atMs - hourMs;
+      });
+      return { share: seen.length / jobs.length, users: last.size };
+    };
+    const [once, thrice] = [seenAt(1), seenAt(3)];
+    expect(thrice.users / once.users).toBeCloseTo(3, 0);
+    expect(thrice.share).toBeCloseTo(once.share, 1.5);
+  });
+
   test('the store has the bound of the scenario, or none', () => {
     expect(day.originBytesPerMs).toBeNull();
     expect(plan({ originGbps: 2, jobs: { count: 1 } }).originBytesPerMs).toBe(250_000);

@@ -44,13 +44,7 @@ export function planDay(options: PlanOptions): DayPlan {
     const stream = `trace-${index + 1}`;
     return replayJobs({ rng: rng.fork(stream), trace, stream, load, warpTo, spanMs, catalogue });
   });
-  const everyday = {
-    rng: rng.fork('jobs'),
-    scenario,
-    count: everydayCount(scenario, load),
-    shape,
-    catalogue,
-  };
+  const everyday = { rng: rng.fork('jobs'), scenario, load, shape, catalogue };
   const jobs = [
     ...withoutKinds(drawJobs(everyday), new Set(requests.map(kindOf))),
     ...replayed.flatMap((one) => one.jobs),
@@ -69,7 +63,6 @@ export function planDay(options: PlanOptions): DayPlan {
   };
 }
 
-const everydayCount = (scenario: Scenario, load: number) => Math.round(scenario.jobs.count * load);
 const kindOf = (trace: JobTrace): JobKind => (trace.kind === 'images' ? 'image' : 'llm');
 const withoutKinds = (jobs: PlannedJob[], kinds: ReadonlySet<JobKind>) =>
   kinds.size === 0 ? jobs : jobs.filter((job) => !kinds.has(job.kind));

@@ -38,12 +38,14 @@ export const setShares = ({ jobs }: Scenario): SetShares => ({
 export function drawJobs(options: {
   rng: Rng;
   scenario: Scenario;
-  count: number;
+  /** On the number of jobs, and of users alike: twice the load is twice as many users, who are as busy. */
+  load: number;
   shape: Shape;
   catalogue: Catalogue;
 }): PlannedJob[] {
-  const { rng, scenario, count, shape, catalogue } = options;
-  const { kinds, customers, sessions, failShare } = scenario.jobs;
+  const { rng, scenario, load, shape, catalogue } = options;
+  const { kinds, sessions, failShare } = scenario.jobs;
+  const customers = Math.ceil(scenario.jobs.customers * load);
   const kindOf = weighted(jobKinds.map((kind) => kinds[kind]));
   const repeat = repeatChances(catalogue, setShares(scenario), sessions.sameModels);
   const users = new Sessions(rng.fork('sessions'), { customers, sameHour: sessions.sameHour, repeat });
@@ -53,7 +55,7 @@ export function drawJobs(options: {
     run: rng.fork('runs'),
     failure: rng.fork('failures'),
   };
-  const times = drawArrivals(rng.fork('arrivals'), count, shape);
+  const times = drawArrivals(rng.fork('arrivals'), Math.round(scenario.jobs.count * load), shape);
   return Array.from(times, (atMs, index) => {
     const kind = jobKinds[rankAt(kindOf, chance.kind.next())] as JobKind;
     const user = users.next(atMs, kind);

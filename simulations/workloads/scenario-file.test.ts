@@ -1,12 +1,9 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { EmpError } from '#protocol/errors.ts';
 import { scenarioNamed } from './builtin-scenarios.ts';
 import { Scenario } from './scenario.ts';
-import { parseScenario, readScenarioFile } from './scenario-file.ts';
+import { parseScenario } from './scenario-file.ts';
 
 function refusal(text: string): EmpError {
   try {
@@ -141,34 +138,5 @@ describe('a scenario file', () => {
       }),
       { numRuns: 300 },
     );
-  });
-
-  describe('on disk', () => {
-    let folder = '';
-    beforeAll(async () => {
-      folder = await mkdtemp(join(tmpdir(), 'scenario-'));
-    });
-    afterAll(() => rm(folder, { recursive: true }));
-
-    test('it is read, and a refusal has its path', async () => {
-      const path = join(folder, 'own.json');
-      await writeFile(path, '{ "spanHours": 2, "fleet": { "stepMinutes": 1 } }');
-      expect(await readScenarioFile(path)).toMatchObject({ name: 'own', spanHours: 2 });
-      await writeFile(path, '{ "spanHours": -2 }');
-      await expect(readScenarioFile(path)).rejects.toMatchObject({
-        code: 'VALIDATION_FAILED',
-        message: expect.stringContaining(`${path}:1: spanHours: `),
-      });
-    });
-
-    test('a file that is not there, and one that is too large, are refused', async () => {
-      await expect(readScenarioFile(join(folder, 'none.json'))).rejects.toMatchObject({
-        code: 'VALIDATION_FAILED',
-        message: expect.stringContaining('there is no such file'),
-      });
-      const path = join(folder, 'large.json');
-      await writeFile(path, ' '.repeat(1_048_577));
-      await expect(readScenarioFile(path)).rejects.toMatchObject({ code: 'VALIDATION_FAILED' });
-    });
   });
 });

@@ -1,33 +1,25 @@
-import { readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { EmpError, type FieldError } from '#protocol/errors.ts';
 import { fieldErrors } from '#runtime/hub/problem.ts';
 import { jsonLines } from './json-lines.ts';
 import { Scenario } from './scenario.ts';
 
-const bytesLimit = 1_048_576;
 /** Wrong places that one message tells; all of them are in `errors`. */
 const toldLimit = 5;
 
-/** Reads a scenario from a JSON file; a name that it leaves out is the file's own. */
-export async function readScenarioFile(path: string): Promise<Scenario> {
-  const { size } = await stat(path).catch((cause: unknown) => {
-    throw refused(path, { detail: 'there is no such file, or it may not be read', cause });
-  });
-  if (size > bytesLimit)
-    throw refused(path, { detail: `it has ${size} bytes; a scenario has at most ${bytesLimit}` });
-  return parseScenario(await readFile(path, 'utf8'), path);
-}
-
 /**
- * A scenario from the text of a JSON file. Every wrong place is told with file, line and field:
- * `VALIDATION_FAILED`, its `errors` hold all of them and `fields` the first one's line.
+ * A scenario from the text of a JSON file; a name that it leaves out is the file's own. Every wrong
+ * place is told with file, line and field: `VALIDATION_FAILED`, its `errors` hold all of them and
+ * `fields` the first one's line.
  */
 export function parseScenario(text: string, file: string): Scenario {
   const lines = jsonLines(text);
   if (lines.kind === 'broken') {
     const { line, column, detail } = lines.fault;
-    throw refused(file, { line, detail: `column ${column}: ${detail}` });
+    throw new EmpError('VALIDATION_FAILED', {
+      detail: `${file}:${line}: column ${column}: ${detail}`,
+      fields: { file, line },
+    });
   }
   const document: unknown = JSON.parse(text);
   const parsed = Scenario.safeParse(named(document, file));
@@ -57,13 +49,4 @@ function named(document: unknown, file: string): unknown {
 function advice(error: FieldError): string {
   if (error.detail !== 'this field is not known here') return error.detail;
   return `${error.detail}; take it out, or see the list of fields in docs/workloads.md`;
-}
-
-function refused(file: string, what: { detail: string; line?: number; cause?: unknown }): EmpError {
-  const place = what.line === undefined ? file : `${file}:${what.line}`;
-  return new EmpError('VALIDATION_FAILED', {
-    detail: `${place}: ${what.detail}`,
-    cause: what.cause,
-    fields: what.line === undefined ? { file } : { file, line: what.line },
-  });
 }

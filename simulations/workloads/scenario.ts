@@ -84,7 +84,7 @@ const Jobs = z.strictObject({
   /** `fleet`: arrivals rise and fall with the machines wanted; `flat`: evenly. */
   shape: z.enum(['fleet', 'flat']).default('fleet'),
   kinds: wholeShares(jobKinds).default({ llm: 0.48, image: 0.36, video: 0.04, cpu: 0.12 }),
-  /** Users, each a customer of their own. */
+  /** Users at load 1, each a customer of their own. */
   customers: z.int().min(1).max(100_000).default(4_000),
   sessions: z
     .strictObject({
