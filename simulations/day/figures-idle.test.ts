@@ -47,6 +47,49 @@ describe('download wait', () => {
     expect(waitBesideIdleSlots(logOf(plan, told, 9_000))).toBe(2_000);
   });
 
+  describe('a job that is staged behind another one', () => {
+    const plan = planOf({
+      jobs: [{ id: 'first' }, { id: 'staged' }],
+      machines: [{ id: 'm' }, { id: 'n', startMs: 6_000 }],
+    });
+    const first = ranOnce('first', 'm', { atMs: 0, claimedMs: 0, endMs: 8_000 });
+    const staged: Told[] = [
+      { atMs: 1_000, tell: 'accepted', job: 'staged' },
+      { atMs: 1_000, tell: 'claimed', job: 'staged', machine: 'm' },
+    ];
+
+    test('waits, and prepares only from when it has the slot', () => {
+      const runs: Told[] = [
+        { atMs: 8_500, tell: 'started', job: 'staged', machine: 'm' },
+        { atMs: 9_500, tell: 'ranOut', job: 'staged', machine: 'm', outcome: 'succeeded' },
+        { atMs: 9_500, tell: 'ended', job: 'staged', as: 'succeeded' },
+      ];
+      const log = logOf(plan, [up('m'), ...first, ...staged, ...runs], 10_000);
+      expect([waitBesideIdleSlots(log), preparingForModels(log)]).toEqual([0, 500]);
+    });
+
+    test('with its models ready in time prepares for nothing', () => {
+      const log = logOf(
+        plan,
+        [up('m'), ...first, ...staged, { atMs: 4_000, tell: 'ready', job: 'staged', machine: 'm' }],
+        8_500,
+      );
+      expect(preparingForModels(log)).toBe(0);
+    });
+
+    test('waits beside a slot that is idle elsewhere', () => {
+      const other: Told = { atMs: 6_000, tell: 'up', machine: 'n' };
+      expect(waitBesideIdleSlots(logOf(plan, [up('m'), other, ...first, ...staged], 9_000))).toBe(2_000);
+    });
+
+    test('given back before it had the slot never took it', () => {
+      const back: Told = { atMs: 5_000, tell: 'runLost', job: 'staged', outcome: 'released' };
+      const log = logOf(plan, [up('m'), ...first, ...staged, back], 9_000);
+      // Idle is `m` from 8 s on, and the job waits again.
+      expect([waitBesideIdleSlots(log), preparingForModels(log)]).toEqual([1_000, 0]);
+    });
+  });
+
   test('the backoff after a failed run is not waiting for a download', () => {
     const plan = planOf({ jobs: [{ id: 'j' }], machines: [{ id: 'm' }] });
     const told: Told[] = [

@@ -1,15 +1,6 @@
+import { slotFreeMs, slotTimes, takesWorkUntil } from './figures-slots.ts';
 import { closeOf, waitSpans } from './figures-waits.ts';
-import type { DayLog, LoggedExecution, LoggedMachine } from './run-log.ts';
-
-/** From when to when a machine takes work: a draining one does not, although it still runs some. */
-export function takesWorkUntil(machine: LoggedMachine, closedMs: number): number {
-  return Math.min(machine.drainingMs ?? closedMs, machine.endMs ?? closedMs, closedMs);
-}
-
-/** When the slot of an execution was free again: with its end, or with the end of its machine. */
-export function slotFreeMs(run: LoggedExecution, closedMs: number): number {
-  return Math.min(run.endedMs ?? closedMs, run.machine.endMs ?? closedMs, closedMs);
-}
+import type { DayLog, LoggedExecution } from './run-log.ts';
 
 interface SlotEvent {
   atMs: number;
@@ -18,7 +9,7 @@ interface SlotEvent {
   vramMb: number;
 }
 
-function slotEvents(log: DayLog): SlotEvent[] {
+function slotEvents(log: DayLog, slotMs: (run: LoggedExecution) => number): SlotEvent[] {
   const closedMs = closeOf(log);
   const events: SlotEvent[] = [];
   for (const machine of log.machines) {
@@ -29,10 +20,11 @@ function slotEvents(log: DayLog): SlotEvent[] {
   for (const job of log.jobs) {
     for (const run of job.executions) {
       const untilMs = takesWorkUntil(run.machine, closedMs);
-      if (run.claimedMs >= untilMs) continue;
+      const freeMs = Math.min(slotFreeMs(run, closedMs), untilMs);
+      if (slotMs(run) >= freeMs) continue;
       const { vramMb } = run.machine.planned;
-      events.push({ atMs: run.claimedMs, delta: -1, vramMb });
-      events.push({ atMs: Math.min(slotFreeMs(run, closedMs), untilMs), delta: 1, vramMb });
+      events.push({ atMs: slotMs(run), delta: -1, vramMb });
+      events.push({ atMs: freeMs, delta: 1, vramMb });
     }
   }
   return events.sort((a, b) => a.atMs - b.atMs);
@@ -81,14 +73,16 @@ function idleTime(events: readonly SlotEvent[], vramMb: number): HeldTime {
 
 /**
  * Ms that jobs waited although a slot that fits them was idle, all jobs together: they were held for a
- * model elsewhere, or nobody saw the slot. Not counted after a failed run, where backoff looks the same.
- * One sweep per size of card, and two searches per span: (events × sizes) + spans × log(events).
+ * model elsewhere, or nobody saw the slot. A job that is staged behind another one on its machine still
+ * waits. Not counted after a failed run, where backoff looks the same. One sweep per size of card, and
+ * two searches per span: (events × sizes) + spans × log(events).
  */
 export function waitBesideIdleSlots(log: DayLog): number {
-  const events = slotEvents(log);
+  const slotMs = slotTimes(log);
+  const events = slotEvents(log, slotMs);
   const sizes = [...new Set(log.machines.map((machine) => machine.planned.vramMb))].sort((a, b) => a - b);
   const spans = Map.groupBy(
-    waitSpans(log).filter((span) => !span.afterFailure),
+    waitSpans(log, slotMs).filter((span) => !span.afterFailure),
     (span) => sizes.find((size) => size >= span.job.planned.vramMb),
   );
   let sum = 0;
@@ -100,13 +94,18 @@ export function waitBesideIdleSlots(log: DayLog): number {
   return sum;
 }
 
-/** Ms between claim and models in memory, all executions together; one that never got there counts to its end. */
+/**
+ * Ms in which a slot that a job had was not running it because its models were not in memory, all
+ * executions together; one that never got there counts to its end. Fetching while another job still runs
+ * in the slot costs nobody anything and counts as nothing.
+ */
 export function preparingForModels(log: DayLog): number {
   const closedMs = closeOf(log);
+  const slotMs = slotTimes(log);
   let sum = 0;
   for (const job of log.jobs) {
     for (const run of job.executions) {
-      sum += Math.max(0, (run.modelsReadyMs ?? slotFreeMs(run, closedMs)) - run.claimedMs);
+      sum += Math.max(0, (run.modelsReadyMs ?? slotFreeMs(run, closedMs)) - slotMs(run));
     }
   }
   return sum;

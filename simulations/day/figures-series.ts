@@ -1,5 +1,5 @@
 import { percentile } from '#runtime/percentile.ts';
-import { slotFreeMs } from './figures-idle.ts';
+import { slotFreeMs } from './figures-slots.ts';
 import { closeOf, type JobWait, waitSpans } from './figures-waits.ts';
 import type { DaySeries } from './result.ts';
 import type { DayLog } from './run-log.ts';

@@ -72,8 +72,14 @@ export function fairness(waits: readonly JobWait[]): number {
   return squares === 0 ? 1 : Math.min(1, (sum * sum) / (shares.length * squares));
 }
 
-/** Spans in which each job waited to be claimed: from its arrival, and again after each run that did not end it. */
-export function waitSpans(log: DayLog): WaitSpan[] {
+/**
+ * Spans in which each job waited to be taken: from its arrival, and again after each run that did not end
+ * it. `takenMs` says when an execution took its job, which is at its claim unless told otherwise.
+ */
+export function waitSpans(
+  log: DayLog,
+  takenMs: (run: LoggedExecution) => number = (run) => run.claimedMs,
+): WaitSpan[] {
   const closedMs = closeOf(log);
   const spans: WaitSpan[] = [];
   const add = (job: LoggedJob, fromMs: number, until: number | null, afterFailure: boolean) => {
@@ -81,12 +87,13 @@ export function waitSpans(log: DayLog): WaitSpan[] {
     if (untilMs > fromMs) spans.push({ job, fromMs, untilMs, afterFailure });
   };
   for (const job of log.jobs) {
-    add(job, job.arrivalMs, job.executions[0]?.claimedMs ?? job.endMs, false);
+    const [first] = job.executions;
+    add(job, job.arrivalMs, first === undefined ? job.endMs : takenMs(first), false);
     job.executions.forEach((run, index) => {
       const next = job.executions[index + 1];
       // Between the last run and the end lies the commit, nobody waits for a machine.
       if (run.endedMs === null || (next === undefined && job.ended !== null)) return;
-      add(job, run.endedMs, next?.claimedMs ?? null, run.outcome === 'failed');
+      add(job, run.endedMs, next === undefined ? null : takenMs(next), run.outcome === 'failed');
     });
   }
   return spans;

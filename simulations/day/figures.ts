@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { preparingForModels, slotFreeMs, waitBesideIdleSlots } from './figures-idle.ts';
+import { preparingForModels, waitBesideIdleSlots } from './figures-idle.ts';
 import { interval } from './figures-intervals.ts';
 import { daySeries } from './figures-series.ts';
+import { slotFreeMs } from './figures-slots.ts';
 import { closeOf, fairness, jobWaits, waitFigures } from './figures-waits.ts';
 import { certificate } from './lower-bound.ts';
 import {
