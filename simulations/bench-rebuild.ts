@@ -3,6 +3,7 @@ import type { BenchHost, BenchReport } from '#runtime/cli/bench.ts';
 import { systemClock } from '#runtime/env.ts';
 import { submitBatch } from '#runtime/hub/submit.ts';
 import { benchEnv, figure } from './bench/bench-fleet.ts';
+import { cpuMs } from './bench/cpu-time.ts';
 import { openRebuildRig, type RebuildRig } from './bench/rebuild-rig.ts';
 
 const jobsFull = 100_000;
@@ -17,6 +18,8 @@ type Row = {
   jobs: number;
   seconds: number;
   jobsPerSecond: number;
+  /** What the hub has computed meanwhile: the same on every host of one kind, however busy. */
+  hubCpuUsPerJob: number;
   /** Longest that the hub's event loop was late meanwhile: what a beat would have waited. */
   loopDelayMs: number;
   /** Of the jobs submitted after the opening: claimed before the first rebuilt one was due. */
@@ -91,14 +94,16 @@ async function lose(
   // A hub notices at its next step; the time counts from there.
   rig.hub.poke.reconciler();
   const startedMs = await rig.logged('reconcile.started');
+  const cpuBeforeMs = await cpuMs(process.pid);
   const openedMs = await rig.logged('reconcile.opened');
+  const hubCpuUsPerJob = Math.round((((await cpuMs(process.pid)) - cpuBeforeMs) * 1_000) / jobs);
   watch.abort();
   const loopDelayMs = await delays;
   const label = `later-${loss}`;
   await submit(rig, { count: later, label, signal });
   const laterClaimed = (await claimAll(rig, { label, loss, untilMs: openedMs + leaseTtlMs })) / later;
   const seconds = (openedMs - startedMs) / 1_000;
-  return { loss, jobs, seconds, jobsPerSecond: jobs / seconds, loopDelayMs, laterClaimed };
+  return { loss, jobs, seconds, jobsPerSecond: jobs / seconds, hubCpuUsPerJob, loopDelayMs, laterClaimed };
 }
 
 /** Claims until nothing is handed out. Throws where a job is handed out that should wait. */

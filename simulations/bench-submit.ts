@@ -5,6 +5,7 @@ import { percentile } from '#runtime/percentile.ts';
 import { quietEnv } from '#runtime/quiet-client.ts';
 import { missingPostgres } from '#runtime/toolchain/postgres-server.ts';
 import { benchEnv, figure, withFleet } from './bench/bench-fleet.ts';
+import { cpuMs } from './bench/cpu-time.ts';
 import { measurePostgresSubmits } from './bench/postgres-submits.ts';
 
 /** Submissions under way at once: what a handful of busy web servers would send. */
@@ -19,6 +20,8 @@ interface Load {
   count: number;
   seconds: number;
   latenciesMs: number[];
+  /** What the process that takes the jobs has computed meanwhile, ms. */
+  cpuMs: number;
 }
 
 /** Submissions per second that are answered only after their commit on disk, one by one and in batches. */
@@ -61,13 +64,15 @@ async function runEmbedded(host: BenchHost): Promise<BenchReport> {
   });
   return await withFleet(host, { machines: [] }, async (fleet) => {
     const target = new URL(fleet.url);
+    const { pid } = fleet.hub;
     const single = (count: number) =>
-      load(host, { target, path: '/v1/jobs', count, connections, body: () => JSON.stringify(body()) });
+      load(host, { pid, target, path: '/v1/jobs', count, connections, body: () => JSON.stringify(body()) });
     await single(Math.round(2_000 * host.scale) + connections);
     host.note(`${singleJobs * host.scale} submissions over ${connections} connections`);
     const singles = await single(Math.round(singleJobs * host.scale));
     host.note(`${batchJobs * host.scale} jobs in batches of ${jobsPerBatch}`);
     const batches = await load(host, {
+      pid,
       target,
       path: '/v1/jobs/batch',
       count: Math.max(1, Math.round((batchJobs * host.scale) / jobsPerBatch)),
@@ -98,6 +103,7 @@ function row(kind: string, measured: Load, jobs: number): BenchReport['rows'][nu
   return {
     kind,
     jobs,
+    hubCpuUsPerJob: Math.round((measured.cpuMs * 1_000) / jobs),
     seconds: Math.round(measured.seconds * 100) / 100,
     p50Ms: percentile(sorted, 0.5),
     p99Ms: percentile(sorted, 0.99),
@@ -106,6 +112,7 @@ function row(kind: string, measured: Load, jobs: number): BenchReport['rows'][nu
 }
 
 interface LoadOptions {
+  pid: number;
   target: URL;
   path: string;
   count: number;
@@ -118,6 +125,7 @@ async function load(host: BenchHost, options: LoadOptions): Promise<Load> {
   const agent = new Agent({ keepAlive: true, maxSockets: options.connections });
   const latenciesMs: number[] = [];
   let left = options.count;
+  const cpuBeforeMs = await cpuMs(options.pid);
   const startMs = systemClock.monotonic();
   const lane = async () => {
     while (left > 0) {
@@ -134,7 +142,8 @@ async function load(host: BenchHost, options: LoadOptions): Promise<Load> {
   } finally {
     agent.destroy();
   }
-  return { count: options.count, seconds: (systemClock.monotonic() - startMs) / 1_000, latenciesMs };
+  const seconds = (systemClock.monotonic() - startMs) / 1_000;
+  return { count: options.count, seconds, latenciesMs, cpuMs: (await cpuMs(options.pid)) - cpuBeforeMs };
 }
 
 /** One POST on node:http: fetch would take more of the core that the hub is measured on. */

@@ -5,11 +5,14 @@ import type { BenchHost } from '#runtime/cli/bench.ts';
 import { systemClock } from '#runtime/env.ts';
 import { quietEnv } from '#runtime/quiet-client.ts';
 import { startPostgres } from '#runtime/toolchain/postgres-server.ts';
+import { cpuMs } from './cpu-time.ts';
 
 export interface PostgresSubmits {
   count: number;
   seconds: number;
   latenciesMs: number[];
+  /** What this process, callers and store's client, has computed, ms. */
+  cpuMs: number;
   /** Jobs that were answered and are not in the store afterwards. */
   lost: number;
 }
@@ -51,6 +54,7 @@ async function repeat(
 ): Promise<Omit<PostgresSubmits, 'lost'>> {
   const latenciesMs: number[] = [];
   let left = count;
+  const cpuBeforeMs = await cpuMs(process.pid);
   const startMs = systemClock.monotonic();
   const lane = async () => {
     while (left > 0) {
@@ -62,7 +66,8 @@ async function repeat(
     }
   };
   await Promise.all(Array.from({ length: callers }, lane));
-  return { count, seconds: (systemClock.monotonic() - startMs) / 1_000, latenciesMs };
+  const seconds = (systemClock.monotonic() - startMs) / 1_000;
+  return { count, seconds, latenciesMs, cpuMs: (await cpuMs(process.pid)) - cpuBeforeMs };
 }
 
 /** What the submit verb makes of the submission that the HTTP part of this bench sends. */
