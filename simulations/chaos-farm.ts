@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { ChaosReport } from './chaos.ts';
 import { type ChaosScript, sizeOf } from './chaos-script.ts';
+import type { Breach } from './chaos-shrink.ts';
 import { missingMarks, sumMarks } from './chaos-sometimes.ts';
 import type { WorkerAnswer, WorkerStores, WorkerTask } from './chaos-worker.ts';
 
@@ -99,12 +100,12 @@ async function smallest(
     reports
       .filter(({ problem }) => problem !== null)
       .map(async (report): Promise<FarmFailure> => {
-        const { checker = '', message = '' } = report.problem ?? {};
+        const { checker = '', message = '', jobId = null } = report.problem ?? {};
         const whole = { seed: report.seed, checker, message, script: report.script, report, tries: null };
         if (!shrink || shrunk.has(checker) || shrunk.size >= shrinksLimit) return whole;
         shrunk.add(checker);
         note?.(`seed ${report.seed} broke "${checker}": taking away what it does not take`);
-        const { smaller, tries, report: last } = await pool.shrink(report.script, checker);
+        const { smaller, tries, report: last } = await pool.shrink(report.script, { checker, jobId });
         const size = sizeOf(smaller);
         const about = `found by seed ${report.seed}: ${last.problem?.message ?? message}`.slice(0, 2_000);
         note?.(`seed ${report.seed}: ${JSON.stringify(size)} after ${tries} runs`);
@@ -168,9 +169,9 @@ class WorkerPool {
 
   async shrink(
     script: ChaosScript,
-    checker: string,
+    breach: Breach,
   ): Promise<{ smaller: ChaosScript; tries: number; report: ChaosReport }> {
-    const answer = await this.#ask({ kind: 'shrink', script, checker, triesLimit });
+    const answer = await this.#ask({ kind: 'shrink', script, breach, triesLimit });
     if (!('smaller' in answer)) throw new Error('a worker answered a shrink without a script');
     return answer;
   }

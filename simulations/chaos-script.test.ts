@@ -75,7 +75,11 @@ describe('shrinking a script', () => {
       [fault, other].every((each) => candidate.faults.some((left) => left.atMs === each?.atMs)) &&
       candidate.machines.includes(6) &&
       jobIds(candidate).includes('job-17');
-    const { script: smaller, tries } = await shrinkScript(script, 'I1', { triesLimit: 2_000, breaks });
+    const { script: smaller, tries } = await shrinkScript(
+      script,
+      { checker: 'I1', jobId: 'job-17' },
+      { triesLimit: 2_000, breaks },
+    );
     expect(smaller.faults.map(({ atMs }) => atMs)).toEqual([fault?.atMs, other?.atMs]);
     expect([smaller.machines, jobIds(smaller), smaller.buggify]).toEqual([[6], ['job-17'], []]);
     expect(tries).toBeLessThanOrEqual(2_000);
@@ -83,7 +87,11 @@ describe('shrinking a script', () => {
 
   test('jobs that only a removed machine could run go with it', async () => {
     const breaks = async (candidate: ChaosScript) => candidate.machines.includes(0);
-    const { script: smaller } = await shrinkScript(script, 'I1', { triesLimit: 60, breaks });
+    const { script: smaller } = await shrinkScript(
+      script,
+      { checker: 'I1', jobId: 'job-17' },
+      { triesLimit: 60, breaks },
+    );
     const pins = smaller.jobs.map(({ submission }) => submission.requirements?.machineId ?? 'machine-1');
     expect(smaller.machines).toEqual([0]);
     expect(new Set(pins)).toEqual(new Set(['machine-1']));
@@ -95,7 +103,11 @@ describe('shrinking a script', () => {
       tries++;
       return candidate.faults.length >= 9;
     };
-    const { script: smaller } = await shrinkScript(script, 'I1', { triesLimit: 5, breaks });
+    const { script: smaller } = await shrinkScript(
+      script,
+      { checker: 'I1', jobId: 'job-17' },
+      { triesLimit: 5, breaks },
+    );
     expect(tries).toBeLessThanOrEqual(5);
     expect(smaller.faults.length).toBeGreaterThanOrEqual(9);
   });

@@ -3,14 +3,14 @@ import { type PostgresServer, startPostgres } from '#runtime/toolchain/postgres-
 import { RedisServer } from '#runtime/toolchain/redis-server.ts';
 import { type ChaosReport, type PlayOptions, playScript } from './chaos.ts';
 import { type ChaosScript, chaosTtlMs } from './chaos-script.ts';
-import { shrinkScript } from './chaos-shrink.ts';
+import { type Breach, shrinkScript } from './chaos-shrink.ts';
 import { serverStores } from './stores-servers.ts';
 
 /** What a worker is asked for; the answer bears the same number. */
 export type WorkerTask =
   /** `elsewhere`: on servers that no other run of this worker has touched. */
   | { number: number; kind: 'play'; script: ChaosScript; elsewhere: boolean }
-  | { number: number; kind: 'shrink'; script: ChaosScript; checker: string; triesLimit: number };
+  | { number: number; kind: 'shrink'; script: ChaosScript; breach: Breach; triesLimit: number };
 export type WorkerAnswer = { number: number } & (
   | { report: ChaosReport }
   | { smaller: ChaosScript; tries: number; report: ChaosReport }
@@ -46,8 +46,8 @@ async function work(task: WorkerTask): Promise<WorkerAnswer> {
   const { number } = task;
   const play = await storesOf({ elsewhere: task.kind === 'play' && task.elsewhere });
   if (task.kind === 'play') return { number, report: await playScript(task.script, play) };
-  const { checker, triesLimit } = task;
-  const { script, tries } = await shrinkScript(task.script, checker, { triesLimit, play });
+  const { breach, triesLimit } = task;
+  const { script, tries } = await shrinkScript(task.script, breach, { triesLimit, play });
   return { number, smaller: script, tries, report: await playScript(script, play) };
 }
 

@@ -3,7 +3,10 @@ import { type Checker, Violation } from './observation.ts';
 
 const name = 'I1: terminal stays terminal';
 
-/** An ended job leaves its state only by an operator's requeue, and a succeeded one never. */
+/**
+ * An ended job leaves its state only by an operator's requeue, and a succeeded one never. Nor does anybody
+ * bring it into the Broker again: only a full reconcile may do so for a moment, and ends it before it opens.
+ */
 export function terminalStays(): Checker {
   const ends = new Map<string, JobState>();
   const end = (jobId: string, state: JobState) => {
@@ -15,6 +18,14 @@ export function terminalStays(): Checker {
   return {
     name,
     observe(seen) {
+      if (seen.kind === 'broker' && seen.method === 'submit' && seen.answer.kind === 'ok') {
+        const { entries, ticket } = seen.args[0];
+        for (const [index, { jobId }] of entries.entries()) {
+          const state = ends.get(jobId);
+          if (ticket === undefined && state !== undefined && seen.answer.answers[index]?.kind === 'added')
+            throw new Violation(name, { jobId, detail: `${jobId} ended as ${state} and was driven again` });
+        }
+      }
       if (seen.kind !== 'records') return;
       if (seen.method === 'completeJob' && seen.answer.kind === 'committed')
         end(seen.args[0].jobId, 'succeeded');
@@ -23,6 +34,8 @@ export function terminalStays(): Checker {
       if (seen.method === 'exitJob' && seen.answer.kind === 'ok') end(seen.args[0].jobId, seen.answer.state);
       if (seen.method === 'finishCancel' && seen.answer.kind === 'cancelled')
         end(seen.args[0].jobId, 'cancelled');
+      if (seen.method === 'expireTtl' && seen.answer.kind === 'ok')
+        for (const { jobId } of seen.answer.value) end(jobId, 'dead');
       if (seen.method === 'getJob' && seen.answer !== null) end(seen.answer.id, seen.answer.state);
       if (seen.method === 'requeueJob' && seen.answer.kind === 'requeued') {
         const jobId = seen.args[0].jobId;

@@ -50,6 +50,11 @@ const aHub = (rng: Rng, world: FaultWorld) => ({ hub: rng.int(0, world.hubs - 1)
 /** From harmless to well past a lease, in lease times. */
 const span = (rng: Rng, world: FaultWorld, fromMs: number, leases: number) =>
   rng.int(fromMs, Math.max(fromMs, Math.round(leases * world.leaseTtlMs)));
+/** As often just past the lease, where what was on its way meets whoever has taken its place. */
+const aroundLease = (rng: Rng, world: FaultWorld, fromMs: number, leases: number) =>
+  rng.next() < 0.5
+    ? span(rng, world, fromMs, leases)
+    : rng.int(world.leaseTtlMs, Math.round(1.6 * world.leaseTtlMs));
 const back = (rng: Rng, world: FaultWorld) => ({ backAfterMs: span(rng, world, 100, 2) });
 const spoilt = (rng: Rng) => ({
   how: pick(rng, Malformation.options),
@@ -71,7 +76,7 @@ const machineDraws = {
   },
   'machine.freeze': (rng, world) => ({
     ...aMachine(rng, world),
-    forMs: span(rng, world, 1_000, 3),
+    forMs: aroundLease(rng, world, 1_000, 3),
     first: pick(rng, ['timer', 'io'] as const),
   }),
   'machine.twin': aMachine,
@@ -113,7 +118,7 @@ const linkDraws = {
   'link.hold': (rng, world) => ({
     ...aMachine(rng, world),
     direction: pick(rng, ['up', 'down'] as const),
-    forMs: span(rng, world, 500, 2),
+    forMs: aroundLease(rng, world, 500, 2),
   }),
   'link.vanish': (rng, world) => ({
     ...aMachine(rng, world),
