@@ -123,7 +123,7 @@ describe('figures of one small day, by hand', () => {
     expect(report.utilisation).toBeCloseTo(30 / 47, 9);
   });
 
-  test('machine hours and cost go from start to end or close', () => {
+  test('machine hours and cost go from start to end', () => {
     expect(report.machineHours).toBeCloseTo(47 / 3_600, 9);
     expect(report.costUsd).toBeCloseTo((40 * 0.09 + 7 * 0.36) / 3_600, 9);
     expect(report.costPer1000JobsUsd).toBeCloseTo((report.costUsd / 3) * 1_000, 9);
@@ -191,6 +191,23 @@ describe('other ends', () => {
     const log = logOf(plan, [], 10);
     log.closedMs = null;
     expect(() => runFigures(log, { wallMs: 0, traceHash: '' })).toThrow(/call close\(\)/);
+  });
+});
+
+describe('after the day', () => {
+  test('a machine that stays is paid for as long as it runs something', () => {
+    const plan = planOf({
+      spanMs: 10_000,
+      jobs: [{ id: 'j', runMs: 20_000 }],
+      machines: [{ id: 'busy' }, { id: 'idle' }],
+    });
+    const told: Told[] = [
+      { atMs: 0, tell: 'up', machine: 'busy' },
+      { atMs: 0, tell: 'up', machine: 'idle' },
+      ...ranOnce('j', 'busy', { atMs: 5_000, claimedMs: 5_000, endMs: 25_000 }),
+    ];
+    const { machineMs, slotMs, busyMs } = figuresOf(plan, told, 60_000);
+    expect([machineMs, slotMs, busyMs]).toEqual([35_000, 35_000, 20_000]);
   });
 });
 

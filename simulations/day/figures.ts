@@ -53,9 +53,24 @@ export interface RunFigures {
 const hourMs = 3_600_000;
 
 /**
- * Figures of one closed log. A machine is paid for from its start to its end, or to the close: who needs
- * longer for the same jobs pays longer.
+ * Until when each machine is paid for: to its end. One that stays is paid to the end of the day, and beyond
+ * it to the end of its last run: stragglers cost what runs them, not a fleet that looks on.
  */
+function paidUntil(log: DayLog): number[] {
+  const closedMs = closeOf(log);
+  const untilMs = log.machines.map(({ startMs }) => Math.max(startMs, log.plan.spanMs));
+  for (const job of log.jobs) {
+    for (const run of job.executions) {
+      const { index } = run.machine;
+      untilMs[index] = Math.max(untilMs[index] ?? 0, slotFreeMs(run, closedMs));
+    }
+  }
+  return log.machines.map((machine, index) =>
+    Math.min(machine.endMs ?? closedMs, untilMs[index] ?? closedMs),
+  );
+}
+
+/** Figures of one closed log. */
 export function runFigures(log: DayLog, run: { wallMs: number; traceHash: string }): RunFigures {
   const closedMs = closeOf(log);
   const waits = jobWaits(log);
@@ -63,8 +78,9 @@ export function runFigures(log: DayLog, run: { wallMs: number; traceHash: string
   let slotMs = 0;
   let costUsd = 0;
   let downloadBytes = 0;
+  const paidMs = paidUntil(log);
   for (const machine of log.machines) {
-    const livedMs = (machine.endMs ?? closedMs) - machine.startMs;
+    const livedMs = (paidMs[machine.index] ?? closedMs) - machine.startMs;
     machineMs += livedMs;
     slotMs += livedMs * machine.slots;
     costUsd += (livedMs / hourMs) * machine.planned.usdPerHour;

@@ -2,7 +2,7 @@ import { duration } from '#runtime/cli/format.ts';
 import type { WaitFigures } from '#simulations/day/result.ts';
 import { at, chartWidth, figure, rowLabel, table } from './chart-frame.ts';
 import { type AxisUnit, linearScale, logTimeScale, type Scale } from './chart-scale.ts';
-import { html, type Markup } from './html-text.ts';
+import { html, kept, type Markup } from './html-text.ts';
 
 const rowHeight = 26;
 const box = { left: 112, top: 6 };
@@ -155,7 +155,7 @@ export function barChart(chart: BarChart): Markup {
     height: bottom + 24,
     policy: null,
     body: html`${axis({ scale, bottom, atEdge: false, format: chart.axisFormat })}${line}${rows}`,
-    legend: html`<p class="meaning">${chart.meaning}${target === undefined ? null : ` Dashed: ${target.text}.`}</p>`,
+    legend: html`<p class="meaning">${kept(`${chart.meaning}${target === undefined ? '' : ` Dashed: ${target.text}.`}`)}</p>`,
     table: table(
       ['policy', 'value', ...chart.seedNumbers.map((seed) => `seed ${seed}`)],
       chart.rows.map((row) => [row.policy, row.text, ...row.seeds.map(chart.format)]),

@@ -21,6 +21,8 @@ export interface TimeChart {
   caption?: string;
   policy: number | null;
   stepMs: number;
+  /** Where the axis of time ends: with the longest of the charts beside this one. */
+  endMs: number;
   lines: readonly TimeLine[];
   /** Highest value of this chart and of those beside it, so that they can be compared. */
   top: number;
@@ -107,7 +109,7 @@ export function timeChart(chart: TimeChart): Markup {
   const samples = Math.max(1, ...chart.lines.map((line) => line.values.length));
   const points = Math.min(mostPoints, samples);
   const x = linearScale(
-    { from: 0, to: samples * chart.stepMs, unit: 'time', ticks: 5, exact: true },
+    { from: 0, to: chart.endMs, unit: 'time', ticks: 5, exact: true },
     { start: box.left, end: box.right },
   );
   const xOf = (index: number) => x.place((index / points) * samples * chart.stepMs);
@@ -134,7 +136,7 @@ export function timeChart(chart: TimeChart): Markup {
     policy: chart.policy,
     body: html`${axes(chart, y, x)}${drawn}<path class="cursor" d="M0 ${box.top}V${box.bottom}" visibility="hidden"/>`,
     table: numbers(chart, samples),
-    data: html` data-time="${JSON.stringify({ left: box.left, right: box.right, stepMs: chart.stepMs, unit: chart.unit, lines: chart.lines.map(({ name, values }) => ({ name, values: values.map(rounded) })) })}"`,
+    data: html` data-time="${JSON.stringify({ left: box.left, right: box.right, endMs: chart.endMs, stepMs: chart.stepMs, unit: chart.unit, lines: chart.lines.map(({ name, values }) => ({ name, values: values.map(rounded) })) })}"`,
     legend: html`<p class="legend">${chart.lines.map((line) => html`<span><i class="key ${line.colour}"></i>${line.name}<b data-line="${line.name}"></b></span>`)}</p>`,
   };
   return figure(details);

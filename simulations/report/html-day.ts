@@ -1,5 +1,5 @@
 import { bytes, duration } from '#runtime/cli/format.ts';
-import type { DaySeries, PolicyReport, SimResult } from '#simulations/day/result.ts';
+import type { DaySeries, SimResult } from '#simulations/day/result.ts';
 import { at, chartWidth, figure, rowLabel, table } from './chart-frame.ts';
 import { linearScale } from './chart-scale.ts';
 import { type TimeChart, type TimeLine, timeChart } from './chart-time.ts';
@@ -104,30 +104,41 @@ const formats: Record<TimeChart['unit'], (value: number) => string> = {
   share: (value) => `${Math.round(value * 100)} %`,
 };
 
-/** Whether all policies had the same lines, as a scripted fleet has: then one chart says it all. */
-function isShared(metric: Metric, reports: readonly PolicyReport[]): boolean {
-  const [first, ...rest] = reports.map((report) => JSON.stringify(metric.lines(report.series)));
-  return rest.every((lines) => lines === first);
+/** The lines of the day itself, without what a policy took after it. */
+function withinDay(lines: readonly TimeLine[], series: DaySeries, spanMs: number): TimeLine[] {
+  const samples = Math.max(1, Math.ceil(spanMs / series.stepMs));
+  return lines.map((line) => ({ ...line, values: line.values.slice(0, samples) }));
 }
 
-function metricCharts(
-  metric: Metric,
-  policies: readonly [string, PolicyReport][],
-): { shared: boolean; charts: Markup[] } {
-  const reports = policies.map(([, report]) => report);
-  const shared = isShared(metric, reports);
-  const values = reports.flatMap((report) => metric.lines(report.series).flatMap((line) => line.values));
+function metricCharts(metric: Metric, result: SimResult): { shared: boolean; charts: Markup[] } {
+  const all = Object.entries(result.policies).map(([policy, { series }]) => {
+    const lines = metric.lines(series);
+    return { policy, series, lines, ofDay: withinDay(lines, series, result.spanMs) };
+  });
+  // What a scripted fleet and the arrivals look like, one chart says for all policies.
+  const [first] = all;
+  const shared = all.every(
+    ({ series, ofDay }) =>
+      series.stepMs === first?.series.stepMs && JSON.stringify(ofDay) === JSON.stringify(first.ofDay),
+  );
+  const drawn = shared ? all.slice(0, 1).map((each) => ({ ...each, lines: each.ofDay })) : all;
+  const values = drawn.flatMap(({ lines }) => lines.flatMap((line) => line.values));
   const top =
     metric.unit === 'share' ? 1 : values.reduce<number>((most, value) => Math.max(most, value ?? 0), 0);
-  const drawn = shared ? policies.slice(0, 1) : policies;
-  const charts = drawn.map(([policy, { series }], index) =>
+  const endMs = Math.max(
+    ...drawn.map(
+      ({ lines, series }) => series.stepMs * Math.max(1, ...lines.map((line) => line.values.length)),
+    ),
+  );
+  const charts = drawn.map(({ policy, series, lines }, index) =>
     timeChart({
       id: `time-${metric.key}-${index}`,
       title: shared ? metric.title : `${metric.title}: ${policy}`,
       ...(shared ? {} : { caption: policy }),
       policy: shared ? null : index,
       stepMs: series.stepMs,
-      lines: metric.lines(series),
+      endMs,
+      lines,
       top: top > 0 ? top : 1,
       axis: metric.axis,
       unit: metric.unit,
@@ -140,7 +151,7 @@ function metricCharts(
 /** How the day went: charts that all policies share together, then each figure policy by policy. */
 export function daySections(result: SimResult): Markup {
   const policies = Object.entries(result.policies);
-  const drawn = metrics.map((metric) => ({ metric, ...metricCharts(metric, policies) }));
+  const drawn = metrics.map((metric) => ({ metric, ...metricCharts(metric, result) }));
   const together = drawn.filter(({ shared }) => shared);
   const apart = drawn.filter(({ shared }) => !shared);
   const same =

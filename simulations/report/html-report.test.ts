@@ -169,6 +169,20 @@ describe('htmlReport', () => {
     expect(count(other)).toBe(eight.length);
   });
 
+  test('what a policy took after the day does not part what all share, and lengthens the axis of the rest', () => {
+    const longer = structuredClone(several);
+    const { series } = longer.policies['fifo']!;
+    for (const list of [series.machinesWanted, series.machinesRunning, series.machinesLost, series.ended])
+      list.push(...list.slice(-12));
+    const page = htmlReport(longer);
+    expect(page.match(/id="time-fleet-\d+-t"/g)).toHaveLength(1);
+    const ends = [...page.matchAll(/aria-labelledby="time-(\w+)-\d+-t[^>]*?&quot;endMs&quot;:(\d+)/g)];
+    const endsOf = (metric: string) =>
+      new Set(ends.filter(([, key]) => key === metric).map(([, , endMs]) => Number(endMs)));
+    expect(endsOf('fleet')).toEqual(new Set([several.spanMs]));
+    expect(endsOf('ended')).toEqual(new Set([several.spanMs + 12 * series.stepMs]));
+  });
+
   test('a result without samples and without incidents is still a page', () => {
     const empty = structuredClone(single);
     const { series } = empty.policies['emp']!;

@@ -38,7 +38,7 @@ const formats = {
   count: (value) => String(Math.round(value * 10) / 10),
 };
 for (const svg of document.querySelectorAll('svg[data-time]')) {
-  const { left, right, stepMs, unit, lines } = JSON.parse(svg.dataset.time);
+  const { left, right, endMs, stepMs, unit, lines } = JSON.parse(svg.dataset.time);
   const cursor = svg.querySelector('.cursor');
   const places = [...svg.parentElement.querySelectorAll('[data-line]')];
   const caption = svg.parentElement.querySelector('figcaption');
@@ -49,9 +49,10 @@ for (const svg of document.querySelectorAll('svg[data-time]')) {
   svg.addEventListener('pointermove', (event) => {
     const bounds = svg.getBoundingClientRect();
     const x = ((event.clientX - bounds.left) / bounds.width) * svg.viewBox.baseVal.width;
-    const share = Math.min(0.999999, Math.max(0, (x - left) / (right - left)));
-    const index = Math.floor(share * samples);
-    cursor.setAttribute('transform', 'translate(' + (left + ((index + 0.5) / samples) * (right - left)) + ' 0)');
+    const share = Math.min(1, Math.max(0, (x - left) / (right - left)));
+    const index = Math.min(samples - 1, Math.floor((share * endMs) / stepMs));
+    const middle = Math.min(1, ((index + 0.5) * stepMs) / endMs);
+    cursor.setAttribute('transform', 'translate(' + (left + middle * (right - left)) + ' 0)');
     cursor.setAttribute('visibility', 'visible');
     at.textContent = ' at ' + duration(index * stepMs);
     lines.forEach((line, i) => {

@@ -17,6 +17,11 @@ const entities: Record<string, string> = {
   "'": '&#39;',
 };
 
+/** A number and its sign stay on one line. */
+export function kept(text: string): string {
+  return text.replace(/(\d) %/g, '$1\u00a0%');
+}
+
 /** Safe between tags and inside quoted attributes. */
 export function escaped(text: string): string {
   return text.replace(/[&<>"']/g, (character) => entities[character] ?? character);

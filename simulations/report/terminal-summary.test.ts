@@ -54,6 +54,17 @@ describe('terminalSummary', () => {
     }
   });
 
+  test('all sparklines have one axis of time', () => {
+    const longer = structuredClone(result);
+    const { machinesRunning } = longer.policies['emp']!.series;
+    machinesRunning.push(...new Array<number>(machinesRunning.length).fill(7));
+    const lines = terminalSummary(longer, { width: 100, color: false });
+    const heading = lines.findIndex((line) => line.startsWith('machines, up to '));
+    const blocksOf = (line: string) => /[▁▂▃▄▅▆▇█]+/.exec(line)![0].length;
+    const [fifo, emp] = lines.slice(heading + 1, heading + 3).map(blocksOf);
+    expect(Math.abs(emp! - 2 * fifo!)).toBeLessThanOrEqual(1);
+  });
+
   test('colour comes only where it is asked for', () => {
     expect(terminalSummary(result, { width: 120, color: false }).join('')).not.toContain('\u001b');
     expect(terminalSummary(result, { width: 120, color: true }).join('')).toContain('\u001b[32m');

@@ -87,6 +87,7 @@ function sparkLines(
   const policies = Object.entries(result.policies);
   const nameWidth = Math.min(20, Math.max(...policies.map(([policy]) => printable(policy).length)));
   const sparkWidth = Math.max(8, Math.min(96, width - nameWidth - 14));
+  const endMs = Math.max(...policies.map(([, { series }]) => series.stepMs * series.machinesRunning.length));
   return lines.flatMap(({ label, of, format }) => {
     const top = Math.max(
       0,
@@ -95,9 +96,13 @@ function sparkLines(
     return [
       paint('dim', `${label}, up to ${format(top)}`),
       ...policies.map(([policy, { series }]) => {
-        const peak = Math.max(0, ...of(series).map((value) => value ?? 0));
+        const values = of(series);
+        const peak = Math.max(0, ...values.map((value) => value ?? 0));
+        // One axis of time: a policy that was done sooner ends sooner on the line.
+        const missing = Math.max(0, Math.round(endMs / series.stepMs) - values.length);
+        const drawn = [...values, ...new Array<null>(missing).fill(null)];
         const name = printable(policy).slice(0, nameWidth).padEnd(nameWidth);
-        return `${name}  ${sparkline(of(series), { width: sparkWidth, top })}  ${format(peak)}`;
+        return `${name}  ${sparkline(drawn, { width: sparkWidth, top })}  ${format(peak)}`;
       }),
     ];
   });
