@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { allFaults } from './catalogue.ts';
+import { markdownTable } from './fault-table.ts';
 import { HistoryLine } from './history.ts';
 
 const page = await readFile(new URL('../../docs/faults.md', import.meta.url), 'utf8');
@@ -9,6 +10,15 @@ test('docs/faults.md has a row for each fault with what it does, and for no othe
   const section = page.slice(page.indexOf('## The faults'), page.indexOf('## The history'));
   const rows = [...section.matchAll(/^\| `([a-z-]+)` \| (.*) \|$/gm)].map(([, name, what]) => [name, what]);
   expect(rows).toEqual(allFaults.map(({ name, summary }) => [name, summary]));
+});
+
+test('the results in docs/faults.md have the columns of `emp chaos table`, and rows of known faults', () => {
+  const section = page.slice(page.indexOf('## Results'));
+  expect(section).toContain(markdownTable([]));
+  const rows = [...section.matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, name]) => name);
+  const known = allFaults.map(({ name }) => name);
+  expect(rows.length).toBeGreaterThan(0);
+  expect(rows).toEqual(known.filter((name) => rows.includes(name)));
 });
 
 test('docs/faults.md names every field of every line of a history', () => {

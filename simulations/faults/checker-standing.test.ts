@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { openSubmits } from './checker.ts';
 import { bad, clean, counts, meta, type Planted, planted } from './planted-history.ts';
 
@@ -46,12 +46,24 @@ test('a late claim does not make a job of this run whole', () => {
   expect(counts(history.check())).toEqual({ ...bad, lost: 1 });
 });
 
-test('a submit of a run before without an answer is recovered when it comes, and lost when it does not end', () => {
-  const history = later(40).op('submit', 'chaos-1-8', null);
-  expect(counts(history.check())).toEqual({ ...clean, absent: 1 });
-  expect(counts(later(40).good('chaos-1-8', 'info').check())).toEqual({ ...clean, recovered: 1 });
-  const stuck = later(40).op('submit', 'chaos-1-8', null).event('job.submitted', 'chaos-1-8');
-  expect(counts(stuck.job('chaos-1-8', 'waiting', null).check())).toEqual({ ...bad, lost: 1 });
+describe('a submit of the run before, without answer and row', () => {
+  const carried = () => later(40).earlier('chaos-1-8');
+
+  test('is not counted again where nothing came of it, nor taken along a second time', () => {
+    const history = carried().good('a');
+    expect(history.check()).toMatchObject({ submits: { attempted: 1 }, absent: 0, ok: true });
+    expect(openSubmits(history.lines)).toEqual([]);
+  });
+
+  test('is recovered when it comes and ends', () => {
+    const history = carried().event('job.submitted', 'chaos-1-8').event('job.cancelled', 'chaos-1-8');
+    expect(counts(history.job('chaos-1-8', 'cancelled', null).check())).toEqual({ ...clean, recovered: 1 });
+  });
+
+  test('is lost when it comes and does not end', () => {
+    const history = carried().event('job.submitted', 'chaos-1-8').job('chaos-1-8', 'waiting', null);
+    expect(counts(history.check())).toEqual({ ...bad, lost: 1 });
+  });
 });
 
 test('the submits that the next run must look out for are those without answer and row', () => {

@@ -103,7 +103,9 @@ export function checkHistory(lines: readonly HistoryLine[]): Verdict {
 
 /** Submits without an answer that left nothing yet: one that is accepted later is met by the next run. */
 export function openSubmits(lines: readonly HistoryLine[]): OpLine[] {
-  const open = tell(lines, []).filter((story) => fateOf(story) === 'unknown' && story.job === null);
+  const open = tell(lines, []).filter(
+    (story) => fateOf(story) === 'unknown' && story.job === null && !isEarlier(story),
+  );
   return open.flatMap(({ submits }) => submits.find(({ type }) => type === 'invoke') ?? []);
 }
 
@@ -147,14 +149,19 @@ function fateOf({ submits }: Story): Fate {
   return submits.filter(({ type }) => type === 'fail').length === invoked ? 'refused' : 'unknown';
 }
 
+/** Whether it was submitted in a run before, which left it without answer and row. */
+const isEarlier = ({ submits }: Story) => submits.some(({ client }) => client === 'earlier');
+
 function judge(story: Story, verdict: Omit<Verdict, 'ok'>): void {
   const { jobId, job } = story;
   const fate = fateOf(story);
   const { submits } = verdict;
-  if (fate !== 'none') submits.attempted += 1;
-  if (fate !== 'none') submits[fate] += 1;
   const isThere =
     job !== null || story.events.some(isChange) || story.runs.length > 0 || story.effects.length > 0;
+  // It was counted in its own run, and nothing came of it since.
+  if (isEarlier(story) && !isThere) return;
+  if (fate !== 'none') submits.attempted += 1;
+  if (fate !== 'none') submits[fate] += 1;
   if ((fate === 'none' || fate === 'refused') && isThere)
     verdict.unexpected.push({
       jobId,

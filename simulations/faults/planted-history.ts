@@ -35,6 +35,13 @@ export class Planted {
     return this;
   }
 
+  /** A submit of the run before that nobody knows the end of. */
+  earlier(jobId: string): this {
+    const base = { kind: 'op', tMs: 0, client: 'earlier', call: 1, op: 'submit', type: 'invoke' } as const;
+    this.lines.push({ ...base, jobId, outputs: 0 });
+    return this;
+  }
+
   event(type: string, jobId: string, token: string | null = null, extra: JsonObject = {}): this {
     this.#seq += 1;
     const data = { ...(token === null ? {} : { token }), ...extra };
@@ -99,12 +106,16 @@ export class Planted {
     this.#seq = seq;
   }
 
-  check(outcome: 'settled' | 'timeout' | 'failed' = 'settled'): Verdict {
+  /** As a file would hold it. */
+  text(outcome: 'settled' | 'timeout' | 'failed' = 'settled'): string {
     const detail = outcome === 'settled' ? '' : 'a reason';
     const end = { kind: 'end', tMs: 9, atMs: 9, outcome, detail, lines: this.lines.length } as const;
-    // Through text, as a published file would come.
-    const content = [...this.lines, end].map((line) => JSON.stringify(line)).join('\n');
-    return checkHistory(parseHistory(content));
+    return [...this.lines, end].map((line) => JSON.stringify(line)).join('\n');
+  }
+
+  /** Through text, as a published file would come. */
+  check(outcome: 'settled' | 'timeout' | 'failed' = 'settled'): Verdict {
+    return checkHistory(parseHistory(this.text(outcome)));
   }
 }
 

@@ -1,7 +1,4 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
-import { EmpError } from '#protocol/errors.ts';
 import { systemClock } from '#runtime/env.ts';
 import { missingPostgres } from '#runtime/toolchain/postgres-server.ts';
 import { findRedisServer, redisMissing } from '#runtime/toolchain/redis-server.ts';
@@ -10,7 +7,8 @@ import { checkHistory, type Finding, type Verdict } from './checker.ts';
 import type { Fault } from './fault.ts';
 import { type FaultSummary, type FaultTable, markdownTable, readTable, summarise } from './fault-table.ts';
 import { readHistory } from './history.ts';
-import { historyPath, Standing, settingsOf } from './standing.ts';
+import { madeBefore } from './made-before.ts';
+import { Standing } from './standing.ts';
 
 /** What `emp chaos` asks for: the list, runs of one or all faults, the check of a history, and the table of many. */
 
@@ -91,35 +89,6 @@ async function runsOf(fault: Fault, options: SessionOptions, report: SessionRepo
     await standing.close();
   }
   return verdicts;
-}
-
-/** The verdict on a history that lies there already; null where the run is to be made. */
-function madeBefore(options: {
-  fault: Fault;
-  fresh: boolean;
-  outDir: string;
-  run: number;
-  seed: number;
-  jobs: number;
-}): Verdict | null {
-  const { fault, run, seed, jobs } = options;
-  const path = historyPath(options.outDir, run);
-  if (!existsSync(path)) return null;
-  try {
-    const lines = readHistory(path);
-    const [meta] = lines;
-    if (meta?.kind !== 'meta') return null;
-    const { settings } = meta;
-    const said = { fault: meta.fault, run: meta.run, seed: meta.seed, jobs: meta.jobs, settings };
-    if (!isDeepStrictEqual(said, { fault: fault.name, run, seed, jobs, settings: settingsOf(options) }))
-      return null;
-    const verdict = checkHistory(lines);
-    return verdict.ok ? verdict : null;
-  } catch (error) {
-    // Cut, or of another format: it was interrupted, or another version wrote it.
-    if (error instanceof EmpError && error.code === 'VALIDATION_FAILED') return null;
-    throw error;
-  }
 }
 
 /** Re-checks a history as it was published. Throws `VALIDATION_FAILED` where it is none. */

@@ -19,7 +19,6 @@ const shortSet = [
   'cut-machine-hub',
   'cut-hub-redis',
   'cut-hub-postgres',
-  'redis-flush-scripts',
   'redis-maxmemory',
   'redis-failover-lagging',
   'redis-two-primaries',

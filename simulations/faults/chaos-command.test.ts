@@ -1,0 +1,76 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { expect, onTestFinished, test } from 'vitest';
+import { main } from '#runtime/cli/main.ts';
+import { meta, type Planted, planted } from './planted-history.ts';
+
+/** `emp chaos table` over histories that lie in a folder; runs themselves belong to the tier `faults`. */
+
+async function emp(args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const printed = { stdout: '', stderr: '' };
+  const stream = (name: keyof typeof printed) => ({
+    columns: 200,
+    write: (text: string) => {
+      printed[name] += text;
+    },
+  });
+  const code = await main(args, {
+    stdin: Readable.from([]),
+    stdout: stream('stdout'),
+    stderr: stream('stderr'),
+    env: {},
+    signal: new AbortController().signal,
+  });
+  return { code, ...printed };
+}
+
+async function folderOf(...histories: Planted[]): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'emp-chaos-table-'));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  for (const [index, history] of histories.entries()) {
+    const folder = join(dir, 'kill-hub', `run-00${index + 1}`);
+    await mkdir(folder, { recursive: true });
+    history.lines[0] = { ...meta, fault: 'kill-hub', run: index + 1 };
+    await writeFile(join(folder, 'history.jsonl'), history.text());
+  }
+  return dir;
+}
+
+test('prints one line for each fault, in the form of docs/faults.md', async () => {
+  const dir = await folderOf(planted().good('a'), planted().good('b').good('c'));
+  const { code, stdout } = await emp(['chaos', 'table', dir]);
+  expect(code).toBe(0);
+  expect(stdout.split('\n')[2]).toBe('| `kill-hub` | 2 | 3 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | – | – |');
+});
+
+test('--json prints the same counts as one object', async () => {
+  const { code, stdout } = await emp(['chaos', 'table', await folderOf(planted().good('a')), '--json']);
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({
+    faults: [{ fault: 'kill-hub', runs: 1, acknowledged: 1, ok: 1 }],
+    notClean: [],
+    refused: [],
+  });
+});
+
+test('a history that is not clean ends it with exit code 1, and is named', async () => {
+  const dir = await folderOf(planted().good('a'), planted().op('submit', 'b', 'ok'));
+  const { code, stdout, stderr } = await emp(['chaos', 'table', dir]);
+  expect({ code, rows: stdout.trimEnd().split('\n').length }).toEqual({ code: 1, rows: 3 });
+  expect(stderr).toContain('EMP-CHAOS-FOUND');
+  expect(stderr).toContain(join(dir, 'kill-hub', 'run-002', 'history.jsonl'));
+});
+
+test.each([
+  ['a folder that is not there', ['chaos', 'table', 'no/such'], 'no/such has no history of emp chaos'],
+  ['no folder', ['chaos', 'table'], "missing required argument 'dir'"],
+  ['two folders', ['chaos', 'table', 'a', 'b'], 'too many arguments'],
+  ['a flag that is none', ['chaos', 'run', 'all', '--stand'], "unknown option '--stand'"],
+  ['more runs than a series has', ['chaos', 'run', 'all', '--runs', '1001'], '--runs'],
+])('%s is refused with exit code 2', async (_name, args, message) => {
+  const { code, stderr, stdout } = await emp(args);
+  expect(stderr).toContain(message);
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+});

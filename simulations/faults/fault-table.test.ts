@@ -1,0 +1,68 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { markdownTable, readTable, summarise } from './fault-table.ts';
+import { meta, type Planted, planted } from './planted-history.ts';
+
+/** A folder with these histories of `kill-hub`, run by run; null is one that was cut. */
+async function setup(histories: (Planted | null)[], fault = 'kill-hub'): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'emp-fault-table-'));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  for (const [index, history] of histories.entries()) {
+    const folder = join(dir, 'kill-hub', `run-00${index + 1}`);
+    await mkdir(folder, { recursive: true });
+    const lines = history ?? planted();
+    lines.lines[0] = { ...meta, fault, run: index + 1 };
+    const text = lines.text();
+    await writeFile(join(folder, 'history.jsonl'), history === null ? text.slice(0, 40) : text);
+  }
+  return dir;
+}
+
+const pathOf = (dir: string, run: number) => join(dir, 'kill-hub', `run-00${run}`, 'history.jsonl');
+
+test('runs of a fault are one line, with sums of counts and the worst times', async () => {
+  const slow = planted().nemesis('inject', 1).nemesis('heal', 2).good('a');
+  const quick = planted().good('a').good('b', 'info').nemesis('heal', 10).good('c');
+  const { faults, notClean, refused } = readTable(await setup([slow, quick]));
+  expect({ notClean, refused }).toEqual({ notClean: [], refused: [] });
+  expect(faults).toMatchObject([
+    { fault: 'kill-hub', runs: 2, jobs: 2, acknowledged: 3, recovered: 1, lost: 0, ok: 2, skipped: null },
+  ]);
+  expect(faults[0]).toMatchObject({ firstEffectMsMax: 28, allEndedMsMax: 80 });
+});
+
+test('a history that is not clean is counted, and named', async () => {
+  const dir = await setup([planted().good('a'), planted().op('submit', 'b', 'ok')]);
+  expect(readTable(dir)).toMatchObject({
+    faults: [{ runs: 2, ok: 1, lost: 1 }],
+    notClean: [pathOf(dir, 2)],
+  });
+});
+
+test('a history that was cut is left out, and named with the reason', async () => {
+  const dir = await setup([planted().good('a'), null]);
+  expect(readTable(dir)).toMatchObject({
+    faults: [{ runs: 1 }],
+    refused: [{ history: pathOf(dir, 2), why: expect.stringContaining('line 1 is not JSON') }],
+  });
+});
+
+test('a history of another fault than its folder says is left out', async () => {
+  const dir = await setup([planted().good('a')], 'pause-hub');
+  expect(readTable(dir)).toMatchObject({ faults: [], refused: [{ history: pathOf(dir, 1) }] });
+});
+
+test('a folder without histories has an empty table', async () => {
+  expect(readTable(await setup([]))).toEqual({ faults: [], notClean: [], refused: [] });
+});
+
+test('the table for readers has times in seconds, and a dash where there is none', () => {
+  const verdict = planted().nemesis('heal', 10).good('a').check();
+  const rows = [summarise('kill-hub', [verdict]), summarise('stop-hub', [planted().good('a').check()])];
+  expect(markdownTable(rows).split('\n').slice(2)).toEqual([
+    '| `kill-hub` | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0.0 s | 0.0 s |',
+    '| `stop-hub` | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | – | – |',
+  ]);
+});
