@@ -1,11 +1,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ContractHub, json, problem, sampleJob } from './contract-hub.ts';
 import { CliError } from './errors.ts';
-import { main } from './main.ts';
+import { type MainSetup, runMain } from './run-main.fixture.ts';
 
 let hub: ContractHub;
 let dir: string;
@@ -18,32 +17,8 @@ afterEach(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-interface Setup {
-  env?: NodeJS.ProcessEnv;
-  stdin?: string;
-  tty?: boolean;
-  signal?: AbortSignal;
-}
-
-/** Runs a command line in this process and answers what it printed. */
-async function emp(args: string[], setup: Setup = {}) {
-  const printed = { stdout: '', stderr: '' };
-  const stream = (name: keyof typeof printed) => ({
-    isTTY: setup.tty ?? false,
-    columns: 120,
-    write: (text: string) => {
-      printed[name] += text;
-    },
-  });
-  const code = await main(args, {
-    stdin: Readable.from(setup.stdin === undefined ? [] : [Buffer.from(setup.stdin)]),
-    stdout: stream('stdout'),
-    stderr: stream('stderr'),
-    env: { EMP_STATE_DIR: dir, EMP_HUB: hub.url, ...setup.env },
-    signal: setup.signal ?? new AbortController().signal,
-  });
-  return { code, ...printed };
-}
+const emp = (args: string[], setup: MainSetup = {}) =>
+  runMain(args, { ...setup, env: { EMP_STATE_DIR: dir, EMP_HUB: hub.url, ...setup.env } });
 
 describe('usage', () => {
   test.each([
@@ -61,6 +36,16 @@ describe('usage', () => {
     ['a fault that is none', ['chaos', 'run', 'rain'], 'there is no fault "rain"'],
     ['a chaos command that is none', ['chaos', 'make'], 'too many arguments'],
     ['a history that is not there', ['chaos', 'check', 'no/such.jsonl'], 'no/such.jsonl cannot be read'],
+    ['a day that is none', ['sim', 'run', 'dya'], 'there is no scenario "dya"'],
+    ['a policy that is none', ['sim', 'run', 'hour', '--policy', 'emp,lifo'], 'there is no policy "lifo"'],
+    ['a policy twice', ['sim', 'run', 'hour', '--policy', 'emp,emp'], 'Name each policy once'],
+    ['no load', ['sim', 'run', 'hour', '--load', '0'], 'a number above 0'],
+    ['seeds that run backwards', ['sim', 'run', 'hour', '--seeds', '3..1'], 'A not above B'],
+    ['a flag of chaos for a day', ['sim', 'run', 'hour', '--hubs', '2'], "unknown option '--hubs'"],
+    ['a flag of a day for chaos', ['sim', 'run', 'chaos', '--policy', 'emp'], "unknown option '--policy'"],
+    ['a scenario file that is not there', ['sim', 'run', 'no/such.json'], 'no/such.json cannot be read'],
+    ['a trace that is not there', ['sim', 'run', 'hour', '--workload', 'no.csv'], 'no.csv'],
+    ['a result that is not there', ['sim', 'diff', 'a.json', 'b.json'], 'a.json: does not exist'],
     ['a fault run of no jobs', ['chaos', 'run', 'all', '--jobs', '0'], 'whole number from 20 to 100000'],
     ['a hub that is no URL', ['status', '--hub', 'localhost:7700'], '--hub is not the URL of a hub'],
     ['a time that is none', ['jobs', '--since', 'yesterday'], 'a duration such as 1h or a time'],
@@ -85,7 +70,7 @@ describe('usage', () => {
     const { code, stdout, stderr } = await emp(['--help']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     const commands =
-      'demo dev hub machine run jobs job cancel requeue events status machines drain cordon uncordon models bench chaos'.split(
+      'demo dev hub machine run jobs job cancel requeue events status machines drain cordon uncordon models bench chaos sim'.split(
         ' ',
       );
     for (const command of commands)

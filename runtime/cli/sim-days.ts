@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { EmpError } from '#protocol/errors.ts';
 import { hubVersion } from '#runtime/hub-version.ts';
@@ -168,16 +168,18 @@ async function scenarioOf({ scenarios, files }: Parts, name: string) {
   if (!/[./\\]/.test(name)) return asked(() => scenarios.scenarioNamed(name));
   let text: string;
   try {
+    const { size } = await stat(name);
+    if (size > scenarioLimitBytes)
+      throw new CliError('EMP-USAGE', `${name} is larger than ${scenarioLimitBytes} bytes`);
     text = await readFile(name, 'utf8');
   } catch (error) {
+    if (error instanceof CliError) throw error;
     throw new CliError('EMP-USAGE', `${name} cannot be read`, {
       likely: (error as Error).message,
       try: 'emp sim list, or the path of a scenario: docs/workloads.md',
       cause: error,
     });
   }
-  if (text.length > scenarioLimitBytes)
-    throw new CliError('EMP-USAGE', `${name} is larger than ${scenarioLimitBytes} bytes`);
   return asked(() => files.parseScenario(text, name));
 }
 

@@ -12,18 +12,23 @@ export function addSim(program: Command, action: Action): void {
   const sim = program
     .command('sim')
     .description('play whole installations in virtual time: docs/simulation.md, docs/simulation-days.md');
-  const run = sim.command('run').description('play one scenario').enablePositionalOptions();
+  const run = sim.command('run').description('play one scenario');
   addDays(run, action);
   addChaos(run, action);
   addLooks(sim, action);
 }
 
-/** Every scenario but chaos: one command that takes its name. */
+/**
+ * Every scenario but chaos: one command that takes its name, and stands for every name that is no command
+ * of its own. Its flags are not those of `run`: chaos would inherit them.
+ */
 function addDays(run: Command, action: Action): void {
   const seed = wholeNumber(0, 2 ** 31);
   action(
     run
-      .argument('<scenario>', 'a name of emp sim list, several joined by +, or a JSON file')
+      .command('day', { isDefault: true })
+      .argument('[scenario]', 'a name of emp sim list, several joined by +, or a JSON file', 'day')
+      .description('replay a day of jobs on a spot fleet under one policy after the other')
       .addOption(
         new Option('--seeds <a..b>', 'these seeds, each a day of its own')
           .argParser(seedRange)
@@ -53,7 +58,7 @@ function addDays(run: Command, action: Action): void {
       .option('--report <file>', 'write one HTML file with charts')
       .option('--workers <n>', 'threads; as many as there are cores, else', wholeNumber(1, 64)),
     async (context, args, options: DaySimOptions) =>
-      (await import('./sim-days.ts')).simDays(context, args[0] ?? '', options),
+      (await import('./sim-days.ts')).simDays(context, args[0] ?? 'day', options),
   );
 }
 
