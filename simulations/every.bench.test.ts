@@ -9,13 +9,14 @@ import { run as idle } from './bench-idle.ts';
 import { run as memory } from './bench-memory.ts';
 import { run as rebuild } from './bench-rebuild.ts';
 import { run as recovery } from './bench-recovery.ts';
+import { run as sim } from './bench-sim.ts';
 import { run as startup } from './bench-startup.ts';
 import { run as submit } from './bench-submit.ts';
 
 /** Each bench in a small way: that it measures what docs/benchmarks.md says. Targets are for `emp bench`. */
 
-const benches = { startup, recovery, busy, submit, claim, memory, rebuild, idle };
-const onRedis: readonly string[] = ['claim', 'memory', 'rebuild', 'idle'];
+const benches = { startup, recovery, busy, submit, claim, memory, rebuild, idle, sim };
+const onRedis: readonly string[] = ['claim', 'memory', 'rebuild', 'idle', 'sim'];
 
 test.for(BENCH_NAMES)(
   '%s measures every figure that its page names',

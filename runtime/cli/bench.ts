@@ -10,6 +10,7 @@ export const BENCH_NAMES = [
   'memory',
   'rebuild',
   'idle',
+  'sim',
 ] as const;
 
 /** One measured figure with its target; `ok` says whether the target was met in this run. */
@@ -93,6 +94,8 @@ async function loadBench(
         return await import('#simulations/bench-rebuild.ts');
       case 'idle':
         return await import('#simulations/bench-idle.ts');
+      case 'sim':
+        return await import('#simulations/bench-sim.ts');
     }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
