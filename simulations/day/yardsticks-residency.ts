@@ -24,7 +24,8 @@ function historyOf(events: readonly ResidencyEvent[]): History {
   }
   for (let index = events.length - 2; index >= 0; index--) {
     const next = events[index + 1];
-    history.nextMs[index] = (next?.kind === 'onDisk' ? next.atMs : history.nextMs[index + 1]) ?? Infinity;
+    const isThere = next?.kind === 'onDisk' || next?.kind === 'loaded';
+    history.nextMs[index] = (isThere ? next.atMs : history.nextMs[index + 1]) ?? Infinity;
   }
   return history;
 }
