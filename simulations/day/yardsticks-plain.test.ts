@@ -187,7 +187,8 @@ describe('yardsticks of random small days', () => {
     fc.assert(
       fc.property(days, (drawn) => {
         const log = play(drawn);
-        fc.pre(!hasTies(log));
+        // A log without any model says less, and is read in another way.
+        fc.pre(!hasTies(log) && log.residency.length > 0);
         const found = goodDecisions(log);
         expect(found).toEqual(plainly(log));
         good += found.good;
