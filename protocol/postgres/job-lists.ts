@@ -131,8 +131,12 @@ const unbrokered = `${selectJobs} WHERE j.brokered_at_ms IS NULL AND j.cancel_re
   AND j.submitted_at_ms < $1 ORDER BY j.submitted_at_ms, j.ordinal LIMIT $2`;
 const cancelling = `${selectJobs} WHERE j.cancel_requested_at_ms IS NOT NULL AND j.state IN ('scheduled', 'held', 'waiting', 'leased')
   AND j.cancel_requested_at_ms < $1 ORDER BY j.cancel_requested_at_ms, j.ordinal LIMIT $2`;
-/** Most jobs that are asked for are open: only the others are sent. */
-const endedAmong = `SELECT w.id, j.fence_floor FROM unnest($1::text[]) WITH ORDINALITY AS w(id, place) LEFT JOIN emp.jobs j ON j.id = w.id
+/**
+ * Most jobs that are asked for are open: only the others are sent. Each is looked up by itself (`LIMIT`
+ * keeps it so): for a thousand ids the planner would read the whole table, which took ten times as long.
+ */
+const endedAmong = `SELECT w.id, j.fence_floor FROM unnest($1::text[]) WITH ORDINALITY AS w(id, place)
+  LEFT JOIN LATERAL (SELECT id, state, fence_floor FROM emp.jobs WHERE id = w.id LIMIT 1) j ON true
   WHERE j.id IS NULL OR j.state = ANY($2::text[]) ORDER BY w.place`;
 
 type ListMethods =

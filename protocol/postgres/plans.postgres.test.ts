@@ -123,7 +123,11 @@ test.each<[string, string | RegExp, Use]>([
     (hub) => hub.records.admitJobs({ customer: 'c2', pool: 'p2', limit: 3, actor: 'hub', nowMs: t0 }),
   ],
   ['one job', 'jobs_id_key', (hub) => hub.records.getJob('job-77')],
-  ['which have ended', 'jobs_id_key', (hub) => hub.records.endedAmong(['job-77', 'job-78'])],
+  [
+    'which of a page have ended',
+    'jobs_id_key',
+    (hub) => hub.records.endedAmong(Array.from({ length: 1_000 }, (_, index) => `job-${7 * index}`)),
+  ],
   ['a timeline', 'transitions_by_job', (hub) => hub.records.timeline('job-77')],
   ['events after a place', 'events_by_seq', (hub) => hub.records.listEvents({ after: 5, limit: 10 })],
   [
