@@ -1,30 +1,11 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
 import { expect, onTestFinished, test } from 'vitest';
-import { main } from '#runtime/cli/main.ts';
-import { meta, type Planted, planted } from './planted-history.ts';
+import { runMain } from '#runtime/cli/run-main.fixture.ts';
+import { meta, type Planted, planted } from './planted-history.fixture.ts';
 
 /** `emp chaos table` over histories that lie in a folder; runs themselves belong to the tier `faults`. */
-
-async function emp(args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const printed = { stdout: '', stderr: '' };
-  const stream = (name: keyof typeof printed) => ({
-    columns: 200,
-    write: (text: string) => {
-      printed[name] += text;
-    },
-  });
-  const code = await main(args, {
-    stdin: Readable.from([]),
-    stdout: stream('stdout'),
-    stderr: stream('stderr'),
-    env: {},
-    signal: new AbortController().signal,
-  });
-  return { code, ...printed };
-}
 
 async function folderOf(...histories: Planted[]): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'emp-chaos-table-'));
@@ -40,13 +21,13 @@ async function folderOf(...histories: Planted[]): Promise<string> {
 
 test('prints one line for each fault, in the form of docs/faults.md', async () => {
   const dir = await folderOf(planted().good('a'), planted().good('b').good('c'));
-  const { code, stdout } = await emp(['chaos', 'table', dir]);
+  const { code, stdout } = await runMain(['chaos', 'table', dir]);
   expect(code).toBe(0);
   expect(stdout.split('\n')[2]).toBe('| `kill-hub` | 2 | 3 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | – | – |');
 });
 
 test('--json prints the same counts as one object', async () => {
-  const { code, stdout } = await emp(['chaos', 'table', await folderOf(planted().good('a')), '--json']);
+  const { code, stdout } = await runMain(['chaos', 'table', await folderOf(planted().good('a')), '--json']);
   expect(code).toBe(0);
   expect(JSON.parse(stdout)).toMatchObject({
     faults: [{ fault: 'kill-hub', runs: 1, acknowledged: 1, ok: 1 }],
@@ -57,7 +38,7 @@ test('--json prints the same counts as one object', async () => {
 
 test('a history that is not clean ends it with exit code 1, and is named', async () => {
   const dir = await folderOf(planted().good('a'), planted().op('submit', 'b', 'ok'));
-  const { code, stdout, stderr } = await emp(['chaos', 'table', dir]);
+  const { code, stdout, stderr } = await runMain(['chaos', 'table', dir]);
   expect({ code, rows: stdout.trimEnd().split('\n').length }).toEqual({ code: 1, rows: 3 });
   expect(stderr).toContain('EMP-CHAOS-FOUND');
   expect(stderr).toContain(join(dir, 'kill-hub', 'run-002', 'history.jsonl'));
@@ -70,7 +51,7 @@ test.each([
   ['a flag that is none', ['chaos', 'run', 'all', '--stand'], "unknown option '--stand'"],
   ['more runs than a series has', ['chaos', 'run', 'all', '--runs', '1001'], '--runs'],
 ])('%s is refused with exit code 2', async (_name, args, message) => {
-  const { code, stderr, stdout } = await emp(args);
+  const { code, stderr, stdout } = await runMain(args);
   expect(stderr).toContain(message);
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
 });

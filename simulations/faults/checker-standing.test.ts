@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { openSubmits } from './checker.ts';
-import { bad, clean, counts, meta, type Planted, planted } from './planted-history.ts';
+import { bad, clean, counts, meta, type Planted, planted } from './planted-history.fixture.ts';
 
 /** Histories of runs that were made on a cluster which had seen runs before. */
 

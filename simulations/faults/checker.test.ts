@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { bad, clean, counts, type Planted, planted } from './planted-history.ts';
+import { bad, clean, counts, type Planted, planted } from './planted-history.fixture.ts';
 
 test('a history in which everything ended once is clean', () => {
   const verdict = planted().good('a').good('b').check();

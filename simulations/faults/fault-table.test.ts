@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { markdownTable, readTable, summarise } from './fault-table.ts';
-import { meta, type Planted, planted } from './planted-history.ts';
+import { meta, type Planted, planted } from './planted-history.fixture.ts';
 
 /** A folder with these histories of `kill-hub`, run by run; null is one that was cut. */
 async function setup(histories: (Planted | null)[], fault = 'kill-hub'): Promise<string> {

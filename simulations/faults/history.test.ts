@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseHistory } from './history.ts';
-import { meta } from './planted-history.ts';
+import { meta } from './planted-history.fixture.ts';
 
 describe('a file that is no history is refused by line', () => {
   const text = (lines: unknown[]) => lines.map((line) => JSON.stringify(line)).join('\n');

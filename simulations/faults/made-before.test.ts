@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { allFaults } from './catalogue.ts';
 import { madeBefore } from './made-before.ts';
-import { meta, type Planted, planted } from './planted-history.ts';
+import { meta, type Planted, planted } from './planted-history.fixture.ts';
 import { historyPath, settingsOf } from './standing.ts';
 
 const [fault, other] = allFaults;
