@@ -81,8 +81,6 @@ async function main(): Promise<void> {
     },
   });
   const hub = await bootHub({ listen: values.listen, data: values.data, variables: process.env });
-  const line = values.json ? hubReadyLine(hub) : `hub ${hub.hubId} answers at ${hub.url}`;
-  process.stdout.write(`${line}\n`);
   let stopping = false;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
@@ -94,6 +92,9 @@ async function main(): Promise<void> {
       );
     });
   }
+  // Whoever reads it may end this process at once.
+  const line = values.json ? hubReadyLine(hub) : `hub ${hub.hubId} answers at ${hub.url}`;
+  process.stdout.write(`${line}\n`);
 }
 
 function fail(error: unknown): never {
