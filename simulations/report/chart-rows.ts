@@ -123,7 +123,8 @@ export function barChart(chart: BarChart): Markup {
       from: chart.isShare && lowest < 0 ? Math.max(lowestShare, Math.floor(lowest * 10) / 10) : 0,
       to: chart.isShare ? 1 : Math.max(...values),
       unit: chart.unit,
-      ticks: 5,
+      // Times are the longer words.
+      ticks: chart.unit === 'time' ? 4 : 5,
     },
     { start: box.left, end: chartWidth - valueWidth - 10 },
   );

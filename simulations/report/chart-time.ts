@@ -74,9 +74,15 @@ function axes(chart: TimeChart, y: Scale, x: Scale): Markup {
   });
   const hours = x.ticks.map(
     (tick) =>
-      html`<text class="tick ${tick === x.ticks[0] ? 'start' : 'middle'}" x="${at(x.place(tick))}" y="${box.bottom + 17}">${shortTime(tick)}</text>`,
+      html`<text class="tick ${anchorOf(x.place(tick), tick === x.ticks[0])}" x="${at(x.place(tick))}" y="${box.bottom + 17}">${shortTime(tick)}</text>`,
   );
   return html`${ruled}${hours}`;
+}
+
+/** A word at an edge is not cut off. */
+function anchorOf(place: number, isFirst: boolean): string {
+  if (isFirst) return 'start';
+  return place > box.right - 16 ? 'end' : 'middle';
 }
 
 /** `6 h`, `1 h 30 m`: a time of the day, without the zeros that `duration` prints. */

@@ -178,7 +178,7 @@ function incidentChart(result: SimResult): Markup | null {
   );
   const ticks = x.ticks.map(
     (tick) =>
-      html`<path class="rule" d="M${at(x.place(tick))} 6V${bottom}"/><text class="tick middle" x="${at(x.place(tick))}" y="${bottom + 16}">${tick === 0 ? '0' : formats.ms(tick)}</text>`,
+      html`<path class="rule" d="M${at(x.place(tick))} 6V${bottom}"/><text class="tick ${x.place(tick) > chartWidth - 28 ? 'end' : 'middle'}" x="${at(x.place(tick))}" y="${bottom + 16}">${tick === 0 ? '0' : formats.ms(tick)}</text>`,
   );
   const rows = kinds.map((kind, row) => {
     const y = 6 + 26 * (row + 0.5);
