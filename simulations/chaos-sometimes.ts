@@ -66,7 +66,11 @@ export const rareMarks: readonly string[] = [
   'a submit met a tombstone',
   'a claim was answered again',
   'a completion met an ended job',
+  'a stale completion was refused',
+  'a lapsed machine beat',
+  'a machine left',
   'a link was closed at a limit',
+  'a model was refused for its hash',
 ];
 
 /** What so many seeds should have reached and did not. */
@@ -103,6 +107,7 @@ export function watchMarks(): {
       if (seen.kind === 'broker') markBroker(seen, mark, memory.tokens);
       if (seen.kind === 'records') markRecords(seen, mark, memory.holders);
       if (seen.kind === 'frame') markFrame(seen, mark);
+      mark('a model was evicted', seen.kind === 'evicted');
       if (seen.kind === 'noted')
         mark(seen.what as Mark, (chaosMarks as readonly string[]).includes(seen.what));
     },
@@ -114,14 +119,13 @@ export function watchMarks(): {
   };
 }
 
-const hints = /"type":"(incident|residency|cordon)"/;
+const hints = /"type":"(incident|cordon)"/;
 
 function markFrame(seen: Extract<Observation, { kind: 'frame' }>, mark: Marker): void {
   mark('a machine was degraded', seen.direction === 'up' && seen.text.includes('"state":"degraded"'));
   if (!hints.test(seen.text)) return;
   const { type, body } = frameOf(seen);
   mark('a machine was cordoned', type === 'cordon' && body?.['cordoned'] === true);
-  mark('a model was evicted', type === 'residency' && seen.text.includes('"state":"evicting"'));
   mark('a model was refused for its hash', type === 'incident' && body?.['kind'] === 'model.refused');
 }
 

@@ -120,6 +120,7 @@ const linkDraws = {
     direction: pick(rng, ['up', 'down'] as const),
     forMs: aroundLease(rng, world, 500, 2),
   }),
+  'link.stall': (rng, world) => ({ ...aMachine(rng, world), forMs: aroundLease(rng, world, 500, 2) }),
   'link.vanish': (rng, world) => ({
     ...aMachine(rng, world),
     direction: pick(rng, ['up', 'down', 'both'] as const),

@@ -80,6 +80,8 @@ export const faultSchemas = {
     direction: z.enum(['up', 'down']),
     forMs: ms,
   }),
+  /** Nothing passes for a while, dials neither, and then all of it does: the packets are sent again. */
+  'link.stall': z.strictObject({ ...at, kind: z.literal('link.stall'), machine, forMs: ms }),
   /** Half-open: frames vanish and nobody is told. */
   'link.vanish': z.strictObject({
     ...at,

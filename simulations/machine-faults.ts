@@ -14,6 +14,7 @@ export const machineFaultKinds = [
   'machine.skew',
   'link.cut',
   'link.hold',
+  'link.stall',
   'link.vanish',
   'link.partition',
   'link.malformed',
@@ -28,7 +29,9 @@ export const machineFaultKinds = [
 ] as const satisfies FaultKind[];
 export type MachineFault = FaultOf<(typeof machineFaultKinds)[number]>;
 type OneMachine = Exclude<MachineFault, { kind: 'machine.reclaim' }>;
-type LinkFault = FaultOf<'link.cut' | 'link.hold' | 'link.vanish' | 'link.partition' | 'link.malformed'>;
+type LinkFault = FaultOf<
+  'link.cut' | 'link.hold' | 'link.stall' | 'link.vanish' | 'link.partition' | 'link.malformed'
+>;
 type LifeFault = FaultOf<
   | 'machine.crash'
   | 'machine.freeze'
@@ -116,6 +119,12 @@ function toLinks(
         later(() => link.set({ [fault.direction]: 'flowing' }), fault.forMs);
       }
       return;
+    case 'link.stall':
+      for (const link of links) {
+        link.set({ up: 'held', down: 'held' });
+        later(() => link.set({ up: 'flowing', down: 'flowing' }), fault.forMs);
+      }
+      return later(world.network.stall(machine.process.name), fault.forMs);
     case 'link.vanish': {
       const { direction } = fault;
       const flow = direction === 'both' ? ({ up: 'vanishing', down: 'vanishing' } as const) : null;

@@ -240,6 +240,8 @@ export class SimConnection {
 export class SimNetwork {
   readonly #options: SimNetworkOptions;
   readonly #listeners = new Map<string, Listener>();
+  /** Dials of stalled processes, until they may go on. */
+  readonly #stalls = new Map<string, (() => void)[]>();
   readonly #partitions = new Set<(dialer: string, url: string) => boolean>();
   #connections: SimConnection[] = [];
 
@@ -276,6 +278,16 @@ export class SimNetwork {
     return () => void this.#partitions.delete(apart);
   }
 
+  /** Dials of this process get nowhere until the returned function is called; then they go on. */
+  stall(process: string): () => void {
+    const waiting: (() => void)[] = [];
+    this.#stalls.set(process, waiting);
+    return () => {
+      if (this.#stalls.get(process) === waiting) this.#stalls.delete(process);
+      for (const dial of waiting.splice(0)) dial();
+    };
+  }
+
   /**
    * A process ended. `clean`: its kernel closes the sockets and peers learn of it; otherwise the whole
    * box went away and peers hear nothing more.
@@ -290,6 +302,26 @@ export class SimNetwork {
   }
 
   dialer(process: SimProcess): PeerDialer {
+    const dialer = this.#directDialer(process);
+    return {
+      dial: (options) => {
+        const stalled = this.#stalls.get(process.name);
+        if (stalled === undefined) return dialer.dial(options);
+        const own: { abort: () => void; given: boolean } = { abort: () => {}, given: false };
+        stalled.push(() => {
+          if (!own.given && process.state !== 'dead') own.abort = dialer.dial(options).abort;
+        });
+        return {
+          abort: () => {
+            own.given = true;
+            own.abort();
+          },
+        };
+      },
+    };
+  }
+
+  #directDialer(process: SimProcess): PeerDialer {
     return {
       dial: ({ url, token, handlers }) => {
         for (const apart of this.#partitions) if (apart(process.name, url)) return { abort: () => {} };
