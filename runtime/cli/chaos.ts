@@ -103,6 +103,7 @@ export async function chaosTable({ out }: CommandContext, dir: string): Promise<
     });
   out.result(table, () => {
     out.line(markdown);
+    for (const why of table.apart) out.note(`not of one series: ${why}`);
     for (const { history, why } of table.refused) out.note(`left out: ${history}: ${why}`);
   });
   if (table.notClean.length > 0) throw found(table.notClean);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { runMain } from '#runtime/cli/run-main.fixture.ts';
-import { meta, type Planted, planted } from './planted-history.fixture.ts';
+import { type Planted, planted } from './planted-history.fixture.ts';
 
 /** `emp chaos table` over histories that lie in a folder; runs themselves belong to the tier `faults`. */
 
@@ -13,8 +13,8 @@ async function folderOf(...histories: Planted[]): Promise<string> {
   for (const [index, history] of histories.entries()) {
     const folder = join(dir, 'kill-hub', `run-00${index + 1}`);
     await mkdir(folder, { recursive: true });
-    history.lines[0] = { ...meta, fault: 'kill-hub', run: index + 1 };
-    await writeFile(join(folder, 'history.jsonl'), history.text());
+    const text = history.begin({ fault: 'kill-hub', run: index + 1 }).text();
+    await writeFile(join(folder, 'history.jsonl'), text);
   }
   return dir;
 }

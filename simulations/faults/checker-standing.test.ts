@@ -1,15 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { openSubmits } from './checker.ts';
-import { bad, clean, counts, meta, type Planted, planted } from './planted-history.fixture.ts';
+import { bad, clean, counts, type Planted, planted } from './planted-history.fixture.ts';
 
 /** Histories of runs that were made on a cluster which had seen runs before. */
 
-const later = (afterSeq: number): Planted => {
-  const history = planted();
-  history.lines[0] = { ...meta, run: 2, runsBefore: 1, afterSeq };
-  history.follow(afterSeq);
-  return history;
-};
+const later = (afterSeq: number): Planted => planted().begin({ run: 2, runsBefore: 1, afterSeq });
 
 test('events go on where those of the run before ended', () => {
   expect(counts(later(40).good('a').check())).toEqual(clean);

@@ -15,6 +15,8 @@ export interface Verdict {
   seed: number;
   /** That the run was to submit. */
   jobs: number;
+  /** Where its cluster was in its life: the run for which it was started, runs and events before this one and after. */
+  place: { clusterFrom: number; runsBefore: number; afterSeq: number; lastSeq: number };
   submits: { attempted: number; acknowledged: number; refused: number; unknown: number };
   /** Acknowledged submits that have not exactly one end with its effect. */
   lost: Finding[];
@@ -77,6 +79,12 @@ export function checkHistory(lines: readonly HistoryLine[]): Verdict {
     run: meta.run,
     seed: meta.seed,
     jobs: meta.jobs,
+    place: {
+      clusterFrom: meta.clusterFrom,
+      runsBefore: meta.runsBefore,
+      afterSeq: meta.afterSeq,
+      lastSeq: events.at(-1)?.seq ?? meta.afterSeq,
+    },
     submits: { attempted: 0, acknowledged: 0, refused: 0, unknown: 0 },
     lost: [],
     unexpected: [],

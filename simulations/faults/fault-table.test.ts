@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { markdownTable, readTable, summarise } from './fault-table.ts';
-import { meta, type Planted, planted } from './planted-history.fixture.ts';
+import { type Planted, planted } from './planted-history.fixture.ts';
 
 /** A folder with these histories of `kill-hub`, run by run; null is one that was cut. */
 async function setup(histories: (Planted | null)[], fault = 'kill-hub'): Promise<string> {
@@ -12,9 +12,7 @@ async function setup(histories: (Planted | null)[], fault = 'kill-hub'): Promise
   for (const [index, history] of histories.entries()) {
     const folder = join(dir, 'kill-hub', `run-00${index + 1}`);
     await mkdir(folder, { recursive: true });
-    const lines = history ?? planted();
-    lines.lines[0] = { ...meta, fault, run: index + 1 };
-    const text = lines.text();
+    const text = (history ?? planted()).begin({ fault, run: index + 1 }).text();
     await writeFile(join(folder, 'history.jsonl'), history === null ? text.slice(0, 40) : text);
   }
   return dir;
@@ -55,7 +53,16 @@ test('a history of another fault than its folder says is left out', async () => 
 });
 
 test('a folder without histories has an empty table', async () => {
-  expect(readTable(await setup([]))).toEqual({ faults: [], notClean: [], refused: [] });
+  expect(readTable(await setup([]))).toEqual({ faults: [], notClean: [], apart: [], refused: [] });
+});
+
+test('runs that follow each other on a cluster leave no event between them; others are told', async () => {
+  const after = (runsBefore: number, afterSeq: number) => planted().begin({ runsBefore, afterSeq }).good('a');
+  expect(readTable(await setup([after(0, 0), after(1, 3)]))).toMatchObject({ apart: [], refused: [] });
+  expect(readTable(await setup([after(0, 0), after(1, 4)]))).toMatchObject({
+    apart: ['kill-hub: run 2 begins after event 4, run 1 ended at 3'],
+    faults: [{ runs: 2, ok: 2 }],
+  });
 });
 
 test('the table for readers has times in seconds, and a dash where there is none', () => {

@@ -68,13 +68,15 @@ export interface FaultTable {
   faults: FaultSummary[];
   /** Histories that are not clean. */
   notClean: string[];
+  /** Runs of one cluster between which events are missing, so that one may hide: they are of different series. */
+  apart: string[];
   /** Histories that are none, or of a run that is under way or was interrupted. */
   refused: { history: string; why: string }[];
 }
 
 /** Checks every history below a folder (`<fault>/run-<n>/history.jsonl`) again. Nothing is believed. */
 export function readTable(dir: string): FaultTable {
-  const table: FaultTable = { faults: [], notClean: [], refused: [] };
+  const table: FaultTable = { faults: [], notClean: [], apart: [], refused: [] };
   const verdicts = new Map<string, Verdict[]>();
   for (const path of globSync('*/run-*/history.jsonl', { cwd: resolve(dir) }).toSorted()) {
     const history = join(dir, path);
@@ -94,7 +96,22 @@ export function readTable(dir: string): FaultTable {
     const found = verdicts.get(name);
     return found === undefined ? [] : [summarise(name, found)];
   });
+  table.apart = [...verdicts.values()].flatMap(apartOf);
   return table;
+}
+
+/** Each run on a cluster begins with the event after the last one of the run before on the same cluster. */
+function apartOf(verdicts: readonly Verdict[]): string[] {
+  return verdicts.flatMap(({ fault, run, place }) => {
+    const { clusterFrom, runsBefore, afterSeq } = place;
+    const before = verdicts.find(
+      (each) => each.place.clusterFrom === clusterFrom && each.place.runsBefore === runsBefore - 1,
+    );
+    if (before === undefined || before.place.lastSeq === afterSeq) return [];
+    return [
+      `${fault}: run ${run} begins after event ${afterSeq}, run ${before.run} ended at ${before.place.lastSeq}`,
+    ];
+  });
 }
 
 const misplaced = (detail: string) => new EmpError('VALIDATION_FAILED', { detail });

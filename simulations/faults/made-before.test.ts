@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { allFaults } from './catalogue.ts';
+import type { MetaLine } from './history.ts';
 import { madeBefore } from './made-before.ts';
-import { meta, type Planted, planted } from './planted-history.fixture.ts';
+import { type Planted, planted } from './planted-history.fixture.ts';
 import { historyPath, settingsOf } from './standing.ts';
 
 const [fault, other] = allFaults;
@@ -13,14 +14,14 @@ const asked = { fault, fresh: false, run: 3, seed: 7, jobs: 1 };
 
 /** The answer about a history that lies there, with its first line as it was asked for unless `first` says otherwise. */
 async function answer(
-  options: { history?: Planted; first?: Partial<typeof meta>; cut?: number } = {},
+  options: { history?: Planted; first?: Partial<MetaLine>; cut?: number } = {},
 ): Promise<ReturnType<typeof madeBefore>> {
   const outDir = await mkdtemp(join(tmpdir(), 'emp-made-before-'));
   onTestFinished(() => rm(outDir, { recursive: true, force: true }));
   const history = options.history ?? planted().good('a');
   const { run, seed, jobs } = asked;
   const settings = settingsOf(asked);
-  history.lines[0] = { ...meta, fault: fault?.name ?? '', run, seed, jobs, settings, ...options.first };
+  history.begin({ fault: fault?.name ?? '', run, seed, jobs, settings, ...options.first });
   const path = historyPath(outDir, run);
   await mkdir(dirname(path), { recursive: true });
   await writeFile(path, history.text().slice(0, options.cut));

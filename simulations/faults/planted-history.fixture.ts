@@ -24,6 +24,7 @@ type Answer = 'ok' | 'fail' | 'info';
 /** A history that is made line by line, for tests of the checker. */
 export class Planted {
   readonly lines: HistoryLine[] = [meta];
+  #meta: MetaLine = meta;
   #seq = 0;
   #call = 0;
 
@@ -101,9 +102,12 @@ export class Planted {
     return this;
   }
 
-  /** Later events have the numbers after this one. */
-  follow(seq: number): void {
-    this.#seq = seq;
+  /** Changes its first line; later events have the numbers after `afterSeq`. */
+  begin(first: Partial<MetaLine>): this {
+    this.#meta = { ...this.#meta, ...first };
+    this.lines[0] = this.#meta;
+    this.#seq = first.afterSeq ?? this.#seq;
+    return this;
   }
 
   /** As a file would hold it. */
