@@ -3,8 +3,8 @@ import { describeProblem, playScript, runChaos } from './chaos.ts';
 import { drawScript, type MachineKind } from './chaos-script.ts';
 
 /**
- * A short set, smaller than a whole run: the hunt is `emp sim run chaos`, and CI plays it in
- * chaos-seeds.chaos.test.ts. EMP_CHAOS_SEEDS: how many seeds, EMP_CHAOS_FROM: the first.
+ * A short set, smaller than a whole run: the hunt is `emp sim run chaos`. EMP_CHAOS_SEEDS: how many
+ * seeds, EMP_CHAOS_FROM: the first.
  */
 const from = Number(process.env['EMP_CHAOS_FROM'] ?? 1);
 const count = Number(process.env['EMP_CHAOS_SEEDS'] ?? 6);
