@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
 import type { ChaosReport } from './chaos.ts';
 import { type ChaosScript, sizeOf } from './chaos-script.ts';
 import type { Breach } from './chaos-shrink.ts';
 import { missingMarks, sumMarks } from './chaos-sometimes.ts';
-import type { WorkerAnswer, WorkerStores, WorkerTask } from './chaos-worker.ts';
+import type { ChaosAnswer, ChaosTask, WorkerStores } from './chaos-worker.ts';
+import { WorkerPool } from './worker-pool.ts';
 
 export interface FarmOptions {
   scripts: readonly ChaosScript[];
@@ -53,7 +53,7 @@ const triesLimit = 400;
 export async function runFarm(options: FarmOptions): Promise<FarmResult> {
   const { scripts, stores, signal } = options;
   const threads = Math.min(options.workers ?? availableParallelism(), scripts.length + 1);
-  const pool = new WorkerPool(threads, stores, signal);
+  const pool = new ChaosPool(threads, stores, signal);
   try {
     const inOrder = new InOrder(options.onReport ?? (() => {}));
     const playing = scripts.map(async (script, index) => {
@@ -91,7 +91,7 @@ function hashOf(reports: readonly ChaosReport[]): string {
 
 /** Failures with what they take: of each invariant the first one is made smaller, as far as the limit goes. */
 async function smallest(
-  pool: WorkerPool,
+  pool: ChaosPool,
   reports: readonly ChaosReport[],
   { shrink, note }: FarmOptions,
 ): Promise<FarmFailure[]> {
@@ -133,90 +133,29 @@ class InOrder {
   }
 }
 
-type Job = WorkerTask extends infer T ? (T extends unknown ? Omit<T, 'number'> : never) : never;
-interface Queued {
-  job: Job;
-  resolve: (answer: WorkerAnswer) => void;
-  reject: (error: unknown) => void;
-}
-
-/** Threads that take one task after the other. */
-class WorkerPool {
-  readonly #idle: Worker[] = [];
-  readonly #all = new Set<Worker>();
-  readonly #queue: Queued[] = [];
-  readonly #busy = new Map<Worker, Queued>();
-  #number = 0;
-  #failure: unknown = null;
+/** The pool with the two things that it is asked for. */
+class ChaosPool {
+  readonly #pool: WorkerPool<ChaosTask, ChaosAnswer>;
 
   constructor(threads: number, stores: WorkerStores, signal: AbortSignal) {
-    for (let index = 0; index < threads; index++) {
-      const worker = new Worker(new URL('./chaos-worker.ts', import.meta.url), { workerData: stores });
-      this.#all.add(worker);
-      this.#idle.push(worker);
-      worker.on('message', (answer: WorkerAnswer) => this.#answered(worker, answer));
-      worker.on('error', (error) => this.#fail(error));
-      worker.on('exit', () => this.#all.delete(worker));
-    }
-    signal.addEventListener('abort', () => this.#fail(signal.reason), { once: true });
+    const script = new URL('./chaos-worker.ts', import.meta.url);
+    this.#pool = new WorkerPool({ script, threads, data: stores, signal });
   }
 
   async play(script: ChaosScript, options: { elsewhere: boolean }): Promise<ChaosReport> {
-    const answer = await this.#ask({ kind: 'play', script, ...options });
-    if (!('report' in answer)) throw new Error('a worker answered a run without a report');
-    return answer.report;
+    return (await this.#pool.ask({ kind: 'play', script, ...options })).report;
   }
 
   async shrink(
     script: ChaosScript,
     breach: Breach,
   ): Promise<{ smaller: ChaosScript; tries: number; report: ChaosReport }> {
-    const answer = await this.#ask({ kind: 'shrink', script, breach, triesLimit });
+    const answer = await this.#pool.ask({ kind: 'shrink', script, breach, triesLimit });
     if (!('smaller' in answer)) throw new Error('a worker answered a shrink without a script');
     return answer;
   }
 
-  /** Ends the threads after what they are doing now; at once where something failed. */
-  async close(): Promise<void> {
-    await Promise.all(
-      [...this.#all].map(async (worker) => {
-        if (this.#failure !== null) return void (await worker.terminate());
-        const ended = new Promise((resolve) => worker.once('exit', resolve));
-        worker.postMessage('end');
-        await ended;
-      }),
-    );
-  }
-
-  #ask(job: Job): Promise<WorkerAnswer> {
-    const { promise, resolve, reject } = Promise.withResolvers<WorkerAnswer>();
-    if (this.#failure !== null) reject(this.#failure);
-    else this.#queue.push({ job, resolve, reject });
-    this.#feed();
-    return promise;
-  }
-
-  #feed(): void {
-    while (this.#queue.length > 0 && this.#idle.length > 0) {
-      const worker = this.#idle.shift() as Worker;
-      const queued = this.#queue.shift() as Queued;
-      this.#busy.set(worker, queued);
-      worker.postMessage({ ...queued.job, number: this.#number++ });
-    }
-  }
-
-  #answered(worker: Worker, answer: WorkerAnswer): void {
-    const queued = this.#busy.get(worker);
-    this.#busy.delete(worker);
-    this.#idle.push(worker);
-    if ('error' in answer) queued?.reject(new Error(answer.error));
-    else queued?.resolve(answer);
-    this.#feed();
-  }
-
-  #fail(error: unknown): void {
-    this.#failure ??= error;
-    for (const { reject } of [...this.#busy.values(), ...this.#queue.splice(0)]) reject(error);
-    this.#busy.clear();
+  close(): Promise<void> {
+    return this.#pool.close();
   }
 }

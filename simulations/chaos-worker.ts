@@ -5,17 +5,16 @@ import { type ChaosReport, type PlayOptions, playScript } from './chaos.ts';
 import { type ChaosScript, chaosTtlMs } from './chaos-script.ts';
 import { type Breach, shrinkScript } from './chaos-shrink.ts';
 import { serverStores } from './stores-servers.ts';
+import type { Numbered, PoolAnswer } from './worker-pool.ts';
 
-/** What a worker is asked for; the answer bears the same number. */
-export type WorkerTask =
+/** What a worker is asked for. */
+export type ChaosTask =
   /** `elsewhere`: on servers that no other run of this worker has touched. */
-  | { number: number; kind: 'play'; script: ChaosScript; elsewhere: boolean }
-  | { number: number; kind: 'shrink'; script: ChaosScript; breach: Breach; triesLimit: number };
-export type WorkerAnswer = { number: number } & (
+  | { kind: 'play'; script: ChaosScript; elsewhere: boolean }
+  | { kind: 'shrink'; script: ChaosScript; breach: Breach; triesLimit: number };
+export type ChaosAnswer =
   | { report: ChaosReport }
-  | { smaller: ChaosScript; tries: number; report: ChaosReport }
-  | { error: string }
-);
+  | { smaller: ChaosScript; tries: number; report: ChaosReport };
 
 export interface WorkerStores {
   broker: 'memory' | 'redis';
@@ -42,23 +41,23 @@ async function closeServers(): Promise<void> {
   postgres = null;
 }
 
-async function work(task: WorkerTask): Promise<WorkerAnswer> {
-  const { number } = task;
+async function work(task: ChaosTask): Promise<ChaosAnswer> {
   const play = await storesOf({ elsewhere: task.kind === 'play' && task.elsewhere });
-  if (task.kind === 'play') return { number, report: await playScript(task.script, play) };
+  if (task.kind === 'play') return { report: await playScript(task.script, play) };
   const { breach, triesLimit } = task;
   const { script, tries } = await shrinkScript(task.script, breach, { triesLimit, play });
-  return { number, smaller: script, tries, report: await playScript(script, play) };
+  return { smaller: script, tries, report: await playScript(script, play) };
 }
 
-parentPort?.on('message', (task: WorkerTask | 'end') => {
+parentPort?.on('message', (task: (ChaosTask & Numbered) | 'end') => {
   if (task === 'end') {
     void closeServers().finally(() => parentPort?.close());
     return;
   }
+  const { number } = task;
+  const answer = (value: PoolAnswer<ChaosAnswer>) => parentPort?.postMessage(value);
   work(task).then(
-    (answer) => parentPort?.postMessage(answer),
-    (error: unknown) =>
-      parentPort?.postMessage({ number: task.number, error: (error as Error).stack ?? String(error) }),
+    (done) => answer({ number, answer: done }),
+    (error: unknown) => answer({ number, error: (error as Error).stack ?? String(error) }),
   );
 });
