@@ -10,6 +10,8 @@ export interface DayConnectorOptions {
   jobs: ReadonlyMap<string, PlannedJob>;
   models: ReadonlyMap<string, PlannedModel>;
   watch: DayWatch;
+  /** Failed runs by job, of all machines together: a job that fails once fails wherever it ran first. */
+  failed: Map<string, number>;
 }
 
 /**
@@ -27,7 +29,6 @@ class DayConnector implements Connector {
   readonly #options: DayConnectorOptions;
   /** MiB by model, least recently used first. */
   readonly #loaded = new Map<string, number>();
-  readonly #failed = new Map<string, number>();
 
   constructor(env: Env, options: DayConnectorOptions) {
     this.#env = env;
@@ -93,9 +94,10 @@ class DayConnector implements Connector {
 
   #fails(job: PlannedJob): boolean {
     if (job.failRuns === 'poison') return true;
-    const failed = this.#failed.get(job.id) ?? 0;
-    if (failed >= job.failRuns) return false;
-    this.#failed.set(job.id, failed + 1);
+    const { failed } = this.#options;
+    const runs = failed.get(job.id) ?? 0;
+    if (runs >= job.failRuns) return false;
+    failed.set(job.id, runs + 1);
     return true;
   }
 }

@@ -30,6 +30,8 @@ export interface DayFloor {
   models: ReadonlyMap<string, PlannedModel>;
   watch: DayWatch;
   eviction: EvictionRule;
+  /** Failed runs by job, of all machines together. */
+  failed: Map<string, number>;
 }
 
 const dataDir = '/data';
@@ -84,7 +86,7 @@ export class DayMachine {
       world: { clock: this.#clock, process: (name) => floor.env.process(name) },
     });
     const { env } = this.#process;
-    const { jobs, models, watch, objects, pipe, network } = floor;
+    const { jobs, models, watch, objects, pipe, network, failed } = floor;
     const budgetBytes = scaledBytes(plan.diskBytes);
     this.#machine = composeMachine({
       config: {
@@ -119,7 +121,7 @@ export class DayMachine {
       },
       connectors: {
         [simulationSpec.service]: {
-          factory: dayConnector({ machine: plan, jobs, models, watch }),
+          factory: dayConnector({ machine: plan, jobs, models, watch, failed }),
           slots: 1,
         },
       },

@@ -145,6 +145,7 @@ export class DayWorld {
       models: new Map(plan.models.map((model) => [model.id, model])),
       watch,
       eviction: options.eviction,
+      failed: new Map(),
     };
     return new DayWorld(options, { env, stores, records, core, floor, machines, counts });
   }

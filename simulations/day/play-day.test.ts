@@ -172,6 +172,13 @@ describe('a day', () => {
     expect(flow).toBeLessThan(1.6 * best);
   });
 
+  test('a job that fails once fails on one machine and succeeds on the next', async () => {
+    const run = await play(
+      day({ machines: [machine('m1'), machine('m2')], jobs: [job('once', { failRuns: 1 }), job('other')] }),
+    );
+    expect(jobIn(run, 'once').executions.map(({ outcome }) => outcome)).toEqual(['failed', 'succeeded']);
+  });
+
   test('a job that never succeeds is dead, and its end is told once', async () => {
     const run = await play(day({ machines: [machine('m1')], jobs: [job('bad', { failRuns: 'poison' })] }));
     expect(jobIn(run, 'bad')).toMatchObject({ ended: 'dead' });
