@@ -20,7 +20,8 @@ const cli =
   'console.log(JSON.stringify({ args: process.argv.slice(2), cwd: process.cwd(), node: process.versions.node }));\n';
 
 const cleanup = new DisposableStack();
-afterAll(() => cleanup.dispose());
+// Several whole installations are removed: minutes on a slow disk.
+afterAll(() => cleanup.dispose(), 300_000);
 /** Shared by all tests but the first to fill it: later installs come from its caches. */
 const home = cleanup.use(plantTree({})).root;
 
