@@ -117,8 +117,7 @@ const publish = base.enqueueActions(({ enqueue, context }) => {
   const free = claimable(context, siblingsLimit);
   const running = holdings(context);
   const count = Object.keys(context.runs).length;
-  const shut = context.noRoom;
-  const staged = stagedServices(context);
+  const [shut, staged] = [context.noRoom, stagedServices(context)];
   const told = { free: JSON.stringify({ free, shut, staged }), running: JSON.stringify(running), count };
   const tell = (to: string, event: AnyEventObject) => enqueue({ type: 'tell', params: { to, event } });
   const known = context.told;

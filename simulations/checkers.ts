@@ -5,7 +5,8 @@ import { type AuditView, type Checker, type Observation, type Timeline, Violatio
 
 const pageLimit = 1_000;
 
-async function allJobs(records: Records): Promise<Job[]> {
+/** Every job of the store, page by page. */
+export async function allJobs(records: Records): Promise<Job[]> {
   const jobs: Job[] = [];
   let cursor: string | null = null;
   do {

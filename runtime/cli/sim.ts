@@ -18,6 +18,11 @@ export function addSim(program: Command, action: Action): void {
   addLooks(sim, action);
 }
 
+const brokerOption = () =>
+  new Option('--broker <kind>', 'where the queue lives').choices(['memory', 'redis']).default('memory');
+const recordsOption = () =>
+  new Option('--records <kind>', 'where the truth lives').choices(['sqlite', 'postgres']).default('sqlite');
+
 /**
  * Every scenario but chaos: one command that takes its name, and stands for every name that is no command
  * of its own. Its flags are not those of `run`: chaos would inherit them.
@@ -47,14 +52,8 @@ function addDays(run: Command, action: Action): void {
         (path: string, before: string[]) => [...before, path],
         [] as string[],
       )
-      .addOption(
-        new Option('--broker <kind>', 'where the queue lives').choices(['memory', 'redis']).default('memory'),
-      )
-      .addOption(
-        new Option('--records <kind>', 'where the truth lives')
-          .choices(['sqlite', 'postgres'])
-          .default('sqlite'),
-      )
+      .addOption(brokerOption())
+      .addOption(recordsOption())
       .option('--report <file>', 'write one HTML file with charts')
       .option('--workers <n>', 'threads; as many as there are cores, else', wholeNumber(1, 64)),
     async (context, args, options: DaySimOptions) =>
@@ -111,14 +110,8 @@ function addChaos(run: Command, action: Action): void {
       .option('--machines <n>', 'machines of a run (10)', wholeNumber(1, 200))
       .option('--hubs <n>', 'hubs of a run (2)', wholeNumber(1, 8))
       .option('--jobs <n>', 'jobs of a run (300)', wholeNumber(1, 2_000))
-      .addOption(
-        new Option('--broker <kind>', 'where the queue lives').choices(['memory', 'redis']).default('memory'),
-      )
-      .addOption(
-        new Option('--records <kind>', 'where the truth lives')
-          .choices(['sqlite', 'postgres'])
-          .default('sqlite'),
-      )
+      .addOption(brokerOption())
+      .addOption(recordsOption())
       .option('--workers <n>', 'threads; as many as there are cores, else', wholeNumber(1, 64))
       .addOption(new Option('--script <file>', 'play this script instead of seeds').conflicts(instead))
       .option('--no-shrink', 'leave failing runs as they are')

@@ -1,7 +1,6 @@
-import { isTerminal, type Job } from '#protocol/job.ts';
+import { isTerminal } from '#protocol/job.ts';
+import { allJobs } from '#simulations/checkers.ts';
 import type { DayWorld } from './day-world.ts';
-
-const pageLimit = 1_000;
 
 /**
  * What must hold when a day is over: every job that a client was told of is in Records and has ended
@@ -10,7 +9,7 @@ const pageLimit = 1_000;
  */
 export async function auditDay(world: DayWorld): Promise<{ checked: number; violated: string[] }> {
   const violated: string[] = [];
-  const jobs = await allJobs(world);
+  const jobs = await allJobs(world.records);
   const open = new Set(jobs.filter((job) => !isTerminal(job.state)).map((job) => job.id));
   if (jobs.length !== world.planned)
     violated.push(`I1: ${world.planned} jobs were handed in, Records have ${jobs.length}`);
@@ -21,19 +20,4 @@ export async function auditDay(world: DayWorld): Promise<{ checked: number; viol
   if (waiting + delayed + leased !== open.size)
     violated.push(`I12: ${open.size} jobs are open, the Broker has ${waiting + delayed + leased}`);
   return { checked: jobs.length + 3, violated };
-}
-
-async function allJobs({ records }: DayWorld): Promise<Job[]> {
-  const jobs: Job[] = [];
-  let cursor: string | null = null;
-  do {
-    const page: { items: Job[]; nextCursor: string | null } = await records.listJobs({
-      filter: {},
-      limit: pageLimit,
-      cursor,
-    });
-    jobs.push(...page.items);
-    cursor = page.nextCursor;
-  } while (cursor !== null);
-  return jobs;
 }

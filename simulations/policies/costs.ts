@@ -21,7 +21,11 @@ export function runOn(machine: PlannedMachine, job: PlannedJob): number {
 }
 
 /** Time until every model of the job is in this machine's memory if it began now, ms: missing bytes over its link, then from disk. */
-export function prepareOn(machine: FleetMachine, job: PlannedJob, models: Models): number {
+export function prepareOn(
+  machine: Pick<FleetMachine, 'plan' | 'onDisk' | 'loaded'>,
+  job: PlannedJob,
+  models: Models,
+): number {
   const { plan, onDisk, loaded } = machine;
   let ms = 0;
   for (const id of job.models) {
@@ -42,3 +46,9 @@ export function residualOf(machine: FleetMachine, nowMs: number, models: Models)
   }
   return ms;
 }
+
+/** How many of the oldest jobs a decision looks at: those beyond wait anyway. */
+export const windowJobs = 64;
+
+/** What a ms of waiting counts by kind: short work must not wait behind long work. */
+export const kindWeight = { llm: 6, cpu: 6, image: 1, video: 0.15 } as const;

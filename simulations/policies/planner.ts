@@ -1,11 +1,6 @@
 import type { PlannedJob, PlannedMachine, PlannedModel } from '#simulations/day/plan.ts';
-import { fits, residualOf, runOn } from './costs.ts';
+import { fits, kindWeight, prepareOn, residualOf, runOn, windowJobs } from './costs.ts';
 import type { FleetMachine, FleetView, WaitingJob } from './policy.ts';
-
-/** Jobs that one plan looks at: those beyond wait anyway. */
-const windowJobs = 64;
-/** What a ms of waiting counts by kind: short work must not wait behind long work. */
-const kindWeight = { llm: 6, cpu: 6, image: 1, video: 0.15 } as const;
 
 /** A machine as a plan fills it: when it is free, and which models will be there by then. */
 interface Bench {
@@ -70,21 +65,12 @@ function soonest(
 ): { bench: Bench; endMs: number } | null {
   let best: { bench: Bench; endMs: number } | null = null;
   for (const bench of benches) {
-    const { plan } = bench.machine;
+    const { machine, onDisk, loaded } = bench;
+    const { plan } = machine;
     if (!fits(plan, job, models)) continue;
-    const endMs = bench.freeMs + prepare(bench, job, models) + runOn(plan, job);
+    const endMs = bench.freeMs + prepareOn({ plan, onDisk, loaded }, job, models) + runOn(plan, job);
     if (endOf !== undefined && endMs > endOf(plan)) continue;
     if (best === null || endMs < best.endMs) best = { bench, endMs };
   }
   return best;
-}
-
-function prepare({ machine, onDisk, loaded }: Bench, job: PlannedJob, models: PlanRules['models']): number {
-  let ms = 0;
-  for (const id of job.models) {
-    const bytes = models.get(id)?.bytes ?? 0;
-    if (!onDisk.has(id)) ms += bytes / machine.plan.downBytesPerMs;
-    if (!loaded.has(id)) ms += bytes / machine.plan.diskBytesPerMs;
-  }
-  return ms;
 }

@@ -1,4 +1,4 @@
-import { fits, prepareOn } from './costs.ts';
+import { fits, kindWeight, prepareOn, windowJobs } from './costs.ts';
 import type { FleetMachine, FleetView, Policy, PolicyMaker, WaitingJob } from './policy.ts';
 
 /** The machine that has been idle longest among those that `may` take the job. */
@@ -48,11 +48,7 @@ export const pools: PolicyMaker = ({ models, machines }) => {
   );
 };
 
-/** How many of the oldest jobs a claim looks at: sixteen do as well as a hundred (docs/simulation-days.md). */
-const windowJobs = 64;
 const ageWeight = 0.5;
-/** What a ms of waiting counts by kind: short work must not wait behind long work. */
-const kindWeight = { llm: 6, cpu: 6, image: 1, video: 0.15 } as const;
 
 /**
  * Pull by cost: a machine takes the job that it can begin soonest, less a share of the job's age; a new
