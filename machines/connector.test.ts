@@ -51,13 +51,13 @@ describe('connector', () => {
 
   test('it is busy while runs are at work', async () => {
     const { rig, up } = setup();
-    rig.send({ type: 'connector.ended' });
+    const say = (type: string, run: string) => rig.send({ type: `connector.${type}`, run });
+    say('ended', 'run/j1.5');
     await up();
-    rig.send({ type: 'connector.began' });
-    rig.send({ type: 'connector.began' });
-    rig.send({ type: 'connector.ended' });
+    for (const run of ['run/j1.5', 'run/j2.5', 'run/j1.5']) say('began', run);
+    say('ended', 'run/j1.5');
     expect(rig.state()).toContain('busy');
-    rig.send({ type: 'connector.ended' });
+    say('ended', 'run/j2.5');
     expect(rig.state()).toContain('ready');
   });
 
@@ -81,12 +81,83 @@ describe('connector', () => {
     expect(stop.asked).toHaveLength(1);
   });
 
-  test('a suspicion is probed at once', async () => {
-    const { rig, probe, up } = setup();
-    rig.send({ type: 'connector.suspect', detail: 'early' });
+  describe('a run that does not stop', () => {
+    const stuck = { type: 'connector.stuck', run: 'run/j1.5' };
+
+    test('makes it unhealthy at once, and its end is told before it starts again', async () => {
+      const { rig, clock, start, probe, stop, up } = setup();
+      await up();
+      rig.send({ type: 'connector.began', run: 'run/j1.5' });
+      rig.send(stuck);
+      expect(rig.state()).toBe('"unhealthy"');
+      expect(rig.to('runs').at(-1)).toEqual({ type: 'service.down', service: 'test' });
+      expect(rig.to('supervisor').at(-1)).toMatchObject({
+        type: 'machine.degraded',
+        detail: 'run/j1.5 did not stop when it was told to',
+      });
+      expect([stop.asked.length, probe.asked.length]).toEqual([1, 1]);
+      await stop.answer();
+      expect(rig.to('runs').at(-1)).toEqual({ type: 'service.ended', service: 'test' });
+      await clock.advanceBy(1_000);
+      await start.answer();
+      await probe.answer();
+      expect(rig.to('runs').at(-1)).toEqual({ type: 'service.up', service: 'test' });
+    });
+
+    test('has it stopped also while it starts, waits or is left alone', async () => {
+      const { rig, clock, start, stop } = setup();
+      rig.send(stuck);
+      expect(start.asked[0]?.signal.aborted).toBe(true);
+      rig.send(stuck);
+      expect(stop.asked).toHaveLength(1);
+      await stop.answer();
+      expect(rig.state()).toBe('"backoff"');
+      rig.send(stuck);
+      expect(stop.asked).toHaveLength(2);
+      await stop.answer();
+      await clock.advanceBy(2_000);
+      expect(rig.state()).toBe('"starting"');
+    });
+
+    test('has a stop that fails repeated, and nothing is started beside it', async () => {
+      const { rig, clock, start, stop, up } = setup();
+      await up();
+      rig.send(stuck);
+      await stop.fail(new Error('it does not die'));
+      expect(rig.to('runs').map((event) => event.type)).not.toContain('service.ended');
+      await clock.advanceBy(1_000);
+      expect([start.asked.length, stop.asked.length]).toEqual([1, 2]);
+      await stop.fail(new Error('it does not die'));
+      rig.send({ type: 'connector.ended', run: 'run/j1.5' });
+      await clock.advanceBy(2_000);
+      expect([start.asked.length, stop.asked.length]).toEqual([2, 2]);
+    });
+
+    test('has it stopped, not started, when an operator resets it', async () => {
+      const { rig, clock, start, stop, up } = setup();
+      await up();
+      rig.send(stuck);
+      for (let failure = 0; failure < 4; failure++) {
+        await stop.fail(new Error('it does not die'));
+        await clock.advanceBy(8_000);
+      }
+      expect(rig.state()).toBe('"quarantined"');
+      rig.send({ type: 'connector.reset' });
+      expect(rig.state()).toBe('"unhealthy"');
+      await stop.answer();
+      await clock.advanceBy(1_000);
+      expect(start.asked).toHaveLength(2);
+    });
+  });
+
+  test('a new desk that calls the roll of a service at work has it ended: those runs are lost', async () => {
+    const { rig, stop, up } = setup();
     await up();
-    rig.send({ type: 'connector.suspect', detail: 'a run did not stop' });
-    expect(probe.asked).toHaveLength(2);
+    rig.send({ type: 'connector.began', run: 'run/j1.5' });
+    rig.send({ type: 'roll.call' });
+    expect(rig.to('runs').at(-1)).toEqual({ type: 'service.down', service: 'test' });
+    await stop.answer();
+    expect(rig.context()['runs']).toEqual([]);
   });
 
   test('a service that does not start is stopped, waits, and starts again', async () => {

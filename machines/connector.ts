@@ -27,11 +27,11 @@ export interface ConnectorInput {
 }
 
 type ConnectorEvent =
-  /** Somebody saw the service fail: probe now. */
-  | { type: 'connector.suspect'; detail: string }
   /** A run began, or its work came to an end. */
-  | { type: 'connector.began' }
-  | { type: 'connector.ended' }
+  | { type: 'connector.began'; run: string }
+  | { type: 'connector.ended'; run: string }
+  /** A run that was told to stop is still at work past its limit: only the end of the service ends it. */
+  | { type: 'connector.stuck'; run: string }
   /** An operator's word: leave quarantine. */
   | { type: 'connector.reset' }
   /** The desk of the runs is new and knows of nothing. */
@@ -40,7 +40,8 @@ type ConnectorEvent =
 interface Context extends ConnectorInput {
   failedProbes: number;
   restarts: number;
-  runs: number;
+  /** Names of the runs that the service works on. */
+  runs: string[];
   problem: string | null;
 }
 
@@ -60,7 +61,8 @@ const base = setup({
   guards: {
     lastProbe: ({ context }) => context.failedProbes + 1 >= context.settings.probesLimit,
     exhausted: ({ context }) => context.restarts >= context.settings.restartsLimit,
-    loaded: ({ context }) => context.runs > 0,
+    unloaded: ({ context }) => context.runs.length === 0,
+    loaded: ({ context }) => context.runs.length > 0,
   },
   delays: {
     probeEveryMs: ({ context }) => context.settings.probeEveryMs,
@@ -70,7 +72,7 @@ const base = setup({
   },
 });
 
-const announce = (type: 'service.up' | 'service.down') => ({
+const announce = (type: 'service.up' | 'service.down' | 'service.ended') => ({
   type: 'tell' as const,
   params: ({ context }: { context: Context }) => ({ to: 'runs', event: { type, service: context.service } }),
 });
@@ -81,6 +83,18 @@ const report = (type: 'machine.degraded' | 'machine.recovered') => ({
     event: { type, reason: `connector/${context.service}`, detail: context.problem ?? 'the service is up' },
   }),
 });
+/** A run is named once, however often it says that it is at work. */
+const hold = base.assign({
+  runs: ({ context, event }) => [...new Set([...context.runs, (event as { run: string }).run])],
+});
+const holdStuck = [
+  hold,
+  base.assign({
+    problem: ({ event }) => `${(event as { run: string }).run} did not stop when it was told to`,
+  }),
+];
+/** Whatever it worked on has ended with it. */
+const ended = [base.assign({ runs: [] }), announce('service.ended')];
 const blame = {
   type: 'blame' as const,
   params: ({ event }: { event: { error: unknown } }) => ({ error: event.error }),
@@ -88,16 +102,20 @@ const blame = {
 
 /**
  * The service behind one group of slots. `starting` and `warming` are left by its first good probe;
- * `up` by probes that fail in a row; `unhealthy` stops what is left of it; `backoff` by time;
- * `quarantined`, after too many restarts, only by an operator. The machine works on without it.
+ * `up` by probes that fail in a row, by a run that does not stop, and by a new desk that cannot know
+ * what it works on; `unhealthy` stops what is left of it; `backoff` by time, to be stopped again as long
+ * as it clings to runs; `quarantined`, after too many restarts, only by an operator. The machine works
+ * on without it.
  */
 export const connectorChart = base.createMachine({
   id: 'connector',
-  context: ({ input }) => ({ ...input, failedProbes: 0, restarts: 0, runs: 0, problem: null }),
+  context: ({ input }) => ({ ...input, failedProbes: 0, restarts: 0, runs: [], problem: null }),
   on: {
-    'connector.began': { actions: assign({ runs: ({ context }) => context.runs + 1 }) },
-    'connector.ended': { actions: assign({ runs: ({ context }) => Math.max(0, context.runs - 1) }) },
-    'connector.suspect': {},
+    'connector.began': { actions: hold },
+    'connector.ended': {
+      actions: assign({ runs: ({ context, event }) => context.runs.filter((run) => run !== event.run) }),
+    },
+    'connector.stuck': { target: '.unhealthy', actions: holdStuck },
     'connector.reset': {},
     'roll.call': {},
   },
@@ -131,20 +149,29 @@ export const connectorChart = base.createMachine({
       ],
       exit: announce('service.down'),
       type: 'parallel',
-      on: { 'roll.call': { actions: announce('service.up') } },
+      on: {
+        'roll.call': [
+          {
+            guard: 'loaded',
+            target: 'unhealthy',
+            actions: assign({ problem: 'it may work on runs that nobody waits for' }),
+          },
+          { actions: announce('service.up') },
+        ],
+      },
       after: { stableMs: { actions: assign({ restarts: 0 }) } },
       states: {
         load: {
           initial: 'ready',
           states: {
             ready: { always: { guard: 'loaded', target: 'busy' } },
-            busy: { always: { guard: ({ context }) => context.runs === 0, target: 'ready' } },
+            busy: { always: { guard: 'unloaded', target: 'ready' } },
           },
         },
         health: {
           initial: 'trusted',
           states: {
-            trusted: { after: { probeEveryMs: 'probing' }, on: { 'connector.suspect': 'probing' } },
+            trusted: { after: { probeEveryMs: 'probing' } },
             probing: {
               invoke: {
                 id: 'probe',
@@ -171,17 +198,27 @@ export const connectorChart = base.createMachine({
         id: 'stop',
         src: 'stop',
         input: ({ context }) => ({ service: context.service }),
-        onDone: [{ guard: 'exhausted', target: 'quarantined' }, { target: 'backoff' }],
+        onDone: [
+          { guard: 'exhausted', target: 'quarantined', actions: ended },
+          { target: 'backoff', actions: ended },
+        ],
         onError: [{ guard: 'exhausted', target: 'quarantined' }, { target: 'backoff' }],
       },
+      // The stop under way ends that run, too.
+      on: { 'connector.stuck': { actions: holdStuck } },
     },
     backoff: {
       entry: assign({ restarts: ({ context }) => context.restarts + 1 }),
-      after: { restartMs: 'starting' },
+      after: { restartMs: [{ guard: 'loaded', target: 'unhealthy' }, { target: 'starting' }] },
     },
     quarantined: {
       entry: report('machine.degraded'),
-      on: { 'connector.reset': { target: 'starting', actions: assign({ restarts: 0 }) } },
+      on: {
+        'connector.reset': [
+          { guard: 'loaded', target: 'unhealthy', actions: assign({ restarts: 0 }) },
+          { target: 'starting', actions: assign({ restarts: 0 }) },
+        ],
+      },
     },
   },
   options: chartOptions,

@@ -13,7 +13,7 @@ export type ExitCause = LinkBody<'exit'>['cause'];
 export interface JobRunSettings {
   /** A run without a sign of progress for this long is stalled, ms; at least twice its expected time. */
   stallMs: number;
-  /** What a connector may take to stop its work after an abort, ms. Past it the connector is suspect. */
+  /** What a connector may take to stop its work after an abort, ms. Past it the service is ended. */
   stopMs: number;
   /** Wait before an unanswered completion or exit is repeated, ms; a new link repeats at once. */
   repeatMs: number;
@@ -36,8 +36,11 @@ export interface JobRunOutput {
   kind: 'committed' | 'refused' | 'exited' | 'dropped';
 }
 
-/** Phases as `runs` sees them. `uploading` and `ending` no longer occupy the slot. */
-export type RunPhase = 'preparing' | 'running' | 'uploading' | 'ending';
+/**
+ * Phases as `runs` sees them. `uploading` and `ending` no longer occupy the slot. An `overdue` run reports
+ * its exit while the service still works on it; a `lingering` one has no lease any more, only the slot.
+ */
+export type RunPhase = 'preparing' | 'running' | 'uploading' | 'ending' | 'overdue' | 'lingering';
 
 export type JobRunEvent =
   | { type: 'slot.granted'; device: string }
@@ -48,6 +51,10 @@ export type JobRunEvent =
   | { type: 'cache.up' }
   /** The actor of its card is up, perhaps anew and without a memory of its permit. */
   | { type: 'device.up' }
+  /** Its service is up, perhaps with an actor that knows of no run. */
+  | { type: 'service.up' }
+  /** Its service was ended, and all it worked on with it. */
+  | { type: 'service.ended' }
   | { type: 'link.online' }
   | { type: 'run.progress' }
   | { type: 'run.finished'; result: ConnectorResult }
@@ -196,6 +203,16 @@ export const resultLost = {
     },
   }),
 };
+export const serviceEnded = {
+  type: 'fails' as const,
+  params: {
+    error: {
+      code: 'CONNECTOR_FAILED' as const,
+      message: 'the service was ended while it worked on the run',
+      retryable: true,
+    },
+  },
+};
 export const setExit = base.assign({
   exit: ({ event }) => (event as { cause: ExitCause }).cause,
   outcome: 'exited',
@@ -229,20 +246,13 @@ export const askPermit = {
     event: { type: 'permit.ask', run: context.name },
   }),
 };
-export const tellConnector = (type: 'connector.began' | 'connector.ended') => ({
+export const tellConnector = (type: 'connector.began' | 'connector.ended' | 'connector.stuck') => ({
   type: 'tell' as const,
   params: ({ context }: { context: Context }) => ({
     to: `connector/${context.assignment.service}`,
-    event: { type },
+    event: { type, run: context.name },
   }),
 });
-export const suspectConnector = {
-  type: 'tell' as const,
-  params: ({ context }: { context: Context }) => ({
-    to: `connector/${context.assignment.service}`,
-    event: { type: 'connector.suspect', detail: 'a run did not stop when it was aborted' },
-  }),
-};
 const rideLost = { type: 'passRide' as const, params: { next: null } };
 const ridePassed = {
   type: 'passRide' as const,

@@ -4,6 +4,7 @@ import { EmpError } from '#protocol/errors.ts';
 import type { LinkAnswer } from '#protocol/link.ts';
 import { VirtualClock } from '#simulations/virtual-clock.ts';
 import type { ExitCause } from './job-run-base.ts';
+import { overdueRuns, runsOfEndedServices } from './job-run-overdue.conformance.ts';
 import { coverage, jobRunRig, name, output, uploaded } from './job-run-rig.fixture.ts';
 
 const setup = (options?: Parameters<typeof jobRunRig>[1]) => jobRunRig(new VirtualClock(), options);
@@ -134,6 +135,9 @@ describe('job-run', () => {
     });
   });
 
+  overdueRuns();
+  runsOfEndedServices();
+
   describe('stopping', () => {
     test('a run without progress past its deadline fails as stalled', async () => {
       const run = setup();
@@ -160,17 +164,6 @@ describe('job-run', () => {
       expect(run.exit.asked[0]?.input.cause).toEqual(cancel);
     });
 
-    test('a service that does not let go is suspected, and the exit goes out', async () => {
-      const run = setup();
-      await run.begin();
-      run.rig.send({ type: 'run.end', cause: cancel });
-      await run.clock.advanceBy(10_000);
-      expect(run.rig.to('connector/test')).toContainEqual(
-        expect.objectContaining({ type: 'connector.suspect' }),
-      );
-      expect(run.exit.asked).toHaveLength(1);
-    });
-
     test('a dropped run stops its work and tells the hub nothing', async () => {
       const run = setup();
       await run.begin();
@@ -179,16 +172,6 @@ describe('job-run', () => {
       expect(await run.ending()).toEqual({ kind: 'dropped' });
       expect(run.exit.asked).toHaveLength(0);
       expect(run.complete.asked).toHaveLength(0);
-    });
-
-    test('a cancelled run whose lease ends meanwhile tells the hub nothing', async () => {
-      const run = setup();
-      await run.begin();
-      run.rig.send({ type: 'run.end', cause: cancel });
-      run.rig.send({ type: 'run.drop', reason: 'lapsed' });
-      await run.clock.advanceBy(10_000);
-      expect(await run.ending()).toEqual({ kind: 'dropped' });
-      expect(run.exit.asked).toHaveLength(0);
     });
 
     test('a cancelled run that finishes is cancelled, one that fails dropped is dropped', async () => {
@@ -392,7 +375,8 @@ describe('job-run', () => {
 
   test('words that come too late are taken without a stir', () => {
     const run = setup();
-    const late = 'link.online cache.up run.progress run.failed permit.granted models.ready models.failed';
+    const late =
+      'link.online cache.up service.up service.ended run.progress run.failed permit.granted models.ready models.failed';
     for (const type of late.split(' ')) run.rig.send({ type });
     run.rig.send(finished());
     expect(run.rig.state()).toContain('preparing');

@@ -18,10 +18,10 @@ import {
   phase,
   refusedForGood,
   resultLost,
+  serviceEnded,
   setDropped,
   setExit,
   stalled,
-  suspectConnector,
   tellConnector,
 } from './job-run-base.ts';
 
@@ -92,6 +92,37 @@ const queueing = base.createStateConfig({
   },
 });
 
+/** Says the exit until the hub has answered it. */
+const exitReport = base.createStateConfig({
+  initial: 'sending',
+  states: {
+    sending: {
+      invoke: {
+        id: 'exit',
+        src: 'exit',
+        input: ({ context }) => ({ ...reportTo(context), cause: context.exit as ExitCause }),
+        onDone: 'told',
+        // Told otherwise for good: the lease is left to the beats, which name this run no more.
+        onError: [{ guard: refusedForGood, target: 'told' }, { target: 'waiting' }],
+      },
+    },
+    waiting: repeat,
+    told: { type: 'final' },
+  },
+});
+
+const complain = tellConnector('connector.stuck');
+/** What ends the wait for a service that does not let go. */
+const untilLetGo = (target: '#job-run.exiting' | '#job-run.cleaning') =>
+  ({
+    'run.finished': target,
+    'run.failed': target,
+    'service.ended': target,
+    // Its actor is new, or it would not have come up with this run.
+    'service.up': { actions: complain },
+    'run.end': {},
+  }) as const;
+
 const working = base.createStateConfig({
   entry: [phase('running'), tellConnector('connector.began')],
   exit: [...letGo, tellConnector('connector.ended')],
@@ -107,7 +138,11 @@ const working = base.createStateConfig({
     onError: { target: '#job-run.exiting', actions: failsWith('CONNECTOR_FAILED') },
   },
   initial: 'running',
-  on: { 'cache.up': { actions: askModels }, 'device.up': { actions: askPermit } },
+  on: {
+    'cache.up': { actions: askModels },
+    'device.up': { actions: askPermit },
+    'service.up': { actions: tellConnector('connector.began') },
+  },
   states: {
     running: {
       on: {
@@ -140,6 +175,7 @@ const working = base.createStateConfig({
           target: '#job-run.exiting',
           actions: { type: 'fails', params: ({ event }) => ({ error: event.error }) },
         },
+        'service.ended': { target: '#job-run.exiting', actions: serviceEnded },
         'run.end': { target: 'stopping', actions: setExit },
         'run.drop': { target: 'stopping', actions: setDropped },
       },
@@ -151,15 +187,30 @@ const working = base.createStateConfig({
       on: {
         'run.finished': ending,
         'run.failed': ending,
+        'service.ended': ending,
         'run.end': {},
         'run.drop': { actions: setDropped },
       },
       after: {
         stopMs: [
-          { guard: 'dropped', target: '#job-run.cleaning', actions: suspectConnector },
-          { target: '#job-run.exiting', actions: suspectConnector },
+          { guard: 'dropped', target: 'lingering', actions: complain },
+          { target: 'overdue', actions: complain },
         ],
       },
+    },
+    /** The job does not wait for a service that clings to it: its lease ends, its slot stays taken. */
+    overdue: {
+      ...exitReport,
+      entry: phase('overdue'),
+      onDone: 'lingering',
+      on: {
+        ...untilLetGo('#job-run.exiting'),
+        'run.drop': { target: 'lingering', actions: setDropped },
+      },
+    },
+    lingering: {
+      entry: phase('lingering'),
+      on: { ...untilLetGo('#job-run.cleaning'), 'run.drop': {} },
     },
   },
 });
@@ -214,10 +265,11 @@ const completing = base.createStateConfig({
 
 /**
  * One run of one job on this machine. `preparing` (inputs and models side by side) is left when both
- * are here; `queueing` by a slot and a permit of its card; `working` holds the card until the service
- * has let go; `uploading` and `completing` hold only the lease; `exiting` repeats the exit until the
- * hub answers or refuses it for good; `cleaning` ends it. `run.end` turns any of them but completing into an exit; `run.drop`
- * ends it without a word, because somebody else may hold the job by now.
+ * are here; `queueing` by a slot and a permit of its card; `working` holds both until the service has
+ * let go of the run or was ended, if need be for longer than the job waits for that; `uploading` and
+ * `completing` hold only the lease; `exiting` repeats the exit until the hub answers or refuses it for
+ * good; `cleaning` ends it. `run.end` turns any of them but completing into an exit; `run.drop` ends it
+ * without a word, because somebody else may hold the job by now.
  */
 export const jobRunChart = base.createMachine({
   id: 'job-run',
@@ -251,6 +303,8 @@ export const jobRunChart = base.createMachine({
     'link.online': {},
     'cache.up': {},
     'device.up': {},
+    'service.up': {},
+    'service.ended': {},
     'run.progress': {},
     'run.finished': {},
     'run.failed': {},
@@ -288,22 +342,10 @@ export const jobRunChart = base.createMachine({
     reuploading: { after: { repeatMs: 'uploading' }, on: { 'link.online': 'uploading' } },
     completing,
     exiting: {
+      ...exitReport,
       entry: [phase('ending'), ...loseRide, ...letGo],
-      initial: 'sending',
+      onDone: 'cleaning',
       on: { 'run.end': {} },
-      states: {
-        sending: {
-          invoke: {
-            id: 'exit',
-            src: 'exit',
-            input: ({ context }) => ({ ...reportTo(context), cause: context.exit as ExitCause }),
-            onDone: '#job-run.cleaning',
-            // Told otherwise for good: the lease is left to the beats, which name this run no more.
-            onError: [{ guard: refusedForGood, target: '#job-run.cleaning' }, { target: 'waiting' }],
-          },
-        },
-        waiting: repeat,
-      },
     },
     cleaning: {
       entry: [...loseRide, ...letGo],

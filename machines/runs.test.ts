@@ -1,112 +1,9 @@
 import { afterAll, describe, expect, test } from 'vitest';
-import { type AnyEventObject, fromCallback, fromPromise } from 'xstate';
-import type { Assignment } from '#protocol/link.ts';
 import { VirtualClock } from '#simulations/virtual-clock.ts';
-import { ChartCoverage, chartRig, question } from './chart-rig.fixture.ts';
-import { jobRunChart } from './job-run.ts';
-import { runName, runsChart } from './runs.ts';
+import { runName } from './runs.ts';
+import { coverage, runsRig } from './runs-rig.fixture.ts';
 
-const coverage = new ChartCoverage(runsChart);
-const assignment = (jobId: string, rest: Partial<Assignment> = {}): Assignment => ({
-  jobId,
-  token: '5',
-  run: 1,
-  attempts: 0,
-  service: 'test',
-  payload: {},
-  inputs: [],
-  models: [],
-  expectedMs: 1_000,
-  maxRunMs: 600_000,
-  traceparent: '',
-  ...rest,
-});
-
-function setup(options: { slots?: number; leadMs?: number; up?: boolean; draining?: boolean } = {}) {
-  const clock = new VirtualClock();
-  const exit = question<{ kind: 'ok' | 'unknown' }, { jobId: string; cause: { kind: string } }>();
-  const complete = question<unknown, { jobId: string }>();
-  const executing: string[] = [];
-  const finish = new Map<string, () => void>();
-  const jobRun = jobRunChart.provide({
-    actors: {
-      stageInputs: fromPromise(async () => []),
-      upload: fromPromise(async () => []),
-      complete: complete.logic,
-      exit: exit.logic,
-      cleanUp: fromPromise(async () => undefined),
-      execute: fromCallback(
-        ({
-          input,
-          sendBack,
-        }: {
-          input: { assignment: Assignment };
-          sendBack: (event: AnyEventObject) => void;
-        }) => {
-          const { jobId } = input.assignment;
-          executing.push(jobId);
-          finish.set(jobId, () => sendBack({ type: 'run.finished', result: { outputs: [], data: null } }));
-          return () => void executing.splice(executing.indexOf(jobId), 1);
-        },
-      ),
-    } as never,
-  });
-  const slots = Array.from({ length: options.slots ?? 1 }, (_, index) => ({
-    id: `test#${index}`,
-    service: 'test',
-    device: 'cpu-0',
-  }));
-  const rig = chartRig({
-    chart: runsChart,
-    clock,
-    coverage,
-    peers: ['lease', 'claimer', 'supervisor', 'cache', 'connector/test', 'gpu/cpu-0'],
-    systemId: 'runs',
-    input: {
-      slots,
-      jobRun,
-      settings: { stallMs: 120_000, stopMs: 1_000, repeatMs: 2_000, rideMs: 1_000 },
-      folder: '/runs',
-      staging: { leadMs: options.leadMs ?? 0, waitMs: 30_000 },
-      draining: options.draining ?? false,
-    },
-  });
-  if (options.up ?? true) {
-    rig.send({ type: 'service.up', service: 'test' });
-    rig.send({ type: 'device.usable', device: 'cpu-0', usable: true });
-  }
-  const run = (jobId: string, token = '5') =>
-    rig.subject.system.get(runName({ jobId, token })) as
-      | { send(event: unknown): void; getSnapshot(): { value: unknown } }
-      | undefined;
-  return {
-    clock,
-    rig,
-    exit,
-    complete,
-    executing,
-    run,
-    finish: (jobId: string) => finish.get(jobId)?.(),
-    start: (jobId: string, rest: Partial<Assignment> = {}) =>
-      rig.send({ type: 'runs.start', assignment: assignment(jobId, rest) }),
-    /** Lets promise effects come to their end, and grants the card. */
-    async work(jobId: string, token = '5') {
-      await clock.settle();
-      run(jobId, token)?.send({ type: 'permit.granted' });
-    },
-    free: () =>
-      (
-        rig
-          .to('claimer')
-          .filter((event) => event.type === 'claim.free')
-          .at(-1) as unknown as { free: unknown }
-      ).free,
-    held: () =>
-      (rig.to('lease').at(-1) as unknown as { running: { jobId: string }[] }).running.map(
-        (entry) => entry.jobId,
-      ),
-  };
-}
+const setup = (options?: Parameters<typeof runsRig>[1]) => runsRig(new VirtualClock(), options);
 
 const slots = (count: number) => [{ service: 'test', slots: count }];
 
@@ -310,8 +207,65 @@ describe('runs', () => {
       cause: { kind: 'fail', error: { code: 'INTERNAL' } },
     });
     expect(rig.to('claimer')).toContainEqual({ type: 'ride.lost', run: 'run/j1.5' });
-    expect(rig.to('connector/test').map((event) => event.type)).toContain('connector.ended');
     expect(rig.state()).toBe('"open"');
+  });
+
+  test('the service on which a run died of a bug is ended, and its slots are not offered before', async () => {
+    const { rig, start, work, run, free } = setup();
+    start('j1');
+    await work('j1');
+    run('j1')?.send({ type: 'run.finished' });
+    expect(rig.to('connector/test').at(-1)).toEqual({ type: 'connector.stuck', run: 'run/j1.5' });
+    expect(free()).toEqual([]);
+    rig.send({ type: 'service.up', service: 'test' });
+    expect(free()).toEqual(slots(1));
+  });
+
+  test('a run that its service does not let go of keeps its slot, and neither beats nor a drain name it', async () => {
+    const { rig, start, work, exit, free, held, clock } = setup();
+    const counted = () => rig.to('supervisor').at(-1);
+    start('j1');
+    await work('j1');
+    rig.send({ type: 'runs.cancel', jobId: 'j1', reason: 'by request' });
+    await clock.advanceBy(1_000);
+    expect([held(), free(), counted()]).toEqual([['j1'], slots(0), { type: 'runs.count', count: 1 }]);
+    await exit.answer({ kind: 'ok' });
+    expect([held(), free(), counted()]).toEqual([[], slots(0), { type: 'runs.count', count: 0 }]);
+    rig.send({ type: 'service.up', service: 'other' });
+    rig.send({ type: 'service.ended', service: 'other' });
+    expect(free()).toEqual(slots(0));
+    rig.send({ type: 'service.ended', service: 'test' });
+    await clock.settle();
+    expect(free()).toEqual(slots(1));
+    expect(rig.context()['runs']).toEqual({});
+  });
+
+  test('a lingering run that dies of a bug takes its slot and its service with it', async () => {
+    const { rig, start, work, run, free, clock } = setup();
+    start('j1');
+    await work('j1');
+    rig.send({ type: 'runs.dropAll', reason: 'fenced' });
+    await clock.advanceBy(1_000);
+    run('j1')?.send({
+      type: 'slot.granted',
+      get device(): string {
+        throw new Error('bug');
+      },
+    });
+    expect(rig.context()['runs']).toEqual({});
+    expect(free()).toEqual([]);
+  });
+
+  test('runs at work name themselves to a service that comes up', async () => {
+    const { rig, start, work } = setup();
+    start('j1');
+    await work('j1');
+    rig.send({ type: 'service.up', service: 'test' });
+    expect(rig.to('connector/test').map((event) => event.type)).toEqual([
+      'roll.call',
+      'connector.began',
+      'connector.began',
+    ]);
   });
 
   test('a run that dies while it only reports is left to the hub', async () => {

@@ -8,19 +8,24 @@ import {
 } from 'xstate';
 import { jobErrorOf } from '#machines/policy/job-error.ts';
 import {
+  atWork,
+  changeEntry,
   claimable,
+  exitAtOnce,
   holdings,
+  names,
   occupies,
   type RunEntry,
   slotView,
   stagedServices,
+  unended,
 } from '#machines/policy/run-desk.ts';
 import { freeSlot, type Slot } from '#machines/policy/slots.ts';
 import type { Assignment } from '#protocol/link.ts';
 import { compareTokens } from '#protocol/token.ts';
 import { chartOptions } from './chart-options.ts';
 import type { jobRunChart } from './job-run.ts';
-import type { ExitCause, JobRunInput, JobRunSettings, RunPhase } from './job-run-base.ts';
+import type { JobRunInput, JobRunSettings, RunPhase } from './job-run-base.ts';
 import type { LinkStateEvent } from './link.ts';
 import { safeSend } from './safe-send.ts';
 import { siblingsLimit } from './supervise.ts';
@@ -68,6 +73,7 @@ export type RunsEvent =
   | { type: 'disk.roomy' }
   | { type: 'service.up'; service: string }
   | { type: 'service.down'; service: string }
+  | { type: 'service.ended'; service: string }
   | { type: 'device.usable'; device: string; usable: boolean }
   | { type: 'cache.up' };
 
@@ -116,7 +122,7 @@ const base = setup({
 const publish = base.enqueueActions(({ enqueue, context }) => {
   const free = claimable(context, siblingsLimit);
   const running = holdings(context);
-  const count = Object.keys(context.runs).length;
+  const count = unended(context);
   const [shut, staged] = [context.noRoom, stagedServices(context)];
   const told = { free: JSON.stringify({ free, shut, staged }), running: JSON.stringify(running), count };
   const tell = (to: string, event: AnyEventObject) => enqueue({ type: 'tell', params: { to, event } });
@@ -127,19 +133,6 @@ const publish = base.enqueueActions(({ enqueue, context }) => {
   if (told.count !== known?.count) tell('supervisor', { type: 'runs.count', count: told.count });
   enqueue.assign({ told });
 });
-
-const names = (context: Context, jobIds: readonly string[]) =>
-  Object.values(context.runs).flatMap((entry) =>
-    jobIds.includes(entry.assignment.jobId) ? [entry.name] : [],
-  );
-
-/** An exit to report without running anything, or null. */
-function exitAtOnce(context: Context, { service }: Assignment): ExitCause | null {
-  if (context.draining) return { kind: 'release', reason: 'the machine is draining' };
-  return context.slots.some((slot) => slot.service === service)
-    ? null
-    : { kind: 'release', reason: `this machine offers no ${service}` };
-}
 
 type SpawnRun = (
   logic: typeof jobRunChart,
@@ -182,6 +175,9 @@ const start = base.enqueueActions(({ enqueue, context, event }) => {
   });
 });
 
+const list = (ids: string[], id: string, present: boolean) =>
+  present ? [...new Set([...ids, id])] : ids.filter((other) => other !== id);
+
 /** A run that failed by a bug of ours still ends its lease: the same run again, with nothing but its exit. */
 const bury = base.enqueueActions(({ enqueue, context, event }) => {
   const { actorId, error } = event as ErrorActorEvent;
@@ -196,13 +192,17 @@ const bury = base.enqueueActions(({ enqueue, context, event }) => {
     },
   });
   if (entry === undefined) return;
-  if (entry.phase === 'running')
+  const { service } = entry.assignment;
+  if (atWork(entry)) {
+    // Nobody can tell any more when the service lets go of it: no slot there is free before it was ended.
+    enqueue.assign({ upServices: list(context.upServices, service, false) });
     enqueue({
       type: 'tell',
-      params: { to: `connector/${entry.assignment.service}`, event: { type: 'connector.ended' } },
+      params: { to: `connector/${service}`, event: { type: 'connector.stuck', run: actorId } },
     });
+  }
   const { [actorId]: _, ...runs } = context.runs;
-  if (entry.phase === 'ending') enqueue.assign({ runs });
+  if (entry.phase === 'ending' || entry.phase === 'lingering') enqueue.assign({ runs });
   else {
     enqueue.assign({ runs: { ...runs, [actorId]: { ...entry, phase: 'ending', slot: null } } });
     (enqueue.spawnChild as unknown as SpawnRun)(context.jobRun, {
@@ -225,11 +225,6 @@ const forget = base.enqueueActions(({ enqueue, context, event }) => {
   enqueue.stopChild(actorId);
   enqueue.assign({ runs });
 });
-
-const changeEntry = (context: Context, run: string, change: Partial<RunEntry>) => {
-  const entry = context.runs[run];
-  return entry === undefined ? context.runs : { ...context.runs, [run]: { ...entry, ...change } };
-};
 
 /** A run that begins is timed by its expected length, to claim the next one shortly before its end. */
 const setPhase = base.enqueueActions(({ enqueue, context, event }) => {
@@ -277,9 +272,6 @@ const drop = base.enqueueActions(({ enqueue, context, event }) => {
   enqueue.assign({ runs: { ...context.runs, ...Object.fromEntries(entries) } });
   enqueue({ type: 'tellRuns', params: { names: gone, event: { type: 'run.drop', reason } } });
 });
-const list = (ids: string[], id: string, present: boolean) =>
-  present ? [...new Set([...ids, id])] : ids.filter((other) => other !== id);
-
 const hasRoom = base.assign({ noRoom: [] });
 const setNoRoom = base.assign({
   noRoom: ({ context, event }) => {
@@ -292,6 +284,11 @@ const everyone = ({ context, event }: { context: Context; event: { type: string 
   names: Object.keys(context.runs),
   event: { ...event },
 });
+
+const ofService = ({ context, event }: { context: Context; event: { type: string; service: string } }) => {
+  const runs = Object.values(context.runs).filter((entry) => entry.assignment.service === event.service);
+  return { names: runs.map((entry) => entry.name), event: { type: event.type } };
+};
 
 /** Runs whose slot lies on a card that is up, perhaps with an actor that has forgotten their permits. */
 const onDevice = ({
@@ -369,6 +366,7 @@ export const runsChart = base.createMachine({
         'service.up': {
           actions: [
             assign({ upServices: ({ context, event }) => list(context.upServices, event.service, true) }),
+            { type: 'tellRuns', params: ofService },
             ...settle,
           ],
         },
@@ -378,6 +376,7 @@ export const runsChart = base.createMachine({
             ...settle,
           ],
         },
+        'service.ended': { actions: { type: 'tellRuns', params: ofService } },
         'device.usable': {
           actions: [
             assign({

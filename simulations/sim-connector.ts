@@ -78,8 +78,8 @@ class SimService {
   readonly #options: SimServiceOptions;
   readonly #clock: Clock;
   #dead = false;
-  /** Times that it was ended: what hung before has ended with it. */
-  #ends = 0;
+  /** Aborts when it is ended: what hangs ends with it, there and then. */
+  #life = new AbortController();
 
   constructor(options: SimServiceOptions, clock: Clock) {
     this.#options = options;
@@ -97,14 +97,19 @@ class SimService {
     this.#dead = false;
     this.#options.onStarted?.(() => {
       this.#dead = true;
-      this.#ends++;
+      this.#end();
       // Nobody waits for it: what the killed process held is gone with it.
       void stop();
     });
   }
 
   stopped(): void {
-    this.#ends++;
+    this.#end();
+  }
+
+  #end(): void {
+    this.#life.abort();
+    this.#life = new AbortController();
   }
 
   /** Rejects where a probe would. */
@@ -138,9 +143,12 @@ class SimService {
   }
 
   async #hanging(signal: AbortSignal): Promise<void> {
-    const ends = this.#ends;
-    while (this.#options.hangs?.() === true && this.#ends === ends)
-      await sleep(this.#clock, hangingMs, signal);
+    const life = this.#life.signal;
+    while (this.#options.hangs?.() === true && !life.aborted) {
+      await sleep(this.#clock, hangingMs, AbortSignal.any([signal, life])).catch((error: unknown) => {
+        if (!life.aborted) throw error;
+      });
+    }
   }
 }
 

@@ -1,6 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import type { Assignment } from '#protocol/link.ts';
-import { claimable, type Desk, holdings, type RunEntry, stagedServices } from './run-desk.ts';
+import {
+  claimable,
+  type Desk,
+  holdings,
+  type RunEntry,
+  slotView,
+  stagedServices,
+  unended,
+} from './run-desk.ts';
 
 const entry = (jobId: string, rest: Partial<RunEntry> = {}): RunEntry => ({
   name: `run/${jobId}.5`,
@@ -59,5 +67,14 @@ describe('the desk of runs', () => {
     expect(holdings(desk([entry('j1', { phase: 'uploading' }), entry('j2', { dropped: true })]))).toEqual([
       { jobId: 'j1', token: '5' },
     ]);
+  });
+
+  test('a run that its service does not let go of holds its slot after its lease', () => {
+    for (const phase of ['overdue', 'lingering'] as const) {
+      const of = desk([entry('j1', { phase })]);
+      expect(slotView(of).taken, phase).toEqual(new Set(['test#0']));
+      expect(unended(of), phase).toBe(phase === 'overdue' ? 1 : 0);
+      expect(holdings(of), phase).toHaveLength(phase === 'overdue' ? 1 : 0);
+    }
   });
 });

@@ -1,4 +1,4 @@
-import type { RunPhase } from '#machines/job-run-base.ts';
+import type { ExitCause, RunPhase } from '#machines/job-run-base.ts';
 import type { Assignment } from '#protocol/link.ts';
 import { freeSlots, type Slot, type SlotView } from './slots.ts';
 
@@ -25,7 +25,15 @@ export interface Desk {
   noRoom: readonly string[];
 }
 
-export const occupies = (entry: RunEntry) => entry.phase === 'preparing' || entry.phase === 'running';
+export const occupies = ({ phase }: RunEntry) => phase !== 'uploading' && phase !== 'ending';
+
+/** The service works on it, whatever became of its lease. */
+export const atWork = ({ phase }: RunEntry) =>
+  phase === 'running' || phase === 'overdue' || phase === 'lingering';
+
+/** Runs that have not ended for their jobs: a drain waits for these. */
+export const unended = (desk: Desk) =>
+  Object.values(desk.runs).filter((entry) => entry.phase !== 'lingering').length;
 
 export function slotView(desk: Desk): SlotView {
   const taken = Object.values(desk.runs).flatMap((entry) =>
@@ -66,6 +74,26 @@ export function stagedServices(desk: Desk): string[] {
 /** What beats name: every lease that has not ended here. */
 export function holdings(desk: Desk): { jobId: string; token: string }[] {
   return Object.values(desk.runs)
-    .filter((entry) => !entry.dropped)
+    .filter((entry) => !entry.dropped && entry.phase !== 'lingering')
     .map(({ assignment }) => ({ jobId: assignment.jobId, token: assignment.token }));
+}
+
+/** The runs with one of them changed; a run that is gone changes nothing. */
+export function changeEntry(desk: Desk, run: string, change: Partial<RunEntry>): Desk['runs'] {
+  const entry = desk.runs[run];
+  return entry === undefined ? desk.runs : { ...desk.runs, [run]: { ...entry, ...change } };
+}
+
+/** An exit to report without running anything, or null. */
+export function exitAtOnce(desk: Desk, { service }: Assignment): ExitCause | null {
+  if (desk.draining) return { kind: 'release', reason: 'the machine is draining' };
+  return desk.slots.some((slot) => slot.service === service)
+    ? null
+    : { kind: 'release', reason: `this machine offers no ${service}` };
+}
+
+/** Names of the runs of these jobs. */
+export function names(desk: Desk, jobIds: readonly string[]): string[] {
+  const runs = Object.values(desk.runs).filter((entry) => jobIds.includes(entry.assignment.jobId));
+  return runs.map((entry) => entry.name);
 }
