@@ -5,6 +5,7 @@ import { type MachineRef, machineKey } from '#protocol/names.ts';
 import type { CollectedBeat } from './beats.ts';
 import { claimTargetsOf } from './claim.ts';
 import { exitLease } from './exit.ts';
+import { tellCordon } from './flags.ts';
 import type { Hub } from './hub.ts';
 import type { MachineLink } from './links.ts';
 import { drainDefaultMs, drainDefaultReason } from './machines.ts';
@@ -20,6 +21,7 @@ export async function beat(
   body: LinkBody<'beat'>,
 ): Promise<LinkAnswer<'beat'>> {
   machine.running = body.running;
+  tellCordon(machine);
   tellDrain(machine, body.report);
   const free = freeServices(machine, body.free);
   machine.free = free;

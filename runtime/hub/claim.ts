@@ -18,7 +18,10 @@ const clearLimit = 8;
  * out; one whose job has ended is cleared away and the claim goes on.
  */
 export async function claimJob(hub: Hub, machine: MachineLink, offer: ClaimOffer): Promise<ClaimResult> {
-  if (machine.cordoned || machine.draining || machine.leaving) return { kind: 'cordoned' };
+  const isClosed = machine.cordoned || machine.draining;
+  // The machine takes this for the word itself, and asks no more.
+  if (isClosed) machine.cordonTold = true;
+  if (isClosed || machine.leaving) return { kind: 'cordoned' };
   const free = new Set(offer.free.filter((each) => each.slots > 0).map((each) => each.service));
   machine.free = free;
   if (free.size === 0) return { kind: 'empty' };

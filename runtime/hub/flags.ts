@@ -17,6 +17,23 @@ export function setLinkFlags(link: MachineLink, { cordoned, draining }: MachineF
 }
 
 /**
+ * Tells a machine whether it may claim, unless it knows: whatever brought the flags here may have ended
+ * before the word for the machine came. A drain is told apart; until it ends, no machine is opened.
+ */
+export function tellCordon(link: MachineLink): void {
+  const { cordoned, draining, cordonTold } = link;
+  if (cordoned === cordonTold || (draining && !cordoned)) return;
+  sendCordon(link, cordoned);
+}
+
+/** False if the link is gone: a new one begins with a word on it. */
+export function sendCordon(link: MachineLink, cordoned: boolean): boolean {
+  if (!link.notify('cordon', { cordoned })) return false;
+  link.cordonTold = cordoned;
+  return true;
+}
+
+/**
  * Brings the flags of linked machines in line with Records: another hub set them, and its word did
  * not reach this one. A drain is told with the next beat.
  */
@@ -26,8 +43,7 @@ export async function refreshFlags(hub: Hub): Promise<void> {
   for (const row of await hub.records.listMachines({ seenAfterMs })) {
     const link = hub.links.find(row);
     if (link === null) continue;
-    const isTold = link.cordoned === row.cordoned && (!link.draining || row.draining);
     setLinkFlags(link, row);
-    if (!isTold) link.notify('cordon', { cordoned: row.cordoned });
+    tellCordon(link);
   }
 }

@@ -247,6 +247,7 @@ export class LinkSession {
       told: null,
       report: null,
       reportedAtMonotonicMs: Number.NEGATIVE_INFINITY,
+      cordonTold: cordoned || draining,
       drainTold: false,
       leaving: false,
       silentMs: () => this.#silence.silentMs,

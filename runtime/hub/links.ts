@@ -38,6 +38,8 @@ export interface MachineLink {
   told: { groups: string; sentMonotonicMs: number } | null;
   report: MachineReport | null;
   reportedAtMonotonicMs: number;
+  /** What the machine believes, by its welcome, the last notice or a refused claim: that it may not claim. */
+  cordonTold: boolean;
   /** The drain was told on this link. */
   drainTold: boolean;
   /** It said LEAVE: it gets nothing more. */

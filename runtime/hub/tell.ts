@@ -1,4 +1,5 @@
 import type { Tell } from '#protocol/hub-link.ts';
+import { sendCordon } from './flags.ts';
 import type { Hub } from './hub.ts';
 
 /**
@@ -21,7 +22,7 @@ export function tellLinked(hub: Hub, tell: Tell): boolean {
     case 'drop':
       return link.notify('drop', tell.body);
     case 'cordon':
-      return link.notify('cordon', tell.body);
+      return sendCordon(link, tell.body.cordoned);
     case 'drain':
       if (!link.notify('drain', tell.body)) return false;
       link.drainTold = true;
