@@ -23,7 +23,7 @@ export const beatsRunsLimit = 1_000;
 export const tombstoneMs = 900_000;
 
 export interface BrokerSettings {
-  /** How long an incarnation's leases live without a beat, ms. Beaten at a sixth of it. */
+  /** How long an incarnation's leases live without a beat, ms. */
   leaseTtlMs: number;
   /** GPU-ms that priority 100 is ahead of priority 50, and priority 0 behind it. */
   priorityBoostMs: number;

@@ -242,18 +242,27 @@ export const HUB_NOTICES = {
 export type HubNoticeType = keyof typeof HUB_NOTICES;
 export type HubNotice<T extends HubNoticeType> = z.infer<(typeof HUB_NOTICES)[T]>;
 
-const Envelope = z.union([
-  z.strictObject({
-    v: z.literal(linkVersion),
-    id: z.int().min(1),
-    type: z.string().max(32),
-    body: JsonObject,
-  }),
-  z.strictObject({ v: z.literal(linkVersion), re: z.int().min(1), body: JsonObject }),
-  z.strictObject({ v: z.literal(linkVersion), re: z.int().min(1), error: JobError }),
-  z.strictObject({ v: z.literal(linkVersion), type: z.string().max(32), body: JsonObject }),
-]);
-export type Envelope = z.infer<typeof Envelope>;
+/** What came out of JSON.parse is JSON to any depth; what must be in it, the schema of its type says. */
+const Body = z.custom<JsonObject>((value) => isRecord(value), { error: 'expected an object' });
+const version = z.literal(linkVersion);
+const number = z.int().min(1);
+const type = z.string().max(32);
+
+const Request = z.strictObject({ v: version, id: number, type, body: Body });
+const Answer = z.strictObject({ v: version, re: number, body: Body });
+const Refusal = z.strictObject({ v: version, re: number, error: JobError });
+const Notice = z.strictObject({ v: version, type, body: Body });
+export type Envelope = z.infer<typeof Request | typeof Answer | typeof Refusal | typeof Notice>;
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Told apart by the fields that only one kind has: a union would try each of them on every frame. */
+function envelopeOf(json: unknown) {
+  if (!isRecord(json)) return Notice;
+  if ('re' in json) return 'error' in json ? Refusal : Answer;
+  return 'id' in json ? Request : Notice;
+}
 
 export type DecodedFrame = { kind: 'ok'; frame: Envelope } | { kind: 'invalid'; detail: string };
 
@@ -270,7 +279,7 @@ export function decodeFrame(text: string): DecodedFrame {
   } catch (error) {
     return { kind: 'invalid', detail: `frame is not JSON: ${(error as Error).message}` };
   }
-  const parsed = Envelope.safeParse(json);
+  const parsed = envelopeOf(json).safeParse(json);
   return parsed.success
     ? { kind: 'ok', frame: parsed.data }
     : { kind: 'invalid', detail: z.prettifyError(parsed.error) };

@@ -106,11 +106,18 @@ describe('hub config', () => {
     },
   );
 
-  test('a lease survives four lost beats, and a closed link leaves less than a lease', () => {
+  test('a lease survives all beats lost but one, and a closed link leaves less than a lease', () => {
     for (const leaseTtlMs of [500, 1_000, 30_000, 3_600_000]) {
       const config = HubConfig.parse({ leaseTtlMs });
       expect(beatMsOf(config) * 5).toBeLessThan(leaseTtlMs);
+      expect(beatMsOf({ ...config, beatsPerLease: 3 }) * 2).toBeLessThan(leaseTtlMs);
       expect(closeRestMsOf(config)).toBeLessThan(leaseTtlMs);
     }
+  });
+
+  test('fewer than three beats in a lease are refused by name', () => {
+    expect(() => readHubConfig({ variables: { EMP_BEATS_PER_LEASE: '2' }, flags: {} })).toThrow(
+      /EMP_BEATS_PER_LEASE/,
+    );
   });
 });

@@ -80,11 +80,16 @@ export const HubConfig = z.strictObject({
     .default(null),
 
   /**
-   * How long an incarnation's leases live without a beat. Beaten at a sixth of it.
+   * How long an incarnation's leases live without a beat.
    * Lower: dead machines noticed sooner; a long pause or slow link loses live runs.
    * Higher: a vanished spot machine blocks its jobs longer.
    */
   leaseTtlMs: ms(500, 3_600_000).default(30_000),
+  /**
+   * Beats of a machine in one lease time. All but one may be lost before the lease ends.
+   * Lower: fewer frames and broker calls of a large fleet; work for an idle machine that a wake missed waits longer.
+   */
+  beatsPerLease: count(3, 60).default(6),
   /**
    * How long a singleton role (sweeper, recorder, reconciler) outlives its hub; renewed at a third of it.
    * Lower: roles move faster after a crash; a stalled hub loses them. Higher: the reverse.
@@ -162,8 +167,9 @@ export const HubConfig = z.strictObject({
 export type HubConfig = z.infer<typeof HubConfig>;
 export type HubConfigInput = z.input<typeof HubConfig>;
 
-/** Beats per lease: five may be lost before it ends. */
-export const beatMsOf = (config: HubConfig): number => Math.max(50, Math.floor(config.leaseTtlMs / 6));
+/** Time between two beats of a machine, ms. */
+export const beatMsOf = ({ leaseTtlMs, beatsPerLease }: HubConfig): number =>
+  Math.max(50, Math.floor(leaseTtlMs / beatsPerLease));
 
 /** What an unexplained close leaves of a lease, ms: time for a reconnect, less than the full TTL. */
 export const closeRestMsOf = (config: HubConfig): number =>

@@ -40,13 +40,13 @@ const cachePath = 'tree/cache';
 const graceMs = 10_000;
 /** A machine without work whose hub has been silent for this long slows down, ms. */
 const restAfterMs = 20_000;
-/** Its beats then come after 5 × 10 s at most: within the lease time of 60 s. */
-const restFactor = 5;
+/** Its beats then come after 2.5 × 20 s at most: within the lease time of 60 s. */
+const restFactor = 2.5;
 /** Nothing fails by itself in a day: services and cards are looked at less often than the defaults say. */
 const daySettings = {
   ...machineSettings,
-  connector: { ...machineSettings.connector, probeEveryMs: 120_000 },
-  gpu: { ...machineSettings.gpu, readEveryMs: 300_000 },
+  connector: { ...machineSettings.connector, probeEveryMs: 600_000 },
+  gpu: { ...machineSettings.gpu, readEveryMs: 900_000 },
   cache: { ...machineSettings.cache, reserveBytes: 0 },
 };
 /** Room for manifests, staged files and the identity: none of it is scaled. */

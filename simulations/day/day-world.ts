@@ -40,6 +40,7 @@ export const dayTtlMs = 60_000;
 const hubSettings = {
   hubId: 'hub',
   leaseTtlMs: dayTtlMs,
+  beatsPerLease: 3,
   singletonTtlMs: 120_000,
   sweepEveryMs: 30_000,
   recordEveryMs: 60_000,
