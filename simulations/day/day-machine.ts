@@ -134,6 +134,21 @@ export class DayMachine {
     this.#rest();
     // A machine may also end by itself, as a drained one does.
     void this.#machine.stopped.then(() => this.#end('clean'));
+    const { away } = this.plan;
+    if (away !== null) this.#at(away.fromMs, () => this.#cutOff(away.untilMs));
+  }
+
+  #at(atMs: number, fn: () => void): void {
+    const { clock } = this.#floor.env;
+    clock.setTimeout(fn, atMs - clock.monotonic());
+  }
+
+  /** Works on alone: nothing that it says arrives and nothing reaches it, until it is back. */
+  #cutOff(untilMs: number): void {
+    if (this.#over) return;
+    this.#wake();
+    const reconnect = this.#floor.network.partition((dialer) => dialer === this.plan.id);
+    this.#at(untilMs, reconnect);
   }
 
   /** What its plan says about the end. */

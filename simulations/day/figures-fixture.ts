@@ -33,6 +33,7 @@ export function planOf(parts: {
       startMs: 0,
       endMs: 100_000,
       ending: 'stays',
+      away: null,
       drainMs: 0,
       gpu: 'RTX 3090',
       pool: 'standard',

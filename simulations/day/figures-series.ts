@@ -96,7 +96,7 @@ function fleetSeries(
     grid.ends(machine.startMs, isThere && endMs >= closedMs ? Infinity : endMs, (span) =>
       bump(machinesRunning, span),
     );
-    if (machine.ending === 'lost') bump(machinesLost, grid.at(endMs));
+    if (machine.ending === 'lost') bump(machinesLost, grid.at(machine.planned.away?.fromMs ?? endMs));
     grid.addTime(slotMs, machine.startMs, endMs, machine.slots);
   }
   const busyMs = grid.zeros();

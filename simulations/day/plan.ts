@@ -53,6 +53,11 @@ export interface PlannedMachine {
   startMs: number | null;
   endMs: number;
   ending: MachineEnding;
+  /**
+   * A zombie: between these times nothing of it reaches anybody, so that it counts as lost and its place is
+   * filled; then it is back with what it had, beside its replacement, until `endMs`. `null` = never.
+   */
+  away: { fromMs: number; untilMs: number } | null;
   drainMs: number;
   /** Name of the graphics card as providers print it. */
   gpu: string;
@@ -72,7 +77,7 @@ export interface PlannedMachine {
 /** Something that happened to the fleet or was done to it, for the timeline of the report. */
 export interface PlannedIncident {
   atMs: number;
-  kind: 'lost' | 'scale-in' | 'not delivered' | 'wanted';
+  kind: 'lost' | 'back' | 'scale-in' | 'not delivered' | 'wanted';
   /** Machine, or the number wanted. */
   what: string;
 }

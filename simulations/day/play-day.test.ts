@@ -10,6 +10,7 @@ const machine = (id: string, rest: Partial<PlannedMachine> = {}): PlannedMachine
   startMs: 0,
   endMs: 1_200_000,
   ending: 'stays',
+  away: null,
   drainMs: 30_000,
   gpu: 'card',
   pool: 'standard',
@@ -170,6 +171,22 @@ describe('a day', () => {
     expect(flow).toBeGreaterThanOrEqual(best);
     // Jobs are taken in order of age, which the best schedule need not do.
     expect(flow).toBeLessThan(1.6 * best);
+  });
+
+  test('a zombie ends nothing twice, and takes jobs again when it is back', async () => {
+    const run = await play(
+      day({
+        machines: [
+          machine('m1', { ending: 'lost', endMs: 500_000, away: { fromMs: 40_000, untilMs: 240_000 } }),
+        ],
+        jobs: [job('cut', { runMs: 60_000 }), job('late', { atMs: 100_000 })],
+      }),
+    );
+    expect(run.invariants.violated).toEqual([]);
+    const runs = jobIn(run, 'cut').executions;
+    expect(runs.map(({ outcome }) => outcome)).toEqual(['lost', 'succeeded']);
+    expect(runs[1]?.claimedMs).toBeGreaterThan(240_000);
+    expect(jobIn(run, 'late').ended).toBe('succeeded');
   });
 
   test('a job that fails once fails on one machine and succeeds on the next', async () => {

@@ -19,7 +19,7 @@ const copiesLimit = 2;
 export const clairvoyant: PolicyMaker = (world) => {
   const { models } = world;
   const endOf = (machine: PlannedMachine) =>
-    machine.ending === 'stays' ? Number.POSITIVE_INFINITY : machine.endMs;
+    machine.ending === 'stays' ? Number.POSITIVE_INFINITY : (machine.away?.fromMs ?? machine.endMs);
   const demand = new Demand(world);
   const firsts = (view: FleetView) => planFirsts(view, { models, endOf });
   return {

@@ -19,6 +19,7 @@ const planOf = (id: string, rest: Partial<PlannedMachine> = {}): PlannedMachine 
   startMs: 0,
   endMs: 1e9,
   ending: 'stays',
+  away: null,
   drainMs: 0,
   gpu: 'card',
   pool: 'standard',

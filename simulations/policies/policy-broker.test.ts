@@ -26,6 +26,7 @@ const machine = (id: string): PlannedMachine => ({
   startMs: 0,
   endMs: 1e9,
   ending: 'stays',
+  away: null,
   drainMs: 0,
   gpu: 'card',
   pool: 'standard',

@@ -30,6 +30,27 @@ export function drawLifetimeMs(rng: Rng, hazard: Hazard): number {
   return Math.max(1, (-Math.log(1 - later) / hazard.lostPerHour) * hourMs);
 }
 
+export interface ZombieModel {
+  /** Of machines that count as lost. */
+  share: number;
+  /** Mean time for which nobody hears of one, ms. */
+  meanAwayMs: number;
+}
+
+/** What a zombie has left when it is back: the provider sees two where one was asked for; an assumption. */
+export const zombieStayMs = 15 * 60_000;
+
+/**
+ * SALAD documents nodes that were cut off and run on beside their replacement, and more running than asked
+ * for, but no rate. Answers when one that counts as lost is back, ms from its loss; null where it is really
+ * gone. Always two draws.
+ */
+export function drawZombieMs(rng: Rng, { share, meanAwayMs }: ZombieModel): number | null {
+  const isOne = rng.next() < share;
+  const awayMs = Math.max(1, Math.round(-Math.log(1 - rng.next()) * meanAwayMs));
+  return isOne ? awayMs : null;
+}
+
 /**
  * Orders that are accepted and never start. SALAD's test had running / requested at 94 % at worst and above
  * 99 % on average, vast.ai's documents call stuck orders common; 2 % is an assumption between the two.

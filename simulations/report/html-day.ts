@@ -163,7 +163,12 @@ ${apart.map(({ metric, charts }) => html`<h3>${metric.title}</h3><p class="note"
 const shownIncidents = 400;
 
 /** The same as in the chart of the machines. */
-const incidentColours: Record<string, string> = { lost: 'c1', 'not delivered': 'c3', wanted: 'c0' };
+const incidentColours: Record<string, string> = {
+  lost: 'c1',
+  back: 'c2',
+  'not delivered': 'c3',
+  wanted: 'c0',
+};
 
 /** One row per kind of incident, one mark per incident. */
 function incidentChart(result: SimResult): Markup | null {

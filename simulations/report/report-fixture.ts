@@ -22,6 +22,7 @@ function drawMachines(seed: number): (Partial<PlannedMachine> & { id: string })[
       startMs,
       endMs,
       ending: isLost ? 'lost' : isNight ? 'stays' : 'scale-in',
+      away: null,
       vramMb: large ? 24_000 : 12_000,
       speed: pick(rng, [0.7, 1, 1, 1.8]),
       downBytesPerMs: rng.int(20, 110) * 1_000,

@@ -38,6 +38,11 @@ const builtins: readonly Builtin[] = [
     change: { fleet: { lostPerHour: 0.1 } },
   },
   {
+    name: 'zombies',
+    summary: 'machines are lost ten times as often, and half of them come back with their old state',
+    change: { fleet: { lostPerHour: 0.1, zombieShare: 0.5 } },
+  },
+  {
     name: 'thin-links',
     summary: 'every link has 0.4 of its rate',
     change: { fleet: { linkFactor: 0.4 } },

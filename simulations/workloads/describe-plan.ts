@@ -7,6 +7,7 @@ export function describePlan(plan: DayPlan): string[] {
   const { scenario, seed, load, spanMs, jobs, machines, models } = plan;
   const started = machines.filter((machine) => machine.startMs !== null);
   const lost = started.filter((machine) => machine.ending === 'lost');
+  const zombies = lost.filter((machine) => machine.away !== null).length;
   const wanted = plan.wanted.map((step) => step.machines);
   const hours = sum(started, rentedHours);
   const usd = sum(started, (machine) => rentedHours(machine) * machine.usdPerHour);
@@ -18,7 +19,7 @@ export function describePlan(plan: DayPlan): string[] {
     ...(poison > 0 ? [`  of these ${poison} fail in every run`] : []),
     `machines wanted ${Math.min(...wanted)} to ${Math.max(...wanted)}; ${started.length} rentals, ${figure(hours)} machine-hours, ${figure(usd)} USD`,
     ...poolNames.flatMap((pool) => poolLine(started, pool)),
-    `${lost.length} lost, ${machines.length - started.length} not delivered`,
+    `${lost.length} lost${zombies > 0 ? `, of these ${zombies} come back as zombies` : ''}, ${machines.length - started.length} not delivered`,
     `${models.length} models, ${bytesOf(sum(models, (model) => model.bytes))}; store ${origin === null ? 'without a bound' : `${figure(origin / 125_000)} Gbit/s`}`,
   ];
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { PlannedMachine } from '#simulations/day/plan.ts';
-import { noticeMs } from '#simulations/reality/losses.ts';
+import { noticeMs, zombieStayMs } from '#simulations/reality/losses.ts';
 import { orderDeadlineMs } from '#simulations/reality/start-up.ts';
 import { seededRng } from '#simulations/seeded-rng.ts';
 import { hourMs } from './arrivals.ts';
@@ -103,6 +103,27 @@ describe('a fleet', () => {
     }
     const told = incidents.filter((one) => one.kind === 'lost').map((one) => one.what);
     expect(told.toSorted()).toEqual(lost.map((one) => one.id).toSorted());
+  });
+
+  test('zombies come back within the day, beside what replaced them, and nothing else differs', () => {
+    const fleet = { lostPerHour: 0.5, undeliveredShare: 0 };
+    const plain = fleetOf(fleet);
+    const haunted = fleetOf({ ...fleet, zombieShare: 0.5, zombieAwayMinutes: 30 });
+    const zombies = haunted.machines.filter((one) => one.away !== null);
+    const lost = plain.machines.filter((one) => one.ending === 'lost');
+    expect(zombies.length / lost.length).toBeCloseTo(0.5, 0.7);
+    for (const { away, startMs, endMs } of zombies) {
+      expect(away?.fromMs).toBeGreaterThan(startMs ?? Infinity);
+      expect(away?.untilMs).toBeLessThan(24 * hourMs);
+      expect(endMs).toBe((away?.untilMs ?? 0) + zombieStayMs);
+    }
+    const mortal = haunted.machines.map((one) => ({
+      ...one,
+      endMs: one.away?.fromMs ?? one.endMs,
+      away: null,
+    }));
+    expect(mortal).toEqual(plain.machines);
+    expect(haunted.incidents.filter(({ kind }) => kind === 'back')).toHaveLength(zombies.length);
   });
 
   test('losses are about as many as the hazards say', () => {

@@ -4,7 +4,7 @@ import type { DayPlan, PlannedIncident, PlannedMachine } from '#simulations/day/
 import { drawDiskRate } from '#simulations/reality/disks.ts';
 import { drawGpuClass, type PoolName, poolNames } from '#simulations/reality/gpu-classes.ts';
 import { drawLink } from '#simulations/reality/links.ts';
-import { drawLifetimeMs, noticeMs } from '#simulations/reality/losses.ts';
+import { drawLifetimeMs, drawZombieMs, noticeMs, zombieStayMs } from '#simulations/reality/losses.ts';
 import { orderDeadlineMs, startDelayMs } from '#simulations/reality/start-up.ts';
 import { hourMs, wantedAt } from './arrivals.ts';
 import { planLimits, type Scenario } from './scenario.ts';
@@ -97,7 +97,7 @@ function fillPlace(place: Place, machines: PlannedMachine[], [fromMs, untilMs]: 
     if (rental === null) return;
     machines.push(rental);
     if (rental.startMs !== null && rental.ending !== 'lost') return;
-    askedMs = rental.endMs + noticeMs;
+    askedMs = (rental.away?.fromMs ?? rental.endMs) + noticeMs;
     running = false;
   }
 }
@@ -123,7 +123,7 @@ function drawRental(place: Place, order: Order): PlannedMachine | null {
   return {
     id: `${pool}-${place.number + 1}-${place.rentals}`,
     askedMs: order.askedMs,
-    ...life,
+    ...withZombie(life, { place, chance: chance.fork('zombie') }),
     drainMs: Math.round(fleet.drainMinutes * minute),
     gpu,
     pool,
@@ -166,6 +166,19 @@ function drawLife(
   return { startMs, endMs: untilMs, ending: untilMs === spanMs ? 'stays' : 'scale-in' };
 }
 
+/** A lost machine that comes back within the day lives on, unheard, until then. */
+function withZombie(
+  life: Life,
+  { place: { scenario, spanMs }, chance }: { place: Place; chance: Rng },
+): Life & Pick<PlannedMachine, 'away'> {
+  const { zombieShare, zombieAwayMinutes } = scenario.fleet;
+  const awayMs = drawZombieMs(chance, { share: zombieShare, meanAwayMs: zombieAwayMinutes * minute });
+  const { endMs: fromMs } = life;
+  if (life.ending !== 'lost' || awayMs === null || fromMs + awayMs >= spanMs) return { ...life, away: null };
+  const untilMs = fromMs + awayMs;
+  return { ...life, endMs: untilMs + zombieStayMs, away: { fromMs, untilMs } };
+}
+
 function tooManyRentals(): EmpError {
   return new EmpError('VALIDATION_FAILED', {
     detail: `the fleet needs more than ${planLimits.rentals} rentals: lower fleet.lostPerHour, fleet.earlyLossShare or the machines wanted, or shorten the span`,
@@ -182,9 +195,12 @@ function incidentsOf(
     kind: 'wanted',
     what: String(wanted),
   }));
-  for (const { id, startMs, endMs, ending } of machines) {
+  for (const { id, startMs, endMs, ending, away } of machines) {
     if (startMs === null) incidents.push({ atMs: endMs, kind: 'not delivered', what: id });
-    else if (ending !== 'stays') incidents.push({ atMs: endMs, kind: ending, what: id });
+    else if (away !== null) {
+      incidents.push({ atMs: away.fromMs, kind: 'lost', what: id });
+      incidents.push({ atMs: away.untilMs, kind: 'back', what: id });
+    } else if (ending !== 'stays') incidents.push({ atMs: endMs, kind: ending, what: id });
   }
   return incidents.filter(({ atMs }) => atMs < spanMs).sort((a, b) => a.atMs - b.atMs);
 }

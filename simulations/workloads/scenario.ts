@@ -70,6 +70,10 @@ const Fleet = z.strictObject({
   lostPerHour: z.number().min(0).max(60).default(saladHazard.lostPerHour),
   /** Share of new machines that are lost within half an hour. */
   earlyLossShare: share.default(saladHazard.earlyShare),
+  /** Share of losses after which the machine comes back as a zombie; SALAD documents them, and no rate. */
+  zombieShare: share.default(0),
+  /** Mean time until a zombie is back, minutes; an assumption. */
+  zombieAwayMinutes: z.number().min(1).max(1_440).default(60),
   /** Share of orders that the provider accepts and never fills. */
   undeliveredShare: z.number().min(0).max(0.9).default(undeliveredShare),
   /** What a machine that is scaled in has to finish its work. */
