@@ -19,8 +19,27 @@ export function eventSuite(setup: BrokerSetup): void {
       expect(identity).toBe(await rig.identity());
       const common = { jobId: 'a', token: lease.token, ...machine.ref, run: 1, atMs: await rig.now() };
       expect(events).toEqual([
-        { ...common, id: 1, kind: 'leased', fraction: null },
-        { ...common, id: 2, kind: 'progress', fraction: 0.25 },
+        { ...common, id: 1, kind: 'leased', fraction: null, choice: { bonusMs: 0, penaltyMs: 0 } },
+        { ...common, id: 2, kind: 'progress', fraction: 0.25, choice: null },
+      ]);
+    });
+
+    test('a claim tells what the model here and another pool did to the rank of the job', async () => {
+      const rig = await open();
+      await rig.add('cold', { group: 'g1', affinity: 'sdxl' });
+      await rig.add('warm', { group: 'g2', affinity: 'flux-dev' });
+      const machine = await rig.machine('m1', { groups: ['g1', 'g2'] });
+      const groups = [
+        { group: 'g1', penaltyMs: 0 },
+        { group: 'g2', penaltyMs: 2_500 },
+      ];
+      const warmLanes = [{ group: 'g2', affinity: 'flux-dev', bonusMs: 9_000 }];
+      await machine.claim({ groups, warmLanes });
+      await machine.claim({ groups, warmLanes });
+      const { events } = await rig.broker.events({ after: 0, limit: 10 });
+      expect(events.map(({ jobId, choice }) => [jobId, choice])).toEqual([
+        ['warm', { bonusMs: 9_000, penaltyMs: 2_500 }],
+        ['cold', { bonusMs: 0, penaltyMs: 0 }],
       ]);
     });
 

@@ -36,6 +36,35 @@ export function orderSuite(setup: BrokerSetup): void {
       expect(ahead).toEqual([0, 1, 2, 0]);
     });
 
+    test('a job is told how many of its group come before it, and who leads their lanes', async () => {
+      const rig = await open();
+      const cost = { costMs: 1_000 };
+      await rig.submit(
+        entryOf('a1', { ...cost, customer: 'ann', affinity: 'sdxl' }),
+        entryOf('a2', { ...cost, customer: 'ann', affinity: 'sdxl' }),
+        entryOf('a3', { ...cost, customer: 'ann', affinity: 'flux-dev' }),
+        entryOf('other', { ...cost, customer: 'eve', group: 'g2' }),
+        entryOf('b1', { ...cost, customer: 'bob', affinity: 'flux-dev' }),
+        entryOf('b2', { ...cost, customer: 'bob', affinity: '-', priority: 100 }),
+      );
+      const views = await Promise.all(['a3', 'b1', 'b2'].map((jobId) => rig.broker.inspect(jobId)));
+      const first = { jobId: 'b2', affinity: '-', score: views[2]?.score };
+      expect(first.score).toBeLessThan(0);
+      expect(views.map((view) => [view?.ahead, view?.aheadInGroup, view?.leaders])).toEqual([
+        [
+          1,
+          4,
+          [
+            first,
+            { jobId: 'b1', affinity: 'flux-dev', score: 0 },
+            { jobId: 'a1', affinity: 'sdxl', score: 0 },
+          ],
+        ],
+        [0, 1, [first]],
+        [0, 0, []],
+      ]);
+    });
+
     test('a released job has its old place again', async () => {
       const rig = await open();
       const machine = await rig.machine('m1');

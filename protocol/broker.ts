@@ -19,6 +19,9 @@ export const claimLanesLimit = 16;
 /** Limits of one `beats`: incarnations, and runs that they name together. */
 export const beatsLimit = 200;
 export const beatsRunsLimit = 1_000;
+/** Limits of one `inspect`: lanes of the group that are counted, and leaders that are named. */
+export const viewedLanesLimit = 200;
+export const leadersLimit = 8;
 /** How long an ended id refuses late submits and re-drives of an older floor, ms. */
 export const tombstoneMs = 900_000;
 
@@ -219,6 +222,8 @@ export interface BrokerEvent {
   incarnation: Incarnation | null;
   run: number;
   fraction: number | null;
+  /** Of a claim: what a resident model, and another pool than its own, added to or took from its rank, ms. */
+  choice: { bonusMs: number; penaltyMs: number } | null;
   atMs: number;
 }
 
@@ -279,10 +284,13 @@ export interface Broker {
   leave(ref: MachineRef): Promise<{ leases: { jobId: JobId; token: FencingToken }[] }>;
   /** An idle machine, now busy or gone from this hub, passes its wake on. */
   passWake(options: MachineRef & { groups: GroupId[] }): Promise<{ wake: Wake }>;
-  /** Moves due delayed entries to their lanes, at most `limit`; answers machines to wake and the next due time. */
+  /**
+   * Moves due delayed entries to their lanes, at most `limit`; answers machines to wake, and in how many ms
+   * the next is due: by the Broker's clock, from which that of a hub may be far.
+   */
   promote(options: {
     limit: number;
-  }): Promise<{ promoted: JobId[]; wakes: MachineRef[]; nextMs: number | null }>;
+  }): Promise<{ promoted: JobId[]; wakes: MachineRef[]; nextInMs: number | null }>;
   events(options: { after: number; limit: number }): Promise<{ identity: string; events: BrokerEvent[] }>;
   /** Forgets events up to and including `upTo`; only the recorder calls it, after its commit. */
   trimEvents(options: { identity: string; upTo: number }): Promise<void>;
@@ -318,4 +326,10 @@ export interface BrokerView {
   notBeforeMs: number | null;
   /** Entries ahead of it in its lane. */
   ahead: number;
+  /** Virtual time of its pool: how far its score is ahead of it is its place in the fair order. */
+  clockMs: number;
+  /** Entries of its group with a smaller score, in its own lane those ahead of it; of at most `viewedLanesLimit` lanes. */
+  aheadInGroup: number;
+  /** Heads of the best lanes of its group that come before it, best first, at most `leadersLimit`. */
+  leaders: { jobId: JobId; affinity: string; score: number }[];
 }

@@ -25,7 +25,12 @@ export const EVENT_DATA = {
     customer: CustomerName,
     priority: z.int(),
   }),
-  'job.leased': claim,
+  'job.leased': claim.extend({
+    /** What a resident model took from the rank of the job when this machine claimed it, ms. */
+    bonusMs: z.number().optional(),
+    /** What it was charged because the machine's pool is another one, ms. */
+    penaltyMs: z.number().optional(),
+  }),
   /** A running lease was taken over after a loss of the Broker. */
   'job.adopted': claim,
   'job.progressed': z.strictObject({ ...run, progress: z.number().min(0).max(1) }),

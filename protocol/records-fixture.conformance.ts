@@ -87,6 +87,7 @@ export function hubOn(records: Records, identity = 'server-1') {
       ...m1,
       run: 1,
       fraction: null,
+      choice: null,
       atMs: t0 + 10,
       ...over,
     };

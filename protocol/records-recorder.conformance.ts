@@ -69,6 +69,15 @@ export function recorderSuite(setup: RecordsSetup): void {
       expect(leased).toMatchObject([{ jobId: id, machineId: 'm2', data: { token: '400', late: true } }]);
     });
 
+    test('what made a machine choose a job is kept with its claim', async () => {
+      const { records, submit, event, record, recorder } = await hub();
+      const id = await submit();
+      await record(event('leased', id, { token: '500', choice: { bonusMs: 9_000, penaltyMs: 250 } }));
+      await records.assignSeq({ limit: 100, lease: await recorder() });
+      const [leased] = await records.listEvents({ after: 0, limit: 10, types: ['job.leased'] });
+      expect(leased?.data).toMatchObject({ token: '500', bonusMs: 9_000, penaltyMs: 250 });
+    });
+
     test('a scheduled job is claimed when the broker says so', async () => {
       const { submit, claim, job } = await hub();
       const id = await submit({ state: 'scheduled', notBeforeMs: t0 + 5 });

@@ -40,7 +40,7 @@ function copyClaim(ledger: JobLedger, event: Claim, told: Told): void {
   if (!late) takeClaim(ledger, event);
   const run = known?.run ?? (late ? event.run : row.runs);
   markCopied(ledger, event, known !== undefined);
-  const data = { token, machineId, incarnation, run, late: tooLate };
+  const data = { token, machineId, incarnation, run, late: tooLate, ...event.choice };
   recordFact(entries, { type, jobId, machineId, data, atMs });
 }
 

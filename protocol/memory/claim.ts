@@ -24,14 +24,22 @@ export function claim(step: Step, request: ClaimRequest): ClaimAnswer {
   if (isSuperseded(step, request)) return { kind: 'superseded' };
   if (isLapsed(step, request) || !canServe(step, request)) return { kind: 'lapsed' };
   const standing = leaseOfRequest(step, request);
-  const entry = standing ?? popBest(step, request);
+  const best = standing === null ? popBest(step, request) : null;
+  const entry = standing ?? best?.entry ?? null;
   if (entry === null) {
     step.data.idle.enter(request, request, step.nowMs);
     return { kind: 'empty' };
   }
-  if (standing === null) lease(step, entry, request);
+  if (best !== null) lease(step, best, request);
   step.data.idle.leave(request);
   return { kind: 'leased', lease: grantOf(step, entry, request), ...leftover(step, request) };
+}
+
+/** An entry out of its lane, and what made its lane the best. */
+interface Chosen {
+  entry: Entry;
+  bonusMs: number;
+  penaltyMs: number;
 }
 
 /** The lease that this very request was given, if it still stands. */
@@ -44,20 +52,27 @@ function leaseOfRequest(step: Step, request: ClaimRequest): Entry | null {
   return null;
 }
 
-function popBest(step: Step, request: ClaimRequest): Entry | null {
+function popBest(step: Step, request: ClaimRequest): Chosen | null {
   const lane = bestLane(step, request);
   const head = lane && step.data.current.laneHead(lane);
-  const entry = head ? (step.data.entries.get(head.jobId) ?? null) : null;
-  if (entry !== null) unplace(step, entry);
-  return entry;
+  const entry = head ? step.data.entries.get(head.jobId) : undefined;
+  if (lane === null || entry === undefined) return null;
+  unplace(step, entry);
+  return { entry, bonusMs: lane.bonusMs, penaltyMs: lane.penaltyMs };
+}
+
+interface Lane {
+  group: string;
+  affinity: string;
 }
 
 /** Smallest rank over the groups' heads and the warm lanes; equal ranks by group, then by lane. */
-function bestLane(step: Step, request: ClaimRequest): { group: string; affinity: string } | null {
+function bestLane(step: Step, request: ClaimRequest): (Lane & Pick<Chosen, 'bonusMs' | 'penaltyMs'>) | null {
   const { current, virtualMs, entries } = step.data;
   const penaltyOf = new Map(request.groups.map((each) => [each.group, each.penaltyMs]));
-  let best: { group: string; affinity: string; rank: number } | null = null;
-  const consider = (lane: { group: string; affinity: string }, bonusMs: number) => {
+  let best: (Lane & Pick<Chosen, 'bonusMs' | 'penaltyMs'> & { rank: number }) | null = null;
+  const consider = ({ group, affinity }: Lane, bonusMs: number) => {
+    const lane = { group, affinity };
     const head = current.laneHead(lane);
     const penaltyMs = penaltyOf.get(lane.group);
     const pool = head ? entries.get(head.jobId)?.pool : undefined;
@@ -69,7 +84,7 @@ function bestLane(step: Step, request: ClaimRequest): { group: string; affinity:
       bonusMs,
     });
     if (best === null || rank < best.rank || (rank === best.rank && isBefore(lane, best)))
-      best = { ...lane, rank };
+      best = { ...lane, bonusMs, penaltyMs, rank };
   };
   for (const { group } of request.groups) {
     const head = current.groupHead(group);
@@ -79,11 +94,11 @@ function bestLane(step: Step, request: ClaimRequest): { group: string; affinity:
   return best;
 }
 
-function isBefore(a: { group: string; affinity: string }, b: { group: string; affinity: string }): boolean {
+function isBefore(a: Lane, b: Lane): boolean {
   return a.group < b.group || (a.group === b.group && a.affinity < b.affinity);
 }
 
-function lease(step: Step, entry: Entry, request: ClaimRequest): void {
+function lease(step: Step, { entry, bonusMs, penaltyMs }: Chosen, request: ClaimRequest): void {
   const { data } = step;
   const token = claimToken({ nowMs: step.nowMs, previous: entry.token, fenceFloor: entry.fenceFloor });
   data.virtualMs.set(entry.pool, Math.max(data.virtualMs.get(entry.pool) ?? 0, entry.startMs));
@@ -96,7 +111,7 @@ function lease(step: Step, entry: Entry, request: ClaimRequest): void {
     { machineId, incarnation, requestId, missedBeats: 0, fraction: 0, awaited: false },
     token,
   );
-  addEvent(step, leaseEvent(entry, 'leased'));
+  addEvent(step, { ...leaseEvent(entry, 'leased'), choice: { bonusMs, penaltyMs } });
   data.operations++;
 }
 

@@ -172,6 +172,7 @@ export function leaseEvent(entry: Entry, kind: 'leased' | 'adopted'): Omit<Broke
     incarnation: entry.lease?.incarnation ?? null,
     run: entry.runs,
     fraction: null,
+    choice: null,
   };
 }
 

@@ -99,6 +99,15 @@ export function progress(step: Step, items: { jobId: JobId; token: FencingToken;
     if (!entry?.lease || entry.token !== token || fraction <= entry.lease.fraction) continue;
     entry.lease.fraction = fraction;
     const { machineId, incarnation } = entry.lease;
-    addEvent(step, { kind: 'progress', jobId, token, machineId, incarnation, run: entry.runs, fraction });
+    addEvent(step, {
+      kind: 'progress',
+      jobId,
+      token,
+      machineId,
+      incarnation,
+      run: entry.runs,
+      fraction,
+      choice: null,
+    });
   }
 }

@@ -1,4 +1,4 @@
-import type { GroupId } from '#protocol/broker.ts';
+import { type BrokerView, type GroupId, leadersLimit, viewedLanesLimit } from '#protocol/broker.ts';
 import { SortedSet } from './sorted-set.ts';
 
 /**
@@ -77,6 +77,28 @@ export class LaneIndex {
   /** Entries ahead of this one in its lane. */
   ahead(item: { jobId: string; group: GroupId; affinity: string }): number {
     return this.#lanes.get(laneOf(item))?.rank(item.jobId) ?? 0;
+  }
+
+  /** Where an entry that waits stands among the lanes of its group, as `BrokerView` tells it. */
+  standing(item: {
+    jobId: string;
+    group: GroupId;
+    affinity: string;
+    score: number;
+  }): Pick<BrokerView, 'aheadInGroup' | 'leaders'> {
+    let aheadInGroup = this.ahead(item);
+    const leaders: BrokerView['leaders'] = [];
+    const lanes = this.#groupLanes.get(item.group)?.slice(null, viewedLanesLimit) ?? [];
+    for (const { member: affinity, score } of lanes) {
+      if (score > item.score) break;
+      const isOwn = affinity === item.affinity;
+      const lane = { group: item.group, affinity };
+      if (!isOwn) aheadInGroup += this.#lanes.get(laneOf(lane))?.below(item.score) ?? 0;
+      const head = this.laneHead(lane);
+      if (head === null || head.jobId === item.jobId || leaders.length === leadersLimit) continue;
+      if (isOwn || score < item.score) leaders.push({ jobId: head.jobId, affinity, score });
+    }
+    return { aheadInGroup, leaders };
   }
 
   get waitingOf(): ReadonlyMap<GroupId, number> {

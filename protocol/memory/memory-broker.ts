@@ -154,7 +154,8 @@ function inspect(step: Step, jobId: string): BrokerView | null {
   if (entry === undefined) return null;
   const { token, fenceFloor, score, group, affinity, attempts, runs, cancelRequested, notBeforeMs } = entry;
   const holder = entry.lease && { machineId: entry.lease.machineId, incarnation: entry.lease.incarnation };
-  const ahead = entry.index?.ahead(entry) ?? 0;
+  const isWaiting = stateOf(entry) === 'waiting';
+  const standing = (isWaiting && entry.index?.standing(entry)) || { aheadInGroup: 0, leaders: [] };
   return {
     jobId,
     state: stateOf(entry),
@@ -169,7 +170,9 @@ function inspect(step: Step, jobId: string): BrokerView | null {
     cancelRequested,
     rebuilt: isRebuilt(step, entry),
     notBeforeMs,
-    ahead,
+    ahead: entry.index?.ahead(entry) ?? 0,
+    clockMs: step.data.virtualMs.get(entry.pool) ?? 0,
+    ...standing,
   };
 }
 

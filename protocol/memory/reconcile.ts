@@ -49,10 +49,10 @@ export function stateOf(entry: Entry): 'waiting' | 'delayed' | 'leased' {
 export function promote(
   step: Step,
   options: { limit: number },
-): { promoted: JobId[]; wakes: MachineRef[]; nextMs: number | null } {
+): { promoted: JobId[]; wakes: MachineRef[]; nextInMs: number | null } {
   const promoted: JobId[] = [];
   const wakes: MachineRef[] = [];
-  if (!step.isOpen) return { promoted, wakes, nextMs: null };
+  if (!step.isOpen) return { promoted, wakes, nextInMs: null };
   const moved = drainQuarantines(step, options.limit);
   for (const { member, score } of step.data.current.delayed.slice(null, options.limit - moved.length)) {
     if (score > step.nowMs) break;
@@ -70,6 +70,7 @@ export function promote(
       incarnation: null,
       run: entry.runs,
       fraction: null,
+      choice: null,
     });
   }
   step.data.operations += moved.length;
@@ -78,7 +79,7 @@ export function promote(
     const wake = wakeFor(step, entry);
     if (wake !== null) wakes.push(wake);
   }
-  return { promoted, wakes, nextMs: nextDueMs(step) };
+  return { promoted, wakes, nextInMs: nextDueInMs(step) };
 }
 
 /** Takes at most `limit` entries over from quarantines whose time has passed. */
@@ -100,9 +101,9 @@ function drainQuarantines(step: Step, limit: number): Entry[] {
   return moved;
 }
 
-function nextDueMs(step: Step): number | null {
+function nextDueInMs(step: Step): number | null {
   const times = step.data.quarantines.filter((each) => !each.index.isEmpty).map((each) => each.untilMs);
   const delayed = step.data.current.delayed.first();
   if (delayed !== null) times.push(delayed.score);
-  return times.length === 0 ? null : Math.min(...times);
+  return times.length === 0 ? null : Math.max(0, Math.min(...times) - step.nowMs);
 }

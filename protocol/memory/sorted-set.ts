@@ -65,7 +65,15 @@ export class SortedSet {
   rank(member: string): number | null {
     const score = this.#scores.get(member);
     if (score === undefined) return null;
-    const item = { member, score };
+    return this.#before({ member, score });
+  }
+
+  /** Members of a smaller score. */
+  below(score: number): number {
+    return this.#before({ member: '', score });
+  }
+
+  #before(item: Item): number {
     const at = this.#chunkOf(item);
     let before = 0;
     for (let index = 0; index < at; index++) before += this.#chunks[index]?.length ?? 0;

@@ -35,7 +35,8 @@ local function isTieBefore(at, field, bestAt, bestField)
   return isBefore(affinityAt(field), affinityAt(bestField))
 end
 
--- Place of the group and of the head with the smallest rank, over the groups' heads and the warm lanes.
+-- Place of the group and of the head with the smallest rank, over the groups' heads and the warm lanes; its bonus
+-- and penalty.
 local function findBest()
   local numbers = { unpackBytes('>' .. string.rep('d', n + 2 * m), ARGV[9 + n + m]) }
   local clocks = readClocks(s)
@@ -51,7 +52,8 @@ local function findBest()
       end
     end
   end
-  return bestAt, bestField
+  if not bestAt then return end
+  return bestAt, bestField, bestField > n and numbers[m + bestField] or 0, numbers[bestAt]
 end
 
 local id = call('ZRANGEBYSCORE', s.p .. ':held:' .. key, ARGV[6], ARGV[6])[1]
@@ -60,7 +62,7 @@ local e
 if isReplay then
   e = load(s, id)
 else
-  local bestAt, bestField = findBest()
+  local bestAt, bestField, bonus, penalty = findBest()
   if not bestAt then
     enterIdle(s, key, { unpack(ARGV, 9, 8 + n) }, { unpack(ARGV, 9 + n, 8 + n + m) })
     return answer(s, 'empty')
@@ -79,7 +81,7 @@ else
   e.runs, e.notBefore = e.runs + 1, nil
   grant(s, e, key, ARGV[6], int(math.max(s.now * 1000, tonumber(e.token) + 1, tonumber(e.floor))))
   save(s, e)
-  addEvent(s, 'leased', e)
+  addEvent(s, 'leased', e, nil, format('%.17g', bonus), format('%.17g', penalty))
   s.operations = s.operations + 1
 end
 

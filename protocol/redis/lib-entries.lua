@@ -108,7 +108,7 @@ local function bringToEnd(s, e, floor)
   bury(s, e.id, e.token, maxToken(e.floor, floor))
 end
 
-local function addEvent(s, kind, e, fraction)
+local function addEvent(s, kind, e, fraction, bonus, penalty)
   s.lastEvent = s.lastEvent + 1
   local id = int(s.lastEvent)
   if kind == 'progress' then
@@ -119,7 +119,8 @@ local function addEvent(s, kind, e, fraction)
   -- One field of words: no name has a blank in it.
   local holder = e.holder and e.holder ~= '' and e.holder or '-'
   call('XADD', s.p .. ':events', id .. '-0', 'e', kind .. ' ' .. e.id .. ' ' .. e.token .. ' ' .. holder
-    .. ' ' .. e.runs .. ' ' .. (fraction or '-') .. ' ' .. int(s.now))
+    .. ' ' .. e.runs .. ' ' .. (fraction or '-') .. ' ' .. int(s.now) .. ' ' .. (bonus or '-') .. ' '
+    .. (penalty or '-'))
 end
 
 -- True for what was here at a loss; what still waits in quarantine is not marked before it leaves.

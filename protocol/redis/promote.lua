@@ -1,7 +1,7 @@
 --[[ promote: moves what has become due to its lane: out of quarantine first, then delayed entries.
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] limit
-  Answers {now, 'ok', promoted ids, wakes, next due ms or ''}
+  Answers {now, 'ok', promoted ids, wakes, ms until the next is due or ''}
   Touches alive delayed:<gen> events head:<gen> heads:<gen> held:<incarnation> idle idlegroup:<group>
     idlelane:<lane> incarnations job:<id> lane:<gen>:<lane> lanes:<gen>:<group> machines meta nonce
     progress
@@ -65,4 +65,4 @@ local nextMs = tonumber(call('ZRANGE', s.p .. ':delayed:' .. s.gen, 0, 0, 'WITHS
 for _, gen in ipairs(s.quarantines) do
   if not isEmptyGen(s, gen) and (not nextMs or s.untilMs < nextMs) then nextMs = s.untilMs end
 end
-return answer(s, 'ok', promoted, wakes, nextMs and format('%.17g', nextMs) or '')
+return answer(s, 'ok', promoted, wakes, nextMs and int(math.max(0, nextMs - s.now)) or '')

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { Broker, BrokerSettings } from '#protocol/broker.ts';
+import { type Broker, type BrokerSettings, leadersLimit, viewedLanesLimit } from '#protocol/broker.ts';
 import type { Clock } from '#protocol/env.ts';
 import { EmpError } from '#protocol/errors.ts';
 import * as check from '#protocol/memory/arguments.ts';
@@ -236,7 +236,7 @@ function jobMethods(run: Run, settings: BrokerSettings): JobMethods {
     },
     async inspect(jobId) {
       check.jobId(jobId);
-      return inspectAnswer(await run('inspect', [jobId]), jobId);
+      return inspectAnswer(await run('inspect', [jobId, viewedLanesLimit, leadersLimit]), jobId);
     },
     async list(options) {
       check.page(options);

@@ -181,20 +181,21 @@ export function wakeAnswer(reply: Reply): { wake: Wake } {
 export function promoteAnswer(reply: Reply): {
   promoted: string[];
   wakes: MachineRef[];
-  nextMs: number | null;
+  nextInMs: number | null;
 } {
-  return { promoted: reply.list(0), wakes: reply.list(1).map(knownRef), nextMs: reply.numberOrNull(2) };
+  return { promoted: reply.list(0), wakes: reply.list(1).map(knownRef), nextInMs: reply.numberOrNull(2) };
 }
 
 export function eventsAnswer(reply: Reply): { identity: string; events: BrokerEvent[] } {
   return { identity: reply.text(0), events: reply.rows(1).map(eventOf) };
 }
 
-/** A stream entry of one field: `kind job token holder run fraction ms`, `-` = none. */
+/** A stream entry of one field: `kind job token holder run fraction ms bonus penalty`, `-` = none. */
 function eventOf([id, pairs]: unknown[]): BrokerEvent {
   const words = Array.isArray(pairs) ? String(pairs[1]).split(' ') : [];
-  const [kind = '', jobId = '', token = '', holder = '', run, fraction = '', atMs] = words;
-  if (words.length !== 7) return wrong('event', 0);
+  const [kind = '', jobId = '', token = '', holder = '', run, fraction = '', atMs, bonus = '', penalty] =
+    words;
+  if (words.length !== 9) return wrong('event', 0);
   const ref = refOf(holder);
   return {
     id: Number(String(id).split('-')[0]),
@@ -205,6 +206,7 @@ function eventOf([id, pairs]: unknown[]): BrokerEvent {
     incarnation: ref?.incarnation ?? null,
     run: Number(run),
     fraction: fraction === '-' ? null : Number(fraction),
+    choice: bonus === '-' ? null : { bonusMs: Number(bonus), penaltyMs: Number(penalty) },
     atMs: Number(atMs),
   };
 }
@@ -237,6 +239,13 @@ export function inspectAnswer(reply: Reply, jobId: string): BrokerView | null {
     rebuilt: reply.flag(10),
     notBeforeMs: reply.numberOrNull(11),
     ahead: reply.number(12),
+    clockMs: reply.number(13),
+    aheadInGroup: reply.number(14),
+    leaders: reply.rows(15).map(([id, affinity, score]) => ({
+      jobId: String(id),
+      affinity: String(affinity),
+      score: Number(score),
+    })),
   };
 }
 
