@@ -5,18 +5,21 @@ import { missingPostgres } from '#runtime/toolchain/postgres-server.ts';
 import { findRedisServer, redisMissing } from '#runtime/toolchain/redis-server.ts';
 import { run as busy } from './bench-busy.ts';
 import { run as claim } from './bench-claim.ts';
+import { run as fair } from './bench-fair.ts';
 import { run as idle } from './bench-idle.ts';
 import { run as memory } from './bench-memory.ts';
+import { run as peers } from './bench-peers.ts';
 import { run as rebuild } from './bench-rebuild.ts';
 import { run as recovery } from './bench-recovery.ts';
 import { run as sim } from './bench-sim.ts';
 import { run as startup } from './bench-startup.ts';
 import { run as submit } from './bench-submit.ts';
+import { run as wake } from './bench-wake.ts';
 
 /** Each bench in a small way: that it measures what docs/benchmarks.md says. Targets are for `emp bench`. */
 
-const benches = { startup, recovery, busy, submit, claim, memory, rebuild, idle, sim };
-const onRedis: readonly string[] = ['claim', 'memory', 'rebuild', 'idle', 'sim'];
+const benches = { startup, recovery, busy, submit, claim, memory, rebuild, idle, sim, peers, wake, fair };
+const onRedis: readonly string[] = ['claim', 'memory', 'rebuild', 'idle', 'sim', 'peers', 'wake', 'fair'];
 
 test.for(BENCH_NAMES)(
   '%s measures every figure that its page names',

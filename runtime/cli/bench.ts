@@ -11,6 +11,9 @@ export const BENCH_NAMES = [
   'rebuild',
   'idle',
   'sim',
+  'peers',
+  'wake',
+  'fair',
 ] as const;
 
 /** One measured figure with its target; `ok` says whether the target was met in this run. */
@@ -96,6 +99,12 @@ async function loadBench(
         return await import('#simulations/bench-idle.ts');
       case 'sim':
         return await import('#simulations/bench-sim.ts');
+      case 'peers':
+        return await import('#simulations/bench-peers.ts');
+      case 'wake':
+        return await import('#simulations/bench-wake.ts');
+      case 'fair':
+        return await import('#simulations/bench-fair.ts');
     }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;

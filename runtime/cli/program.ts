@@ -76,7 +76,10 @@ export function createProgram(streams: Streams, run: Runner): Command {
   action(
     program
       .command('bench')
-      .argument('<name>', 'startup, recovery, busy, submit, claim, memory, rebuild, idle or sim')
+      .argument(
+        '<name>',
+        'startup, recovery, busy, submit, claim, memory, rebuild, idle, sim, peers, wake or fair',
+      )
       .description('measure one figure of docs/benchmarks.md on this machine'),
     async (context, args) => (await import('./bench.ts')).bench(context, args[0] ?? ''),
   );

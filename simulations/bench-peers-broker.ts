@@ -1,0 +1,132 @@
+import type { BrokerEntry, BrokerSettings, LeaseGrant } from '#protocol/broker.ts';
+import { openRedisBroker, type RedisBroker } from '#protocol/redis/redis-broker.ts';
+import { systemClock } from '#runtime/env.ts';
+import {
+  batchesOf,
+  groupName,
+  inLanes,
+  jobsPerBatch,
+  modelName,
+  type Peer,
+  type PeerJob,
+  submitsAtOnce,
+  workersAtOnce,
+} from './bench-peers-load.ts';
+
+/** A phase takes seconds: nobody beats, as nobody renews locks on the other side. */
+const settings: BrokerSettings = { leaseTtlMs: 600_000, priorityBoostMs: 600_000 };
+/** The recorder's part: copied events are trimmed, in pages of this many. */
+const eventsPerPage = 1_000;
+const warmLanesPerMachine = 3;
+
+/** Our Broker on one connection, as hubs use it: a claim and a completion are a step each. */
+export async function brokerPeer(path: string): Promise<BrokerPeer> {
+  const broker = await openRedisBroker({ url: { path }, settings, clock: systemClock });
+  const ticket = await broker.reconcileStart({ nonce: 'peers' });
+  await broker.reconcileFinish(ticket);
+  return new BrokerPeer(broker, ticket.identity);
+}
+
+export class BrokerPeer implements Peer {
+  readonly name = 'ours';
+  readonly #broker: RedisBroker;
+  readonly #identity: string;
+  #jobs = 0;
+  #incarnation = 0;
+  #requests = 0;
+  #lastEvent = 0;
+
+  constructor(broker: RedisBroker, identity: string) {
+    this.#broker = broker;
+    this.#identity = identity;
+  }
+
+  async enqueueBatches(jobs: PeerJob[]): Promise<void> {
+    for (const batch of batchesOf(jobs, jobsPerBatch)) await this.#submit(batch);
+  }
+
+  async enqueueSingles(jobs: PeerJob[]): Promise<void> {
+    await inLanes(jobs.length, submitsAtOnce, (index) => this.#submit([jobs[index] as PeerJob]));
+  }
+
+  async prepare(): Promise<void> {
+    this.#incarnation++;
+    for (let at = 0; at < workersAtOnce; at++)
+      await this.#broker.enrol({ machineId: `machine-${at}`, incarnation: this.#incarnation });
+  }
+
+  /** Machines that leave give their leases back; they hold none here. */
+  async rest(): Promise<void> {
+    for (let at = 0; at < workersAtOnce; at++)
+      await this.#broker.leave({ machineId: `machine-${at}`, incarnation: this.#incarnation });
+  }
+
+  async process(count: number, groups: number): Promise<void> {
+    let recorded: Promise<void> = Promise.resolve();
+    await inLanes(count, workersAtOnce, async (index, machine) => {
+      await this.complete(await this.claim(machine, groups));
+      if (index % eventsPerPage === 0) recorded = recorded.then(() => this.#record());
+    });
+    await recorded;
+    await this.#record();
+  }
+
+  async close(): Promise<void> {
+    await this.#broker.close();
+  }
+
+  async #submit(jobs: PeerJob[]): Promise<void> {
+    const entries = jobs.map((job) => this.#entry(job));
+    const answer = await this.#broker.submit({ identity: this.#identity, entries });
+    if (answer.kind !== 'ok') throw new Error(`the submit answered ${answer.kind}`);
+  }
+
+  /** One claim of a machine that serves all groups and has three models of them. */
+  async claim(machine: number, groups: number): Promise<LeaseGrant> {
+    const answer = await this.#broker.claim({
+      machineId: `machine-${machine}`,
+      incarnation: this.#incarnation,
+      requestId: ++this.#requests,
+      groups: Array.from({ length: groups }, (_, index) => ({ group: groupName(index), penaltyMs: 0 })),
+      warmLanes: Array.from({ length: warmLanesPerMachine }, (_, index) => ({
+        group: groupName((machine + index) % groups),
+        affinity: modelName(machine + index),
+        bonusMs: 8_000,
+      })),
+      classId: 'bench',
+    });
+    if (answer.kind !== 'leased') throw new Error(`the claim answered ${answer.kind}`);
+    return answer.lease;
+  }
+
+  async complete({ jobId, token, fenceFloor }: LeaseGrant): Promise<void> {
+    const { kind } = await this.#broker.complete({ jobId, token, fenceFloor });
+    if (kind !== 'removed') throw new Error(`the completion answered ${kind}`);
+  }
+
+  /** The stream of events must not grow for ever: on the other side it is trimmed inside the steps. */
+  async #record(): Promise<void> {
+    const { identity, events } = await this.#broker.events({ after: this.#lastEvent, limit: eventsPerPage });
+    this.#lastEvent = events.at(-1)?.id ?? this.#lastEvent;
+    if (events.length > 0) await this.#broker.trimEvents({ identity, upTo: this.#lastEvent });
+  }
+
+  #entry({ group, model, customer, payload }: PeerJob): BrokerEntry {
+    return {
+      // As long as the ids that a hub makes.
+      jobId: `job_${String(this.#jobs++).padStart(28, '0')}`,
+      group,
+      affinity: model,
+      pool: 'standard',
+      customer,
+      priority: 50,
+      costMs: 20_000,
+      attempts: 0,
+      runs: 0,
+      fenceFloor: '0',
+      notBeforeMs: null,
+      body: payload,
+      lease: null,
+    };
+  }
+}
