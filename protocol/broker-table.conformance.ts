@@ -138,7 +138,7 @@ const refusedClosed: [keyof Broker, (stand: Stand) => Promise<unknown>, unknown]
   ],
   ['claim', ({ machine }) => machine.claim(), { kind: 'closed' }],
   ['lapsed', ({ rig }) => rig.broker.lapsed({ limit: 10 }), { kind: 'closed' }],
-  ['promote', ({ rig }) => rig.broker.promote({ limit: 10 }), { promoted: [], wakes: [], nextMs: null }],
+  ['promote', ({ rig }) => rig.broker.promote({ limit: 10 }), { promoted: [], wakes: [], nextInMs: null }],
   ['passWake', ({ rig, machine }) => rig.broker.passWake({ ...machine.ref, groups: ['g1'] }), { wake: null }],
 ];
 

@@ -61,7 +61,7 @@ export class BrokerWorld extends MachineWorld {
     const before = await model.entries();
     const nowMs = await this.rig.now();
     const answer = await this.rig.broker.promote({ limit: 1_000 });
-    if (!model.open) return expect(answer).toEqual({ promoted: [], wakes: [], nextMs: null });
+    if (!model.open) return expect(answer).toEqual({ promoted: [], wakes: [], nextInMs: null });
     const drained =
       model.settledAtMs > model.nowMs
         ? []

@@ -70,6 +70,26 @@ describe('hubs on one store', () => {
   });
 });
 
+describe('a hub whose wall clock is wrong', () => {
+  test.each([-60_000, 60_000])(
+    'by %d ms gives work free again one lease time after a loss, by the clock of the Broker',
+    async (byMs) => {
+      const world = await setup({ leaseTtlMs: 12_000 });
+      const hub = await world.hub('hub-a');
+      const machine = await hub.machine('m1');
+      hub.process.skewWall(byMs);
+      await hub.submit('j1');
+      world.server.restart();
+      expect(await machine.beat()).toMatchObject({ kind: 'ok', work: false });
+      await machine.live(world.clock, { forMs: 11_000, running: [] });
+      expect(await machine.claim()).toEqual({ kind: 'empty' });
+      machine.notices.length = 0;
+      await machine.live(world.clock, { forMs: 1_500, running: [] });
+      expect(await machine.lease()).toMatchObject({ jobId: 'j1' });
+    },
+  );
+});
+
 describe('what crosses from hub to hub', () => {
   test('a job that is submitted at one wakes the idle machine of another within moments', async () => {
     const { world, a, b, machine } = await pair();
