@@ -23,7 +23,7 @@ export async function beat(
   machine.running = body.running;
   tellCordon(machine);
   tellDrain(machine, body.report);
-  const free = freeServices(machine, body.free);
+  const free = freeServices(machine, body);
   machine.free = free;
   const groups = await beatGroups(hub, machine, free);
   machine.groups = new Set(groups.map((each) => each.group));
@@ -160,9 +160,16 @@ function tellDrain(machine: MachineLink, { state }: LinkBody<'beat'>['report']):
   machine.drainTold = machine.notify('drain', { deadlineMs: drainDefaultMs, reason: drainDefaultReason });
 }
 
-/** A cordoned or draining machine has no free slot, whatever it says: it must not be woken. */
-function freeServices(machine: MachineLink, free: LinkBody<'beat'>['free']): ReadonlySet<string> {
+/**
+ * A cordoned or draining machine has no free slot, whatever it says: it must not be woken. Nor must one
+ * that has not heard of the job that its open claim got: it asks again by itself if it has a slot left.
+ */
+function freeServices(
+  machine: MachineLink,
+  { free, openRequestId }: Pick<LinkBody<'beat'>, 'free' | 'openRequestId'>,
+): ReadonlySet<string> {
   if (machine.cordoned || machine.draining) return new Set();
+  if (openRequestId !== null && openRequestId === machine.leasedRequest) return new Set();
   return new Set(free.filter((each) => each.slots > 0).map((each) => each.service));
 }
 

@@ -59,6 +59,7 @@ async function claimFor(
     });
     if (answer.kind !== 'leased') return refusal(hub, machine, answer);
     machine.idle = false;
+    machine.leasedRequest = offer.requestId;
     hub.wake(
       answer.wake,
       groups.map((each) => each.group),

@@ -243,6 +243,7 @@ export class LinkSession {
       free: new Set(),
       groups: new Set(),
       idle: false,
+      leasedRequest: null,
       claiming: 0,
       told: null,
       report: null,

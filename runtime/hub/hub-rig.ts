@@ -187,9 +187,14 @@ export class RigMachine {
   }
 
   beat(
-    options: { running?: { jobId: string; token: string }[]; slots?: number; service?: string } = {},
+    options: {
+      running?: { jobId: string; token: string }[];
+      slots?: number;
+      service?: string;
+      openRequestId?: number | null;
+    } = {},
   ): Promise<LinkAnswer<'beat'>> {
-    const { running = [], slots = 1, service = 'simulation' } = options;
+    const { running = [], slots = 1, service = 'simulation', openRequestId = null } = options;
     const report = {
       state: 'ready' as const,
       reasons: [],
@@ -202,7 +207,7 @@ export class RigMachine {
     return this.ask('beat', {
       running: running.map(({ jobId, token }) => ({ jobId, token })),
       highestRequestId: this.#request,
-      openRequestId: null,
+      openRequestId,
       free: slots === 0 ? [] : [{ service, slots }],
       report,
     });

@@ -131,6 +131,20 @@ describe('claim', () => {
     expect((await machine.lease()).jobId).toBe('j1');
   });
 
+  test('a beat that was sent before its machine heard of its job does not make it idle', async () => {
+    const { rig } = await setup();
+    const [slow, other] = [await rig.join({ machineId: 'm1' }), await rig.join({ machineId: 'm2' })];
+    await rig.submit('j1');
+    await slow.lease({ requestId: 1 });
+    expect(await slow.beat({ openRequestId: 1 })).toMatchObject({ kind: 'ok', work: false });
+    expect(await other.claim()).toEqual({ kind: 'empty' });
+    await rig.submit('j2');
+    expect([slow, other].map((machine) => machine.notices.map((notice) => notice.type))).toEqual([
+      [],
+      ['wake'],
+    ]);
+  });
+
   test('a scheduled job is claimable from its time on, and an idle machine is woken then', async () => {
     const { clock, rig } = await setup();
     const machine = await rig.join({ machineId: 'm1' });

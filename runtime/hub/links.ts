@@ -32,6 +32,8 @@ export interface MachineLink {
   groups: ReadonlySet<GroupId>;
   /** Its last claim found nothing, or its last beat named free slots. */
   idle: boolean;
+  /** The request that was last answered with a job: a beat that calls it open names a slot that is taken by now. */
+  leasedRequest: number | null;
   /** Claims of it that are under way here. */
   claiming: number;
   /** What the Broker knows of its free slots by its last beat, and when that was sent; null = its next beat must tell. */
