@@ -285,6 +285,9 @@ export class ModelMachine {
     this.#wanted = true;
     const { assignment } = answer;
     const { jobId, token } = assignment;
+    // The answer to its end is still on its way here.
+    const older = this.#runs.get(jobId);
+    if (older) this.#forget(older, 'dropped');
     const run: Run = { assignment, timer: null, ending: null, sending: false };
     this.#runs.set(jobId, run);
     this.#options.onRun?.({ kind: 'started', jobId, token });
