@@ -21,6 +21,7 @@ import {
   requestJson,
 } from './client-http.ts';
 import type { DryRun } from './hub/dry-run.ts';
+import type { Explanation } from './hub/explanation.ts';
 import type { MachineView } from './hub/machines.ts';
 import type { HubStatus } from './hub/status.ts';
 import { hasEnded } from './job-states.ts';
@@ -170,6 +171,11 @@ export class HubClient {
       );
       if (hasEnded(job.state)) return job;
     }
+  }
+
+  /** Why the job is where it is, and what would move it. */
+  explain(jobId: string, options: Signalled = {}): Promise<Explanation> {
+    return this.#call({ path: `/v1/jobs/${encodeURIComponent(jobId)}/explain`, signal: options.signal });
   }
 
   timeline(jobId: string, options: Signalled = {}): Promise<TimelineView> {

@@ -188,11 +188,9 @@ function addJobs(program: Command, action: Action): void {
 }
 
 function addLooks(program: Command, action: Action): void {
+  const job = program.command('job').argument('<id>').description('show one job');
   action(
-    program
-      .command('job')
-      .argument('<id>')
-      .description('show one job')
+    job
       .addOption(
         new Option('--timeline', 'every change of its state and every run').conflicts(['payload', 'result']),
       )
@@ -200,6 +198,13 @@ function addLooks(program: Command, action: Action): void {
       .addOption(new Option('--result', 'its result, as JSON')),
     async (context, args, options: JobOptions) =>
       (await import('./job.ts')).job(context, args[0] ?? '', options),
+  );
+  action(
+    job
+      .command('explain')
+      .argument('<id>')
+      .description('why it waits, runs or ended where it did, and what would move it'),
+    async (context, args) => (await import('./explain.ts')).explain(context, args[0] ?? ''),
   );
   action(program.command('cancel').argument('<id...>').description('cancel jobs'), async (context, args) =>
     (await import('./cancel.ts')).cancelJobs(context, args),

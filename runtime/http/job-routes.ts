@@ -7,6 +7,7 @@ import { signedUrlLimitMs } from '#protocol/objects.ts';
 import type { JobFilter } from '#protocol/records.ts';
 import { cancelJob } from '#runtime/hub/cancel.ts';
 import { dryRunJob } from '#runtime/hub/dry-run.ts';
+import { explainJob } from '#runtime/hub/explain.ts';
 import type { Hub } from '#runtime/hub/hub.ts';
 import { requeueJob } from '#runtime/hub/requeue.ts';
 import { batchJobsLimit, submitBatch, submitJob } from '#runtime/hub/submit.ts';
@@ -135,6 +136,10 @@ export function jobRoutes(app: HttpApp, hub: Hub): void {
     const job = await mustGet(hub, id);
     const { transitions, runs } = await hub.records.timeline(id);
     return { job, transitions, runs, broker: await brokerView(hub, id) };
+  });
+  app.get('/v1/jobs/:id/explain', async (request) => {
+    const { id } = parsePath(JobPath, request);
+    return await explainJob(hub, id);
   });
   app.post('/v1/jobs/:id/cancel', async (request, reply) => {
     const { id } = parsePath(JobPath, request);

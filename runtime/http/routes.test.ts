@@ -89,6 +89,20 @@ describe('jobs over HTTP', () => {
     });
   });
 
+  test('a job is explained; one that nobody knows is not', async () => {
+    const { ask } = await httpRig();
+    await ask('POST', '/v1/jobs', { json: job({ id: 'j1' }) });
+    expect(await ask('GET', '/v1/jobs/j1/explain')).toMatchObject({
+      status: 200,
+      body: {
+        jobId: 'j1',
+        state: 'waiting',
+        summary: ['No machine that is there may run it.', expect.anything()],
+      },
+    });
+    expect((await ask('GET', '/v1/jobs/none/explain')).status).toBe(404);
+  });
+
   test('cancel answers 202, also repeated; requeue gives another life, once it has ended', async () => {
     const { ask } = await httpRig();
     await ask('POST', '/v1/jobs', { json: job({ id: 'j1' }) });

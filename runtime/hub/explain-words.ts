@@ -1,0 +1,181 @@
+import type { ClassSearch, Unmet } from '#machines/policy/matching.ts';
+import type { Job, JobRun } from '#protocol/job.ts';
+import type { BrokerWord } from './explain.ts';
+import type { Ahead, Choice, Explanation, MachineVerdict, Verdict } from './explanation.ts';
+
+/** All that an explanation is worded from. */
+export interface Facts {
+  job: Job;
+  nowMs: number;
+  machines: MachineVerdict[];
+  ahead: Ahead | null;
+  broker: BrokerWord;
+  /** Classes of machines seen within the last month that may run it, or what none of them has. */
+  search: ClassSearch;
+  choice: Choice | null;
+  runs: JobRun[];
+  expectedStart: Explanation['expectedStart'];
+}
+
+/** Machines that one sentence names. */
+const namedMachines = 3;
+
+/** The explanation in sentences, what matters most first. */
+export function explainInWords(facts: Facts): string[] {
+  const { job } = facts;
+  const earlier = pastRuns(facts);
+  switch (job.state) {
+    case 'held':
+      return [`It is held back until ${job.customer} has room among the waiting jobs of pool ${job.pool}.`];
+    case 'scheduled':
+      return [
+        `It must not run before ${new Date(job.notBeforeMs ?? facts.nowMs).toISOString()}.`,
+        ...earlier,
+        ...whoCould(facts),
+      ];
+    case 'waiting':
+      return [...waitsFor(facts), ...earlier];
+    case 'leased':
+      return [holder(facts), ...chosen(facts), ...earlier];
+    default:
+      return [ended(facts), ...chosen(facts), ...earlier];
+  }
+}
+
+function waitsFor(facts: Facts): string[] {
+  const { broker } = facts;
+  if (facts.job.cancelRequestedAtMs !== null) return ['It is about to be cancelled.'];
+  if (broker.down !== null)
+    return [`The broker does not answer (${broker.down}): nothing is claimed until it does.`];
+  if (!broker.isOpen)
+    return ['The broker was lost and is being rebuilt: nothing is claimed until that is done.'];
+  if (broker.view === null)
+    return ['The broker does not know it yet: a reconciler hands it over within moments.'];
+  if (broker.view.holder !== null) return [`${broker.view.holder.machineId} has just claimed it.`];
+  if (broker.view.rebuilt)
+    return [
+      'It was here when the broker was lost: it waits one lease time, in which the machine that may still run it can say so.',
+      ...whoCould(facts),
+    ];
+  return [...whoCould(facts), ...whoIsBefore(facts), ...when(facts)];
+}
+
+const of = (facts: Facts, verdict: Verdict) =>
+  facts.machines.filter((machine) => machine.verdict === verdict).map(({ machineId }) => machineId);
+
+const some = (ids: string[]) =>
+  ids.length <= namedMachines
+    ? ids.join(', ')
+    : `${ids.slice(0, namedMachines).join(', ')} and ${ids.length - namedMachines} more`;
+
+const plural = (count: number, one: string) => `${count} ${one}${count === 1 ? '' : 's'}`;
+
+const lacking = (unmet: readonly Unmet[]) =>
+  unmet
+    .map(({ requirement, needed, available }) => `${requirement}: needs ${needed}, there is ${available}`)
+    .join('; ');
+
+/** What the machines are to the job, as one or two sentences. */
+function whoCould(facts: Facts): string[] {
+  const [free, busy, closed, away] = (['free', 'busy', 'closed', 'away'] as const).map((one) =>
+    of(facts, one),
+  );
+  if (free?.length)
+    return [`${some(free)} may run it and ${free.length === 1 ? 'has' : 'have'} a free slot.`];
+  if (busy?.length)
+    return [`Every machine that may run it and is there is busy: ${some(busy)}.`, ...shut(closed ?? [])];
+  if (closed?.length) return shut(closed);
+  if (away?.length) return [`The machines that may run it are away: ${some(away)}.`];
+  return [nobody(facts)];
+}
+
+const shut = (closed: string[]) =>
+  closed.length === 0
+    ? []
+    : [`${some(closed)} may run it, and ${closed.length === 1 ? 'is' : 'are'} cordoned or drained.`];
+
+function nobody({ machines, search, job }: Facts): string {
+  const pin = job.requirements.machineId;
+  const pinned = machines.find(({ machineId }) => machineId === pin);
+  if (pin !== undefined && pinned === undefined) return `It is pinned to ${pin}, which is not there.`;
+  if (pinned !== undefined) return `It is pinned to ${pin}, which cannot run it: ${lacking(pinned.unmet)}.`;
+  if (search.kind === 'unmet') return `No machine of the last month could run it: ${lacking(search.unmet)}.`;
+  if (search.kind === 'unknownService')
+    return `No machine of the last month offers ${job.service}; offered: ${search.offered.join(', ') || 'nothing'}.`;
+  const [closest] = machines;
+  const best =
+    closest === undefined
+      ? ''
+      : ` The closest one there, ${closest.machineId}, lacks ${lacking(closest.unmet)}.`;
+  return `No machine that is there may run it.${best}`;
+}
+
+function whoIsBefore({ ahead }: Facts): string[] {
+  if (ahead === null) return [];
+  if (ahead.inGroup === 0) return ['Nothing with its requirements comes before it.'];
+  const [first] = ahead.leaders;
+  const why = first === undefined ? '' : `; first ${first.jobId} of ${first.customer}: ${first.why}`;
+  return [
+    `${plural(ahead.inGroup, 'job')} with its requirements come${ahead.inGroup === 1 ? 's' : ''} before it${why}.`,
+  ];
+}
+
+function when({ expectedStart }: Facts): string[] {
+  return expectedStart === null
+    ? []
+    : [`It should start in about ${seconds(expectedStart.inMs)}: ${expectedStart.basis}.`];
+}
+
+function holder({ job, machines, nowMs }: Facts): string {
+  const since = seconds(nowMs - (job.startedAtMs ?? nowMs));
+  const here = machines.find(({ verdict }) => verdict === 'holds');
+  const fetching = here?.model === 'fetching' || here?.model === 'absent';
+  const waits =
+    fetching && job.progress === 0 ? `, and its model ${job.models[0]} is not on its disk yet` : '';
+  return `${job.machineId} has had it for ${since}, ${Math.round(job.progress * 100)} % done${waits}.`;
+}
+
+/** Why that machine: what its claim weighed. */
+function chosen({ job, choice }: Facts): string[] {
+  if (choice === null) return [];
+  const head = `${choice.machineId} claimed it after ${seconds(choice.waitedMs)}`;
+  const model = job.models[0] ?? 'its model';
+  const warm =
+    choice.bonusMs > 0
+      ? `because it had a free slot and ${model} on its disk, which counted as ${seconds(choice.bonusMs)} of waiting`
+      : 'because it had a free slot and this was the first job that it may run';
+  const spill =
+    choice.penaltyMs > 0
+      ? `; it belongs to another pool than ${job.pool}, which cost the job ${seconds(choice.penaltyMs)}`
+      : '';
+  return [`${head} ${warm}${spill}.`];
+}
+
+function ended({ job }: Facts): string {
+  const where = job.machineId === null ? 'without a run' : `on ${job.machineId}`;
+  if (job.state === 'succeeded') return `It succeeded ${where}.`;
+  if (job.state === 'failed')
+    return `It failed ${where} for good: ${job.error?.code ?? 'JOB_FAILED'}, ${job.error?.message ?? 'no word why'}.`;
+  if (job.state === 'dead')
+    return `It is dead after ${plural(job.attempts, 'counted try').replace('trys', 'tries')} of ${job.maxAttempts}: ${job.reason ?? 'no word why'}.`;
+  return `It was cancelled${job.reason === null ? '' : `: ${job.reason}`}.`;
+}
+
+/** Runs that came to nothing, by machine: a job that kills machines is seen here. */
+function pastRuns({ runs }: Facts): string[] {
+  const lost = runs.filter(({ outcome }) => outcome !== 'running' && outcome !== 'succeeded');
+  if (lost.length === 0) return [];
+  const told = lost
+    .slice(-5)
+    .map(
+      ({ machineId, outcome, error }) => `${machineId} ${outcome}${error === null ? '' : ` (${error.code})`}`,
+    );
+  return [`${plural(lost.length, 'run')} came to nothing: ${told.join(', ')}.`];
+}
+
+/** Tenths below ten seconds, whole seconds and minutes above. */
+function seconds(ms: number): string {
+  if (ms < 10_000) return `${Math.round(ms / 100) / 10} s`;
+  if (ms < 120_000) return `${Math.round(ms / 1_000)} s`;
+  return `${Math.round(ms / 60_000)} min`;
+}

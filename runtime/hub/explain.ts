@@ -1,0 +1,200 @@
+import { machineMeets, type Unmet, unmetRequirements } from '#machines/policy/matching.ts';
+import type { BrokerView } from '#protocol/broker.ts';
+import { EmpError, toEmpError } from '#protocol/errors.ts';
+import { isTerminal, type Job } from '#protocol/job.ts';
+import type { Group } from '#protocol/requirements.ts';
+import { explainInWords } from './explain-words.ts';
+import {
+  type Ahead,
+  byNearness,
+  type Choice,
+  type Explanation,
+  type MachineVerdict,
+  machinesShown,
+  startAfter,
+} from './explanation.ts';
+import type { Hub } from './hub.ts';
+import { listMachines, type MachineView } from './machines.ts';
+
+/** Leased jobs that are looked through for when slots come free. */
+const leasedLimit = 1_000;
+/** Events of one job that are looked through for its last claim. */
+const claimsLimit = 100;
+
+/**
+ * Explains one job: which machines were considered and what each lacks, who is ahead and why, what the
+ * start waits for; of a job that has run, why that machine. Reads only. Throws `NOT_FOUND`.
+ */
+export async function explainJob(hub: Hub, jobId: string): Promise<Explanation> {
+  const job = await hub.records.getJob(jobId);
+  if (job === null)
+    throw new EmpError('NOT_FOUND', { detail: `No job ${jobId} is known`, fields: { jobId } });
+  const { service, pool, requirements, models } = job;
+  const { group } = hub.groups.signature({ service, pool, requirements });
+  const broker = await lookIntoBroker(hub, jobId);
+  const machines = (await listMachines(hub, { all: false })).map((view) => judge(hub, view, { job, group }));
+  machines.sort(byNearness);
+  const fit = machines.filter(({ verdict }) => verdict !== 'unfit');
+  const free = machines.filter(({ verdict }) => verdict === 'free').length;
+  const linked = fit.filter(({ verdict }) => verdict !== 'away').length;
+  const ahead = await whoIsAhead(hub, job, broker.view);
+  const facts = {
+    job,
+    nowMs: hub.env.clock.now(),
+    machines,
+    ahead,
+    broker,
+    search: await hub.classes.find(group),
+    choice: await lastChoice(hub, job),
+    runs: (await hub.records.timeline(jobId)).runs,
+    expectedStart: isTerminal(job.state) ? null : await expectedStart(hub, { job, group, ahead }),
+  };
+  return {
+    jobId,
+    state: job.state,
+    summary: explainInWords(facts),
+    needs: { service, pool, models, requirements },
+    machines: machines.slice(0, machinesShown),
+    counts: { considered: machines.length, fit: fit.length, linked, free },
+    ahead,
+    expectedStart: facts.expectedStart,
+    choice: facts.choice,
+  };
+}
+
+/** The Broker's word; `down` where it has none because it does not answer. */
+export interface BrokerWord {
+  view: BrokerView | null;
+  isOpen: boolean;
+  down: string | null;
+}
+
+async function lookIntoBroker(hub: Hub, jobId: string): Promise<BrokerWord> {
+  try {
+    const { open: isOpen } = await hub.broker.identity();
+    return { view: await hub.broker.inspect(jobId), isOpen, down: null };
+  } catch (error) {
+    return { view: null, isOpen: false, down: toEmpError(error, 'BROKER_UNAVAILABLE').message };
+  }
+}
+
+function judge(hub: Hub, view: MachineView, { job, group }: { job: Job; group: Group }): MachineVerdict {
+  const { machineId, machineClass, running, residency } = view;
+  const needed = group.requirements.machineId ?? machineId;
+  const pin: Unmet[] =
+    needed === machineId ? [] : [{ requirement: 'machineId', needed, available: machineId }];
+  const unmet = [...unmetRequirements(machineClass, group), ...pin];
+  const [model] = job.models;
+  const copy = residency.find(({ modelId }) => modelId === model);
+  const found = { machineId, pool: machineClass.pool, running: running.length };
+  return {
+    ...found,
+    model:
+      model === undefined
+        ? null
+        : copy === undefined
+          ? 'absent'
+          : copy.state === 'resident'
+            ? 'resident'
+            : 'fetching',
+    unmet,
+    verdict: verdictOn(hub, view, { job, isFit: unmet.length === 0 }),
+  };
+}
+
+function verdictOn(
+  hub: Hub,
+  view: MachineView,
+  { job, isFit }: { job: Job; isFit: boolean },
+): MachineVerdict['verdict'] {
+  const holds = job.machineId === view.machineId && job.incarnation === view.incarnation;
+  if (job.state === 'leased' && holds) return 'holds';
+  if (!isFit) return 'unfit';
+  if (!view.linked) return 'away';
+  if (view.cordoned || view.draining) return 'closed';
+  return busySlots(hub, view, job) < slotsOf(view, job) ? 'free' : 'busy';
+}
+
+/**
+ * Slots of the job's service that work. A machine linked to another hub names its runs without their
+ * services: each counts.
+ */
+function busySlots(hub: Hub, view: MachineView, { service }: Job): number {
+  const link = hub.links.find(view);
+  if (link === null) return view.running.length;
+  return [...link.granted.values()].filter(({ group }) => hub.groups.get(group)?.service === service).length;
+}
+
+const slotsOf = ({ machineClass }: MachineView, { service }: Job) =>
+  machineClass.services.find((offered) => offered.service === service)?.slots ?? 0;
+
+async function whoIsAhead(hub: Hub, job: Job, view: BrokerView | null): Promise<Ahead | null> {
+  if (view?.state !== 'waiting') return null;
+  const leaders: Ahead['leaders'] = [];
+  for (const { jobId } of view.leaders) {
+    const other = await hub.records.getJob(jobId);
+    if (other === null) continue;
+    const { customer, priority, models } = other;
+    leaders.push({ jobId, customer, priority, model: models[0] ?? null, why: whyBefore(other, job) });
+  }
+  return { inLane: view.ahead, inGroup: view.aheadInGroup, leaders };
+}
+
+/** What of the score sets the other job before this one (protocol/score.ts). */
+function whyBefore(other: Job, job: Job): string {
+  if (other.priority > job.priority) return `priority ${other.priority} against ${job.priority}`;
+  if (other.customer !== job.customer)
+    return `${other.customer} has had, and has waiting before it, less of pool ${job.pool} than ${job.customer}`;
+  return 'submitted earlier by the same customer';
+}
+
+/** What the last claim was made of; a claim that the recorder has not copied yet tells nothing. */
+async function lastChoice(hub: Hub, job: Job): Promise<Choice | null> {
+  if (job.token === null) return null;
+  const types = ['job.leased'];
+  const claims = await hub.records.listEvents({ after: 0, limit: claimsLimit, jobId: job.id, types });
+  const last = claims.findLast(({ data }) => data['token'] === job.token);
+  if (last === undefined || last.machineId === null) return null;
+  const { run, bonusMs, penaltyMs } = last.data;
+  return {
+    machineId: last.machineId,
+    run: Number(run),
+    waitedMs: Math.max(0, last.atMs - Math.max(job.submittedAtMs, job.notBeforeMs ?? 0)),
+    bonusMs: Number(bonusMs ?? 0),
+    penaltyMs: Number(penaltyMs ?? 0),
+  };
+}
+
+/**
+ * By the slots of linked machines that fit, when each comes free if runs take as long as expected, and
+ * the jobs of the group that come before. Jobs of other groups on the same machines are not counted.
+ */
+async function expectedStart(
+  hub: Hub,
+  { job, group, ahead }: { job: Job; group: Group; ahead: Ahead | null },
+): Promise<Explanation['expectedStart']> {
+  if (job.state === 'leased') return null;
+  const nowMs = hub.env.clock.now();
+  const filter = { state: ['leased' as const] };
+  const leased = (await hub.records.listJobs({ filter, limit: leasedLimit, cursor: null })).items;
+  const views = await listMachines(hub, { all: false });
+  const fit = views.filter(
+    (view) => view.linked && !view.cordoned && !view.draining && machineMeets(view, group),
+  );
+  const freeInMs = fit.flatMap((view) => {
+    const own = leased.filter(
+      (other) => other.machineId === view.machineId && other.incarnation === view.incarnation,
+    );
+    const busy = own.map(({ expectedMs, startedAtMs }) =>
+      Math.max(0, expectedMs - (nowMs - (startedAtMs ?? nowMs))),
+    );
+    const idle = Math.max(0, slotsOf(view, job) - busy.length);
+    return [...busy, ...Array.from({ length: idle }, () => 0)].slice(0, Math.max(slotsOf(view, job), 1));
+  });
+  const before = ahead?.inGroup ?? 0;
+  const inMs = startAfter({ freeInMs, ahead: before, expectedMs: job.expectedMs });
+  if (inMs === null) return null;
+  const dueMs = Math.max(0, (job.notBeforeMs ?? 0) - nowMs);
+  const basis = `${freeInMs.length} slot${freeInMs.length === 1 ? '' : 's'} on ${fit.length} linked machine${fit.length === 1 ? '' : 's'} that fit, ${before} job${before === 1 ? '' : 's'} of its group before it, each as long as expected; what else these machines may take, and the fetching of models, is not counted`;
+  return { inMs: Math.max(inMs, dueMs), basis };
+}
