@@ -84,7 +84,7 @@ async function replayed(redis: Redis, steps: readonly Command[][]): Promise<void
 }
 
 /** A command's name and arguments, bytes as they are. */
-type Command = Buffer[];
+export type Command = Buffer[];
 
 /** Commands that the steps of `work` made inside the server, step by step. */
 async function commandsOf(path: string, work: () => Promise<void>): Promise<Command[][]> {
@@ -123,7 +123,7 @@ async function commandsOf(path: string, work: () => Promise<void>): Promise<Comm
 const endMark = 'all claims were made';
 
 /** Lines of MONITOR: `+time [0 source] "name" "argument" …`; those of a step follow its own. */
-function stepsOf(lines: readonly string[]): Command[][] {
+export function stepsOf(lines: readonly string[]): Command[][] {
   const steps: Command[][] = [];
   for (const line of lines) {
     const [, source = '', rest = ''] = /^\+[\d.]+ \[\d+ (\S+)\] (.*)$/.exec(line) ?? [];

@@ -7,6 +7,7 @@ import { quietEnv } from '#runtime/quiet-client.ts';
 import { missingPostgres } from '#runtime/toolchain/postgres-server.ts';
 import { findRedisServer, missingRedis, redisVersion } from '#runtime/toolchain/redis-server.ts';
 import { benchEnv, figure } from './bench/bench-fleet.ts';
+import { cpuMs } from './bench/cpu-time.ts';
 import { watchRedis } from './bench/redis-commands.ts';
 import { sharedClock } from './bench-wake-clock.ts';
 import { machinesThatFit, openWakeRig, type WakeRig } from './bench-wake-fleet.ts';
@@ -68,14 +69,15 @@ async function measured(host: BenchHost, options: { servers: boolean; machines: 
     const count = (full: number) => Math.max(5, Math.round(full * host.scale));
     await client.jobs(host, count(warmUpFull));
     host.note(`${count(jobsFull)} jobs, one at a time`);
+    const before = await computed(rig);
     const jobs = await client.jobs(host, count(jobsFull));
+    const spent = share(before, await computed(rig));
     const claimsPerJob = await claimsOf(rig, count(countedFull), (jobs) => client.jobs(host, jobs));
     const of = (pick: (job: Timed) => number) => jobs.map(pick).sort((a, b) => a - b);
-    const [wake, commit, answer] = [
-      of(({ beganMs }) => beganMs),
-      of(({ commitMs }) => commitMs),
-      of(({ answeredMs }) => answeredMs),
-    ];
+    const wake = of(({ beganMs }) => beganMs);
+    const commit = of(({ commitMs }) => commitMs);
+    const besides = of(({ beganMs, commitMs }) => beganMs - commitMs);
+    const answer = of(({ answeredMs }) => answeredMs);
     const ms = (sorted: number[], p: number) => Math.round(percentile(sorted, p) * 100) / 100;
     return {
       row: {
@@ -88,8 +90,11 @@ async function measured(host: BenchHost, options: { servers: boolean; machines: 
         maxMs: ms(wake, 1),
         commitP50Ms: ms(commit, 0.5),
         commitP99Ms: ms(commit, 0.99),
+        besidesCommitP50Ms: ms(besides, 0.5),
         answerP50Ms: ms(answer, 0.5),
         answerP99Ms: ms(answer, 0.99),
+        machinesCores: spent.machines,
+        hubCores: spent.hub,
       },
       claimsPerJob,
     };
@@ -97,6 +102,26 @@ async function measured(host: BenchHost, options: { servers: boolean; machines: 
     client.close();
     await rig.close();
   }
+}
+
+interface Computed {
+  atMs: number;
+  machines: number;
+  hub: number;
+}
+
+/** What all machine processes together and the hub have computed, ms. */
+async function computed({ fleet }: WakeRig): Promise<Computed> {
+  const each = await Promise.all(fleet.machines.map(({ pid }) => cpuMs(pid)));
+  const machines = each.reduce((sum, ms) => sum + ms, 0);
+  return { atMs: systemClock.monotonic(), machines, hub: await cpuMs(fleet.hub.pid) };
+}
+
+/** Cores that they kept busy in between. */
+function share(from: Computed, to: Computed): { machines: number; hub: number } {
+  const of = (pick: 'machines' | 'hub') =>
+    Math.round(((to[pick] - from[pick]) / (to.atMs - from.atMs)) * 100) / 100;
+  return { machines: of('machines'), hub: of('hub') };
 }
 
 /** Claims that reach Redis for each job, 0 without one. */
