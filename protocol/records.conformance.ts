@@ -5,6 +5,7 @@ import type { RecordsSetup, RecordsUnderTest } from './records-fixture.conforman
 import { hubsSuite } from './records-hubs.conformance.ts';
 import { machineSuite } from './records-machines.conformance.ts';
 import { recorderSuite } from './records-recorder.conformance.ts';
+import { retentionSuite } from './records-retention.conformance.ts';
 import { sharedSuite } from './records-shared.conformance.ts';
 import { submitSuite } from './records-submit.conformance.ts';
 import { tableSuite } from './records-table.conformance.ts';
@@ -29,6 +30,7 @@ export function recordsConformance(name: string, setup: RecordsSetup): void {
     cancelSuite(tracked);
     recorderSuite(tracked);
     machineSuite(tracked);
+    retentionSuite(tracked);
     hubsSuite(tracked);
     sharedSuite(tracked);
     tableSuite(tracked);

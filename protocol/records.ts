@@ -235,6 +235,15 @@ export interface Records {
     jobIds?: JobId[];
     lease: SingletonLease;
   }): Promise<Fenced<{ jobId: JobId; fenceFloor: FencingToken }[]>>;
+  /** Ids of jobs that ended before `beforeMs`, those that ended first in front: what retention may forget. */
+  endedJobs(options: { beforeMs: number; limit: number }): Promise<JobId[]>;
+  /**
+   * Forgets those of these jobs, at most 1 000, that ended before `beforeMs`: row, documents, labels, runs,
+   * transitions, preview. Events stay until `forgetEvents`; files are the caller's, and go first.
+   */
+  forgetJobs(options: { jobIds: JobId[]; beforeMs: number; lease: SingletonLease }): Promise<Fenced<JobId[]>>;
+  /** Forgets the oldest numbered events, at most `limit`, up to the first that is not before `beforeMs`; how many. */
+  forgetEvents(options: { beforeMs: number; limit: number; lease: SingletonLease }): Promise<Fenced<number>>;
   /** Runs longer than `maxRunMs`, to be ended by the sweeper, at most `limit`. */
   overdueRuns(options: {
     nowMs: number;

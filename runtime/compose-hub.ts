@@ -245,6 +245,8 @@ function newCounters(): HubCounters {
     wakesToPeers: 0,
     peerFramesMalformed: 0,
     incidents: 0,
+    jobsForgotten: 0,
+    eventsForgotten: 0,
     subscribersDropped: 0,
   };
 }

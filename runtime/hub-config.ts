@@ -137,6 +137,10 @@ export const HubConfig = z.strictObject({
   /** Expected run time of a job of a service that this hub knows nothing about. */
   expectedMsDefault: ms(1, 86_400_000).default(30_000),
 
+  /** How long a job is kept after it ended, with its results. Then its id is free again. */
+  retainJobsMs: ms(60_000, 10 * 365 * 86_400_000).default(30 * 86_400_000),
+  /** How long events are kept. A reader that comes back later begins with the oldest that are left. */
+  retainEventsMs: ms(60_000, 10 * 365 * 86_400_000).default(30 * 86_400_000),
   /** Jobs that may wait at once; a submit beyond gets QUEUE_FULL. Judged by a count up to a second old. */
   waitingLimit: count(1, 100_000_000).default(1_000_000),
   /** Largest object a client may upload, bytes. */

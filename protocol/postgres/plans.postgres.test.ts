@@ -117,6 +117,7 @@ test.each<[string, string | RegExp, Use]>([
     'jobs_expiring',
     async (hub) => hub.records.expireTtl({ nowMs: 1_500, limit: 10, lease: await hub.recorder() }),
   ],
+  ['retention', 'jobs_ended', (hub) => hub.records.endedJobs({ beforeMs: 1_500, limit: 10 })],
   [
     'admission',
     'jobs_held',

@@ -12,6 +12,7 @@ import { listMethods } from './job-lists.ts';
 import { machineMethods } from './machines.ts';
 import { migrate, migrationsFolder } from './migrate.ts';
 import { modelMethods } from './models.ts';
+import { retentionMethods } from './retention.ts';
 import { runMethods } from './runs.ts';
 import { singletonMethods } from './singletons.ts';
 import { submitMethods } from './submits.ts';
@@ -74,6 +75,7 @@ export async function openPostgresRecords(options: PostgresRecordsOptions): Prom
     ...submitMethods(db, commits),
     ...listMethods(db),
     ...exitMethods(db, commits),
+    ...retentionMethods(db),
     ...runMethods(db),
     ...recorderMethods(db),
     ...eventMethods(db),

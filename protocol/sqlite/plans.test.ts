@@ -95,6 +95,11 @@ test.each<[string, string, (hub: ReturnType<typeof hubOn>) => Promise<unknown>]>
     async (hub) => hub.records.expireTtl({ nowMs: 0, limit: 10, lease: await hub.recorder() }),
   ],
   [
+    'retention',
+    'jobs_ended (finished_at_ms>? AND finished_at_ms<',
+    (hub) => hub.records.endedJobs({ beforeMs: t0, limit: 10 }),
+  ],
+  [
     'admission',
     'jobs_held (customer=? AND pool=?',
     (hub) => hub.records.admitJobs({ customer: 'a', pool: 'b', limit: 10, actor: 'hub', nowMs: t0 }),

@@ -10,6 +10,7 @@ import { listMethods } from './job-lists.ts';
 import { machineMethods } from './machines.ts';
 import { migrate, migrationsFolder } from './migrate.ts';
 import { modelMethods } from './models.ts';
+import { retentionMethods } from './retention.ts';
 import { runMethods } from './runs.ts';
 import { singletonMethods } from './singletons.ts';
 import { submitMethods } from './submits.ts';
@@ -91,6 +92,7 @@ export async function openSqliteRecords(options: SqliteRecordsOptions): Promise<
     ...submitMethods(db),
     ...listMethods(db),
     ...exitMethods(db, nowMs),
+    ...retentionMethods(db, nowMs),
     ...runMethods(db),
     ...recorderMethods(db, nowMs),
     ...eventMethods(db, nowMs),

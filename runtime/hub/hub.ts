@@ -39,6 +39,9 @@ export interface HubCounters {
   wakesToPeers: number;
   peerFramesMalformed: number;
   incidents: number;
+  /** By retention. */
+  jobsForgotten: number;
+  eventsForgotten: number;
   /** Subscribers that took nothing for too long. */
   subscribersDropped: number;
 }

@@ -9,6 +9,7 @@ import { PokedTask } from './poked-task.ts';
 import { promoteDue } from './promote.ts';
 import { reconcile } from './reconcile.ts';
 import { Recorder } from './record.ts';
+import { retain } from './retention.ts';
 import { Role } from './roles.ts';
 import { StaleEntries } from './stale-entries.ts';
 import { sweepLapsed } from './sweep.ts';
@@ -16,6 +17,8 @@ import { expireWaiting } from './ttl.ts';
 
 /** First wait after a failure of standing work, ms; doubles up to sixteen times that. */
 const retryMs = 250;
+/** Retention is a matter of days. */
+const retainEveryMs = 60_000;
 
 /**
  * What a hub does of its own accord: three roles that one hub of many holds, and the promoter, which
@@ -26,7 +29,7 @@ export class StandingWork {
   readonly sweeper: PokedTask;
   readonly reconciler: PokedTask;
   readonly promoter: PokedTask;
-  /** TTL and overdue runs, by the clock: Records tell no next date. */
+  /** TTL, overdue runs and retention, by the clock: Records tell no next date. */
   readonly #keeper: PokedTask;
   /** Flags of linked machines that another hub changed without reaching this one. */
   readonly #flags: PokedTask;
@@ -63,6 +66,7 @@ export class StandingWork {
     this.promoter = task('promoter', () => promoteDue(hub));
     this.sweeper = task('sweeper', (told) => sweepLapsed(hub, sweeperRole, pulse(told)));
     let markedMs = Number.NEGATIVE_INFINITY;
+    let retainedMs = env.clock.monotonic();
     this.#keeper = task('keeper', async () => {
       await expireWaiting(hub, sweeperRole);
       await endOverdue(hub, sweeperRole);
@@ -71,6 +75,8 @@ export class StandingWork {
         markedMs = env.clock.monotonic();
         await markLost(hub, sweeperRole);
       }
+      if (env.clock.monotonic() - retainedMs >= retainEveryMs && !(await retain(hub, sweeperRole)))
+        retainedMs = env.clock.monotonic();
       return sweeperRole.current() === null ? null : config.sweepEveryMs;
     });
     this.reconciler = task('reconciler', async (told) => {
