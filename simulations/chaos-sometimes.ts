@@ -66,7 +66,6 @@ export const rareMarks: readonly string[] = [
   'a submit met a tombstone',
   'a claim was answered again',
   'a completion met an ended job',
-  'a stale completion was refused',
   'a lapsed machine beat',
   'a machine left',
   'a link was closed at a limit',

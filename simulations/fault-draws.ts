@@ -120,7 +120,12 @@ const linkDraws = {
     direction: pick(rng, ['up', 'down'] as const),
     forMs: aroundLease(rng, world, 500, 2),
   }),
-  'link.stall': (rng, world) => ({ ...aMachine(rng, world), forMs: aroundLease(rng, world, 500, 2) }),
+  'link.stall': (rng, world) => ({
+    ...aMachine(rng, world),
+    forMs: aroundLease(rng, world, 500, 2),
+    // By chance alone hardly any completion is on its way when a link stalls.
+    from: pick(rng, ['now', 'completion'] as const),
+  }),
   'link.vanish': (rng, world) => ({
     ...aMachine(rng, world),
     direction: pick(rng, ['up', 'down', 'both'] as const),

@@ -1,4 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { playScript } from './chaos.ts';
+import { readScript } from './chaos-script.ts';
 import { drawFaults, type FaultWorld, leastKinds } from './fault-draws.ts';
 import { Fault, faultKinds } from './fault-script.ts';
 import { hubFaultKinds } from './hub-faults.ts';
@@ -46,6 +49,19 @@ describe('fault scripts', () => {
     [{ atMs: 0, kind: 'machine.melts', machine: 0 }, 'kind'],
   ])('%j is refused at its field', (fault, field) => {
     expect(Fault.safeParse(fault).error?.issues.map(({ path }) => path)).toEqual([[field]]);
+  });
+});
+
+describe('a link that stalls from a completion on', () => {
+  test('holds that completion until another machine has the job', async () => {
+    const path = 'simulations/regressions/stale-completion-after-a-stall.json';
+    const script = readScript(readFileSync(new URL(`../${path}`, import.meta.url), 'utf8'), path);
+    const stall = { atMs: 0, kind: 'link.stall', from: 'completion', forMs: 38_000 } as const;
+    const faults = script.machines.map((machine) => ({ ...stall, machine }));
+    const report = await playScript({ ...script, faults });
+    expect(report.problem).toBeNull();
+    expect(report.sometimes).toMatchObject({ 'fault: link.stall': 1, 'a stale completion was refused': 1 });
+    expect(report.ended).toEqual({ succeeded: 1 });
   });
 });
 

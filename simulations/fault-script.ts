@@ -80,8 +80,17 @@ export const faultSchemas = {
     direction: z.enum(['up', 'down']),
     forMs: ms,
   }),
-  /** Nothing passes for a while, dials neither, and then all of it does: the packets are sent again. */
-  'link.stall': z.strictObject({ ...at, kind: z.literal('link.stall'), machine, forMs: ms }),
+  /**
+   * Nothing passes for a while, dials neither, and then all of it does: the packets are sent again. From
+   * `completion` on it waits for the next one of the machine, which is the first frame that is held.
+   */
+  'link.stall': z.strictObject({
+    ...at,
+    kind: z.literal('link.stall'),
+    machine,
+    from: z.enum(['now', 'completion']).default('now'),
+    forMs: ms,
+  }),
   /** Half-open: frames vanish and nobody is told. */
   'link.vanish': z.strictObject({
     ...at,

@@ -1,7 +1,7 @@
 import type { Fault, FaultKind, FaultOf } from './fault-script.ts';
 import { type HubFault, happenToHub, hubFaultKinds } from './hub-faults.ts';
 import { happenToMachine, type MachineFault, machineFaultKinds } from './machine-faults.ts';
-import type { Observation } from './observation.ts';
+import { frameOf, type Observation } from './observation.ts';
 import type { World } from './world.ts';
 
 /** Into a rebuild: after it has begun and before it can have ended, ms. */
@@ -24,6 +24,8 @@ export class FaultDriver {
   #healed = false;
   /** Losses that wait for the next reconcile to begin. */
   #loseAgain = 0;
+  /** Stalls that wait for a completion. */
+  #stalls: FaultOf<'link.stall'>[] = [];
 
   constructor(world: World) {
     this.#world = world;
@@ -47,12 +49,22 @@ export class FaultDriver {
 
   /** Told of everything that happens: some faults wait for a moment that no clock knows. */
   observe(seen: Observation): void {
+    if (seen.kind === 'frame') return this.#stallAt(seen);
     if (this.#loseAgain === 0 || seen.kind !== 'broker' || seen.method !== 'reconcileStart') return;
     this.#loseAgain--;
     this.#world.clock.setTimeout(
       () => this.#happen({ atMs: 0, kind: 'broker.lose', again: false }),
       loseAgainAfterMs,
     );
+  }
+
+  #stallAt(frame: Extract<Observation, { kind: 'frame' }>): void {
+    const due = this.#stalls.find(
+      ({ machine }) => this.#world.machine(machine)?.process.name === frame.machine,
+    );
+    if (due === undefined || this.#healed || frameOf(frame).type !== 'complete') return;
+    this.#stalls = this.#stalls.filter((stall) => stall !== due);
+    this.#happen({ ...due, from: 'now' });
   }
 
   /** Everything runs, every link flows, every store answers; what is on its way stays on its way. */
@@ -91,6 +103,7 @@ export class FaultDriver {
   #happen(fault: Fault): void {
     if (this.#healed) return;
     const world = this.#world;
+    if (fault.kind === 'link.stall' && fault.from === 'completion') return void this.#stalls.push(fault);
     world.trace.note(`fault: ${JSON.stringify(fault)}`);
     this.#happened.set(fault.kind, (this.#happened.get(fault.kind) ?? 0) + 1);
     if (isMachineFault(fault)) return happenToMachine(world, fault, this.#later);
