@@ -12,6 +12,7 @@ import type { Hub } from '#runtime/hub/hub.ts';
 import { requeueJob } from '#runtime/hub/requeue.ts';
 import { batchJobsLimit, submitBatch, submitJob } from '#runtime/hub/submit.ts';
 import type { HttpApp } from './http-app.ts';
+import { keyedSubmissions } from './idempotency-key.ts';
 import {
   baseUrlOf,
   Flag,
@@ -103,7 +104,8 @@ export function jobRoutes(app: HttpApp, hub: Hub): void {
   app.post('/v1/jobs', async (request, reply) => {
     const { dryRun } = parseQuery(SubmitQuery, request);
     if (dryRun) return await dryRunJob(hub, request.body);
-    const { created, job, warnings } = await submitJob(hub, request.body, {
+    const [document] = keyedSubmissions(request, [request.body]);
+    const { created, job, warnings } = await submitJob(hub, document, {
       traceparent: traceparentOf(request.raw.headers),
     });
     reply.code(created ? 201 : 200).header('location', `/v1/jobs/${job.id}`);
@@ -111,7 +113,9 @@ export function jobRoutes(app: HttpApp, hub: Hub): void {
   });
   app.post('/v1/jobs/batch', async (request, reply) => {
     const { jobs } = parseBody(BatchBody, request);
-    const submitted = await submitBatch(hub, jobs, { traceparent: traceparentOf(request.raw.headers) });
+    const submitted = await submitBatch(hub, keyedSubmissions(request, jobs), {
+      traceparent: traceparentOf(request.raw.headers),
+    });
     reply.code(201);
     return { items: submitted.map(({ created, job }) => ({ created, job })) };
   });

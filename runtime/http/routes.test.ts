@@ -23,6 +23,44 @@ describe('jobs over HTTP', () => {
     });
   });
 
+  test('under one Idempotency-Key a submit happens once per customer, with another content it is refused', async () => {
+    const { ask } = await httpRig();
+    const send = (more: object, key = 'order 66') =>
+      ask('POST', '/v1/jobs', { json: job(more), headers: { 'idempotency-key': key } });
+    const first = await send({ priority: 7 });
+    expect(first.status).toBe(201);
+    expect(await send({ priority: 7 })).toMatchObject({
+      status: 200,
+      body: { job: { id: first.body.job.id } },
+    });
+    expect(await send({ priority: 8 })).toMatchObject({
+      status: 422,
+      body: { code: 'IDEMPOTENCY_CONFLICT' },
+    });
+    for (const other of [send({ customer: 'ann' }), send({ priority: 7 }, 'order 67'), send({ id: 'own' })])
+      expect((await other).status).toBe(201);
+    expect(await send({}, 'x'.repeat(256))).toMatchObject({
+      status: 400,
+      body: { code: 'VALIDATION_FAILED' },
+    });
+    expect((await ask('GET', '/v1/jobs/count')).body.counts.waiting).toBe(4);
+  });
+
+  test('a batch under one Idempotency-Key happens once', async () => {
+    const { ask } = await httpRig();
+    const send = () =>
+      ask('POST', '/v1/jobs/batch', {
+        json: { jobs: [job(), job(), job({ id: 'own' })] },
+        headers: { 'idempotency-key': 'album-1' },
+      });
+    const first = (await send()).body.items;
+    const again = (await send()).body.items;
+    expect(again.map((each: { job: { id: string } }) => each.job.id)).toEqual(
+      first.map((each: { job: { id: string } }) => each.job.id),
+    );
+    expect(again.map((each: { created: boolean }) => each.created)).toEqual([false, false, false]);
+  });
+
   test('a dry run answers and stores nothing', async () => {
     const { ask } = await httpRig();
     expect(
