@@ -1,4 +1,4 @@
-import type { BrokerEntry, BrokerSettings, LeaseGrant } from '#protocol/broker.ts';
+import type { BrokerEntry, BrokerSettings, ClaimRequest, LeaseGrant } from '#protocol/broker.ts';
 import { openRedisBroker, type RedisBroker } from '#protocol/redis/redis-broker.ts';
 import { systemClock } from '#runtime/env.ts';
 import {
@@ -34,6 +34,8 @@ export class BrokerPeer implements Peer {
   #jobs = 0;
   #incarnation = 0;
   #requests = 0;
+  /** Of each machine by the number of groups: what it names in every claim, made once as its hub does. */
+  readonly #targets = new Map<string, Pick<ClaimRequest, 'groups' | 'warmLanes'>>();
   #lastEvent = 0;
 
   constructor(broker: RedisBroker, identity: string) {
@@ -87,16 +89,27 @@ export class BrokerPeer implements Peer {
       machineId: `machine-${machine}`,
       incarnation: this.#incarnation,
       requestId: ++this.#requests,
+      ...this.#targetsOf(machine, groups),
+      classId: 'bench',
+    });
+    if (answer.kind !== 'leased') throw new Error(`the claim answered ${answer.kind}`);
+    return answer.lease;
+  }
+
+  #targetsOf(machine: number, groups: number): Pick<ClaimRequest, 'groups' | 'warmLanes'> {
+    const key = `${machine}/${groups}`;
+    const known = this.#targets.get(key);
+    if (known !== undefined) return known;
+    const targets = {
       groups: Array.from({ length: groups }, (_, index) => ({ group: groupName(index), penaltyMs: 0 })),
       warmLanes: Array.from({ length: warmLanesPerMachine }, (_, index) => ({
         group: groupName((machine + index) % groups),
         affinity: modelName(machine + index),
         bonusMs: 8_000,
       })),
-      classId: 'bench',
-    });
-    if (answer.kind !== 'leased') throw new Error(`the claim answered ${answer.kind}`);
-    return answer.lease;
+    };
+    this.#targets.set(key, targets);
+    return targets;
   }
 
   async complete({ jobId, token, fenceFloor }: LeaseGrant): Promise<void> {
