@@ -14,6 +14,7 @@ const holder = { machineId: MachineId, incarnation: Incarnation };
 const counts = { attempts: z.int().min(0), runs: z.int().min(0) };
 const text = z.string().max(2_000);
 const run = { token: FencingToken, ...holder };
+const paused = { kind: z.enum(['pool', 'service']), name: z.string(), actor: z.string().max(128) };
 /** Recorded after the run had ended or was fenced: it changed no state. */
 const claim = z.strictObject({ ...run, run: z.int().min(1), late: z.boolean() });
 
@@ -77,6 +78,8 @@ export const EVENT_DATA = {
     fields: JsonObject.optional(),
   }),
   'model.registered': z.strictObject({ modelId: ModelId, replaced: z.boolean() }),
+  'work.paused': z.strictObject({ ...paused, reason: text }),
+  'work.resumed': z.strictObject(paused),
   'hub.started': z.strictObject({ hubId: z.string(), version: z.string() }),
   'hub.stopped': z.strictObject({ hubId: z.string() }),
   /** The Broker was found to be another server than the one it was opened on, and was closed. */

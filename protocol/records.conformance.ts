@@ -4,6 +4,7 @@ import { exitSuite } from './records-exits.conformance.ts';
 import type { RecordsSetup, RecordsUnderTest } from './records-fixture.conformance.ts';
 import { hubsSuite } from './records-hubs.conformance.ts';
 import { machineSuite } from './records-machines.conformance.ts';
+import { pausesSuite } from './records-pauses.conformance.ts';
 import { recorderSuite } from './records-recorder.conformance.ts';
 import { retentionSuite } from './records-retention.conformance.ts';
 import { sharedSuite } from './records-shared.conformance.ts';
@@ -30,6 +31,7 @@ export function recordsConformance(name: string, setup: RecordsSetup): void {
     cancelSuite(tracked);
     recorderSuite(tracked);
     machineSuite(tracked);
+    pausesSuite(tracked);
     retentionSuite(tracked);
     hubsSuite(tracked);
     sharedSuite(tracked);

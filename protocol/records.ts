@@ -167,6 +167,18 @@ export interface HubRow {
   untilMs: number;
 }
 
+/** Work that nobody is given until an operator says so: of one pool, or of one service. */
+export interface Pause {
+  kind: 'pool' | 'service';
+  name: string;
+  /** In words, for people; may be empty. */
+  reason: string;
+  actor: string;
+  sinceMs: number;
+}
+/** Pauses that may hold at once. */
+export const pausesLimit = 256;
+
 /** Every effect of a singleton names its lease; a stale one is refused and nothing is written. */
 export type Fenced<T> = { kind: 'ok'; value: T } | { kind: 'staleSingleton' };
 
@@ -312,6 +324,15 @@ export interface Records {
   /** Configured classes and those seen since `seenAfterMs`. */
   listClasses(options: { seenAfterMs: number }): Promise<{ classId: string; machineClass: MachineClass }[]>;
 
+  /**
+   * Holds all work of a pool or a service back. One that holds already gets the new reason and keeps its
+   * time. Throws CONFLICT beyond `pausesLimit`.
+   */
+  putPause(pause: Pause): Promise<Pause>;
+  /** False where nothing of that name was held back. */
+  endPause(options: Pick<Pause, 'kind' | 'name' | 'actor'> & { nowMs: number }): Promise<boolean>;
+  /** By kind, then by name. */
+  listPauses(): Promise<Pause[]>;
   internGroup(groupId: string, group: Group): Promise<void>;
   listGroups(): Promise<{ groupId: string; group: Group }[]>;
 

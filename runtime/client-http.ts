@@ -37,7 +37,7 @@ export interface HttpOptions {
 }
 
 export interface HttpRequest {
-  method?: 'GET' | 'POST' | 'PUT';
+  method?: 'GET' | 'POST' | 'PUT' | 'DELETE';
   /** Path on the hub, or an absolute URL that the hub handed out (signed uploads). */
   path: string;
   query?: Record<string, string | number | boolean | undefined>;

@@ -10,7 +10,7 @@ import type {
   JobTransition,
 } from '#protocol/job.ts';
 import type { ModelManifest } from '#protocol/model.ts';
-import type { MachineRow, RecordedEvent } from '#protocol/records.ts';
+import type { MachineRow, Pause, RecordedEvent } from '#protocol/records.ts';
 import { type EventQuery, type FollowOptions, followEvents } from './client-events.ts';
 import { downloadOutput, inputName, measureFile, mimeOf, putFile } from './client-files.ts';
 import {
@@ -230,6 +230,27 @@ export class HubClient {
     options: Signalled = {},
   ): Promise<MachineRow> {
     return await this.#machineOrder(machineId, 'drain', body, options);
+  }
+
+  /** Gives nobody work of this pool or service until `resume`. */
+  async pause(
+    { kind, name, reason }: Pick<Pause, 'kind' | 'name'> & { reason?: string | undefined },
+    options: Signalled = {},
+  ): Promise<Pause> {
+    const path = `/v1/pauses/${kind}/${encodeURIComponent(name)}`;
+    const json = reason === undefined ? {} : { reason };
+    const { pause } = await this.#call<{ pause: Pause }>({
+      method: 'PUT',
+      path,
+      json,
+      signal: options.signal,
+    });
+    return pause;
+  }
+
+  async resume({ kind, name }: Pick<Pause, 'kind' | 'name'>, options: Signalled = {}): Promise<void> {
+    const path = `/v1/pauses/${kind}/${encodeURIComponent(name)}`;
+    await this.#call({ method: 'DELETE', path, signal: options.signal });
   }
 
   async cordon(machineId: string, cordoned: boolean, options: Signalled = {}): Promise<MachineRow> {

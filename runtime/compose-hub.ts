@@ -18,6 +18,7 @@ import type { Hub, HubCounters, HubPokes, HubPorts } from './hub/hub.ts';
 import { linkCloseCodes } from './hub/link-limits.ts';
 import { LinkDirectory } from './hub/links.ts';
 import { ModelDirectory } from './hub/model-directory.ts';
+import { PauseDirectory } from './hub/pauses.ts';
 import { takePeerFrame } from './hub/peer-frames.ts';
 import type { PeerSession } from './hub/peer-session.ts';
 import { Peers } from './hub/peers.ts';
@@ -84,6 +85,7 @@ export async function composeHub(options: {
     backlog: new Backlog({ broker: ports.broker, env, groups }),
     classes: new ClassDirectory({ records: ports.records, env }),
     models: new ModelDirectory({ records: ports.records, env }),
+    pauses: new PauseDirectory({ records: ports.records, env }),
     links: new LinkDirectory({
       joined: (machine) => hub.peers.joined(machine),
       left: (machine) => hub.peers.left(machine),

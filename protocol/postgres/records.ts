@@ -12,6 +12,7 @@ import { listMethods } from './job-lists.ts';
 import { machineMethods } from './machines.ts';
 import { migrate, migrationsFolder } from './migrate.ts';
 import { modelMethods } from './models.ts';
+import { pauseMethods } from './pauses.ts';
 import { retentionMethods } from './retention.ts';
 import { runMethods } from './runs.ts';
 import { singletonMethods } from './singletons.ts';
@@ -75,6 +76,7 @@ export async function openPostgresRecords(options: PostgresRecordsOptions): Prom
     ...submitMethods(db, commits),
     ...listMethods(db),
     ...exitMethods(db, commits),
+    ...pauseMethods(db),
     ...retentionMethods(db),
     ...runMethods(db),
     ...recorderMethods(db),

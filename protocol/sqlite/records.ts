@@ -10,6 +10,7 @@ import { listMethods } from './job-lists.ts';
 import { machineMethods } from './machines.ts';
 import { migrate, migrationsFolder } from './migrate.ts';
 import { modelMethods } from './models.ts';
+import { pauseMethods } from './pauses.ts';
 import { retentionMethods } from './retention.ts';
 import { runMethods } from './runs.ts';
 import { singletonMethods } from './singletons.ts';
@@ -92,6 +93,7 @@ export async function openSqliteRecords(options: SqliteRecordsOptions): Promise<
     ...submitMethods(db),
     ...listMethods(db),
     ...exitMethods(db, nowMs),
+    ...pauseMethods(db),
     ...retentionMethods(db, nowMs),
     ...runMethods(db),
     ...recorderMethods(db, nowMs),

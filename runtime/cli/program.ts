@@ -1,4 +1,4 @@
-import { Command, Option } from 'commander';
+import { Argument, Command, Option } from 'commander';
 import { JOB_STATES } from '#runtime/job-states.ts';
 import type { ChaosRunOptions } from './chaos.ts';
 import type { CommandContext, GlobalOptions } from './context.ts';
@@ -12,6 +12,7 @@ import type { MachineOptions } from './machine.ts';
 import type { DrainOptions } from './machines.ts';
 import type { Streams } from './output.ts';
 import { collect, durationMs, list, pair, wholeNumber } from './parse.ts';
+import type { PauseOptions } from './pause.ts';
 import type { RunOptions } from './run.ts';
 import { addSim } from './sim.ts';
 
@@ -265,6 +266,25 @@ function addFleet(program: Command, action: Action): void {
       (await import('./machines.ts')).cordon(context, args[0] ?? '', name === 'cordon'),
     );
   }
+  const ofKind = () => new Argument('<kind>', 'pool or service').choices(['pool', 'service']);
+  action(
+    program
+      .command('pause')
+      .addArgument(ofKind())
+      .argument('<name>')
+      .description('give nobody work of a pool or service; what runs goes on')
+      .option('--reason <text>', 'shown to whoever asks why a job waits'),
+    async (context, args, options: PauseOptions) =>
+      (await import('./pause.ts')).pause(context, args, options),
+  );
+  action(
+    program
+      .command('resume')
+      .addArgument(ofKind())
+      .argument('<name>')
+      .description('give machines work of a pool or service again'),
+    async (context, args) => (await import('./pause.ts')).resume(context, args),
+  );
   const models = program.command('models').description('list registered models, and where they are');
   action(models, async (context) => (await import('./models.ts')).models(context));
   action(models.command('register').description('register the built-in upscaling models'), async (context) =>

@@ -30,6 +30,11 @@ export async function status(context: CommandContext): Promise<void> {
         `${machines.joined} joined (${machines.linked} linked here), ${machines.lost} lost, ${machines.left} left`,
       ],
     ];
+    for (const { kind, name, reason, sinceMs } of now.pauses)
+      lines.push([
+        'held back',
+        `${kind} ${name} for ${duration(Date.now() - sinceMs)}${reason && `: ${reason}`}`,
+      ]);
     for (const [name, value] of lines) out.line(`${out.style('dim', name.padEnd(9))} ${value}`);
   });
 }

@@ -10,7 +10,7 @@ const page = (name: string) => readFileSync(new URL(`../../docs/${name}`, import
 describe('documentation', () => {
   test('api.md names every route of the hub, and no other', async () => {
     const { routes } = await httpRig();
-    const documented = [...page('api.md').matchAll(/`(GET|POST|PUT) (\/[^\s`?]*)[^`]*`/g)].map(
+    const documented = [...page('api.md').matchAll(/`(GET|POST|PUT|DELETE) (\/[^\s`?]*)[^`]*`/g)].map(
       ([, method, path]) => `${method} ${path}`,
     );
     // The socket of machines is no route: it is answered by an upgrade.

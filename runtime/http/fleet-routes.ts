@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { EmpError } from '#protocol/errors.ts';
 import { ModelManifest, modelObjectKey, Sha256 } from '#protocol/model.ts';
-import { FileName, MachineId, ModelId } from '#protocol/names.ts';
+import { FileName, MachineId, ModelId, PoolName, ServiceName } from '#protocol/names.ts';
 import { signedUrlLimitMs } from '#protocol/objects.ts';
 import type { Hub } from '#runtime/hub/hub.ts';
 import { cordonMachine, drainMachine, getMachine, listMachines } from '#runtime/hub/machines.ts';
+import { pauseWork, resumeWork } from '#runtime/hub/pauses.ts';
 import { joinTokenDefaultMs, joinTokenLimitMs } from '#runtime/hub/tokens.ts';
 import type { HttpApp } from './http-app.ts';
 import { baseUrlOf, Flag, parseBody, parsePath, parseQuery } from './request-checks.ts';
@@ -17,6 +18,11 @@ const DrainBody = z.strictObject({
   deadlineMs: z.int().min(0).max(86_400_000).optional(),
   reason: z.string().min(1).max(200).optional(),
 });
+const PausePath = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('pool'), name: PoolName }),
+  z.strictObject({ kind: z.literal('service'), name: ServiceName }),
+]);
+const PauseBody = z.strictObject({ reason: z.string().max(200).default('') });
 const Nothing = z.strictObject({});
 const JoinTokenBody = z.strictObject({
   ttlMs: z.int().min(1_000).max(joinTokenLimitMs).default(joinTokenDefaultMs),
@@ -31,7 +37,7 @@ const UploadBody = z.strictObject({
   sha256: Sha256.optional(),
 });
 
-/** Machines, models, uploads and join tokens. */
+/** Machines, pauses, models, uploads and join tokens. */
 export function fleetRoutes(app: HttpApp, hub: Hub): void {
   app.get('/v1/machines', async (request) => ({
     items: await listMachines(hub, parseQuery(ListQuery, request)),
@@ -60,8 +66,22 @@ export function fleetRoutes(app: HttpApp, hub: Hub): void {
     reply.code(201).header('cache-control', 'no-store');
     return hub.tokens.join({ id: hub.env.newId('join'), nowMs: hub.env.clock.now(), ttlMs });
   });
+  pauseRoutes(app, hub);
   modelRoutes(app, hub);
   uploadRoutes(app, hub);
+}
+
+function pauseRoutes(app: HttpApp, hub: Hub): void {
+  app.get('/v1/pauses', async () => ({ items: await hub.records.listPauses() }));
+  app.put('/v1/pauses/:kind/:name', async (request) => {
+    const { reason } = parseBody(PauseBody, request);
+    return { pause: await pauseWork(hub, { ...parsePath(PausePath, request), reason, actor: 'operator' }) };
+  });
+  app.delete('/v1/pauses/:kind/:name', async (request) => {
+    const { kind, name } = parsePath(PausePath, request);
+    await resumeWork(hub, { kind, name, actor: 'operator' });
+    return { resumed: { kind, name } };
+  });
 }
 
 function modelRoutes(app: HttpApp, hub: Hub): void {

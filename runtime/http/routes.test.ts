@@ -127,6 +127,21 @@ describe('jobs over HTTP', () => {
     });
   });
 
+  test('a pool is held back and let go by its path; another kind is not found', async () => {
+    const { ask } = await httpRig();
+    const path = '/v1/pauses/pool/heavy';
+    expect(await ask('PUT', path, { json: { reason: 'a leak' } })).toMatchObject({
+      status: 200,
+      body: { pause: { kind: 'pool', name: 'heavy', reason: 'a leak' } },
+    });
+    expect((await ask('GET', '/v1/pauses')).body.items).toMatchObject([{ kind: 'pool', name: 'heavy' }]);
+    expect((await ask('GET', '/v1/status')).body.pauses).toHaveLength(1);
+    expect((await ask('DELETE', path)).status).toBe(200);
+    expect((await ask('DELETE', path)).status).toBe(404);
+    expect((await ask('PUT', '/v1/pauses/customer/ann', { json: {} })).status).toBe(404);
+    expect((await ask('PUT', path, { json: { why: 'x' } })).status).toBe(400);
+  });
+
   test('a job is explained; one that nobody knows is not', async () => {
     const { ask } = await httpRig();
     await ask('POST', '/v1/jobs', { json: job({ id: 'j1' }) });

@@ -93,7 +93,12 @@ export async function claimTargetsOf(
   });
   const { spillPenaltyMs, fetchBytesPerMs, warmBonusLimitMs } = hub.config;
   const policy = { spillPenaltyMs, fetchBytesPerMs, warmBonusLimitMs };
-  return hub.groups.targets(machine, { freeServices: offer.free, resident, policy });
+  return hub.groups.targets(machine, {
+    freeServices: offer.free,
+    resident,
+    policy,
+    isOpen: hub.pauses.isOpen,
+  });
 }
 
 /**
@@ -104,6 +109,7 @@ async function refreshDirectories(hub: Hub): Promise<void> {
   try {
     await hub.groups.refreshIfOld();
     await hub.models.refreshIfOld();
+    await hub.pauses.refreshIfOld();
   } catch (error) {
     const failure = toEmpError(error, 'RECORDS_UNAVAILABLE');
     if (failure.code !== 'RECORDS_UNAVAILABLE') throw failure;

@@ -1,5 +1,6 @@
 import type { ClassSearch, Unmet } from '#machines/policy/matching.ts';
 import type { Job, JobRun } from '#protocol/job.ts';
+import type { Pause } from '#protocol/records.ts';
 import type { BrokerWord } from './explain.ts';
 import type { Ahead, Choice, Explanation, MachineVerdict, Verdict } from './explanation.ts';
 
@@ -13,6 +14,8 @@ export interface Facts {
   /** Classes of machines seen within the last month that may run it, or what none of them has. */
   search: ClassSearch;
   choice: Choice | null;
+  /** That hold its pool or service back. */
+  pauses: Pause[];
   runs: JobRun[];
   expectedStart: Explanation['expectedStart'];
 }
@@ -57,7 +60,14 @@ function waitsFor(facts: Facts): string[] {
       'It was here when the broker was lost: it waits one lease time, in which the machine that may still run it can say so.',
       ...whoCould(facts),
     ];
+  if (facts.pauses.length > 0)
+    return [...facts.pauses.map((pause) => held(facts, pause)), ...whoIsBefore(facts)];
   return [...whoCould(facts), ...whoIsBefore(facts), ...when(facts)];
+}
+
+function held({ nowMs }: Facts, { kind, name, reason, actor, sinceMs }: Pause): string {
+  const why = reason === '' ? '' : `: ${reason}`;
+  return `The ${kind} ${name} has been held back for ${seconds(nowMs - sinceMs)} by ${actor}${why}. It goes on when somebody resumes it.`;
 }
 
 const of = (facts: Facts, verdict: Verdict) =>

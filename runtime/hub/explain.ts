@@ -31,6 +31,7 @@ export async function explainJob(hub: Hub, jobId: string): Promise<Explanation> 
     throw new EmpError('NOT_FOUND', { detail: `No job ${jobId} is known`, fields: { jobId } });
   const { service, pool, requirements, models } = job;
   const { group } = hub.groups.signature({ service, pool, requirements });
+  await hub.pauses.refreshIfOld();
   const broker = await lookIntoBroker(hub, jobId);
   const machines = (await listMachines(hub, { all: false })).map((view) => judge(hub, view, { job, group }));
   machines.sort(byNearness);
@@ -46,6 +47,7 @@ export async function explainJob(hub: Hub, jobId: string): Promise<Explanation> 
     broker,
     search: await hub.classes.find(group),
     choice: await lastChoice(hub, job),
+    pauses: hub.pauses.of(group),
     runs: (await hub.records.timeline(jobId)).runs,
     expectedStart: isTerminal(job.state) ? null : await expectedStart(hub, { job, group, ahead }),
   };

@@ -124,14 +124,21 @@ export class GroupDirectory {
 
   targets(
     claimant: Claimant,
-    options: { freeServices: ReadonlySet<string>; resident: readonly ResidentCopy[]; policy: ClaimPolicy },
+    options: {
+      freeServices: ReadonlySet<string>;
+      resident: readonly ResidentCopy[];
+      policy: ClaimPolicy;
+      /** False for what is held back. */
+      isOpen: (group: Group) => boolean;
+    },
   ): ClaimTargets {
     const turn = this.#turn++;
+    const { isOpen, ...rest } = options;
     return claimTargets({
-      servable: this.servable(claimant),
+      servable: this.servable(claimant).filter(({ group }) => isOpen(group)),
       pool: claimant.machineClass.pool,
       turn,
-      ...options,
+      ...rest,
     });
   }
 

@@ -13,6 +13,7 @@ import type { EventsHub } from './events-hub.ts';
 import type { GroupDirectory } from './group-directory.ts';
 import type { LinkDirectory } from './links.ts';
 import type { ModelDirectory } from './model-directory.ts';
+import type { PauseDirectory } from './pauses.ts';
 import type { Peers } from './peers.ts';
 import type { Pulse } from './pulse.ts';
 import type { Tokens } from './tokens.ts';
@@ -78,6 +79,7 @@ export interface Hub {
   readonly groups: GroupDirectory;
   readonly classes: ClassDirectory;
   readonly models: ModelDirectory;
+  readonly pauses: PauseDirectory;
   readonly links: LinkDirectory;
   /** The other hubs on these stores. */
   readonly peers: Peers;

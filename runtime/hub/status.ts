@@ -1,6 +1,7 @@
 import type { BrokerStats } from '#protocol/broker.ts';
 import { toEmpError } from '#protocol/errors.ts';
 import type { JobState } from '#protocol/job.ts';
+import type { Pause } from '#protocol/records.ts';
 import { hubVersion } from '#runtime/hub-version.ts';
 import type { Hub, HubCounters } from './hub.ts';
 import type { PeerView } from './peers.ts';
@@ -24,6 +25,8 @@ export interface HubStatus {
   broker: BrokerStats | null;
   jobs: Record<JobState, number>;
   machines: { joined: number; lost: number; left: number; linked: number };
+  /** Pools and services that are held back. */
+  pauses: Pause[];
   /** The other hubs on these stores. */
   hubs: PeerView[];
   counters: HubCounters;
@@ -40,6 +43,7 @@ export async function hubStatus(hub: Hub, stores: StoreNames): Promise<HubStatus
     broker: await brokerStats(hub),
     jobs: await hub.records.countJobs({}),
     machines,
+    pauses: await hub.records.listPauses(),
     hubs: hub.peers.list(),
     counters: { ...hub.counters },
   };

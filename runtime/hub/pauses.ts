@@ -1,0 +1,61 @@
+import type { Env } from '#protocol/env.ts';
+import { EmpError } from '#protocol/errors.ts';
+import type { Pause, Records } from '#protocol/records.ts';
+import type { Group } from '#protocol/requirements.ts';
+import type { Hub } from './hub.ts';
+
+/** Age at which the pauses are read again, ms: how long another hub may still hand out what was held back. */
+const refreshMs = 2_000;
+
+/**
+ * Pools and services that operators hold back. A pause hides their groups from claims and beats, so that
+ * nothing of the Broker changes: jobs wait where they are, and what runs goes on.
+ */
+export class PauseDirectory {
+  readonly #records: Records;
+  readonly #env: Env;
+  #pauses: Pause[] = [];
+  #readMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: { records: Records; env: Env }) {
+    this.#records = options.records;
+    this.#env = options.env;
+  }
+
+  /** The pauses that hold this group back, as this hub knows them. */
+  of({ pool, service }: Pick<Group, 'pool' | 'service'>): Pause[] {
+    return this.#pauses.filter(({ kind, name }) => name === (kind === 'pool' ? pool : service));
+  }
+
+  /** False while the group is held back. */
+  readonly isOpen = (group: Group): boolean => this.#pauses.length === 0 || this.of(group).length === 0;
+
+  async refresh(): Promise<void> {
+    this.#pauses = await this.#records.listPauses();
+    this.#readMs = this.#env.clock.monotonic();
+  }
+
+  async refreshIfOld(): Promise<void> {
+    if (this.#env.clock.monotonic() - this.#readMs >= refreshMs) await this.refresh();
+  }
+}
+
+/** Gives nobody work of this pool or service from now on; other hubs follow within two seconds. */
+export async function pauseWork(hub: Hub, asked: Omit<Pause, 'sinceMs'>): Promise<Pause> {
+  const pause = await hub.records.putPause({ ...asked, sinceMs: hub.env.clock.now() });
+  hub.poke.recorder();
+  await hub.pauses.refresh();
+  return pause;
+}
+
+/** Machines are given this work again from their next beats on. Throws NOT_FOUND where it was not held back. */
+export async function resumeWork(hub: Hub, by: Pick<Pause, 'kind' | 'name' | 'actor'>): Promise<void> {
+  const ended = await hub.records.endPause({ ...by, nowMs: hub.env.clock.now() });
+  await hub.pauses.refresh();
+  if (!ended)
+    throw new EmpError('NOT_FOUND', {
+      detail: `The ${by.kind} ${by.name} is not held back`,
+      fields: { ...by },
+    });
+  hub.poke.recorder();
+}
