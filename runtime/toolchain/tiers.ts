@@ -83,6 +83,15 @@ export const tiers: Tier[] = [
     budgetMs: { local: 10 * minute, ci: 12 * minute },
     missing: () => inCiOnly('faults'),
   },
+  {
+    // Whole installations in virtual time, on every core.
+    name: 'chaos',
+    suffix: '.chaos.test.ts',
+    serial: true,
+    testTimeoutMs: 14 * minute,
+    budgetMs: { local: 15 * minute, ci: 15 * minute },
+    missing: () => inCiOnly('chaos'),
+  },
 ];
 
 /** Tiers that take minutes of their own are not part of a run at a desk. */
