@@ -2,7 +2,7 @@ import { expect } from 'vitest';
 import type { BrokerEntry, BrokerView, ClaimRequest } from './broker.ts';
 import { brokerSettings, entryOf, type Rig, ttlMs } from './broker-fixture.conformance.ts';
 import { type MachineRef, machineKey } from './names.ts';
-import { claimRank, priorityBoostMs } from './score.ts';
+import { claimRank, poolStandMs, priorityBoostMs } from './score.ts';
 import { compareTokens, type FencingToken } from './token.ts';
 
 /** One job as Records keep it: the truth that the Broker may lose. */
@@ -167,32 +167,37 @@ export class BrokerModel {
 
   // --- the claim -------------------------------------------------------------------------------
 
-  /** Who must win: the smallest rank, then group, lane, score and id. */
+  /** Who must win: the smallest rank of the groups' heads and of the warm lanes', the first of equal ones. */
   winner(
     claimable: readonly BrokerView[],
     request: Pick<ClaimRequest, 'groups' | 'warmLanes'>,
   ): string | null {
-    const ranked = claimable.flatMap((view) => {
-      const group = request.groups.find((each) => each.group === view.group);
-      if (group === undefined) return [];
-      const warm = request.warmLanes.find((l) => l.group === view.group && l.affinity === view.affinity);
-      const virtualMs = this.volatile.virtualMs.get(this.row(view.jobId).entry.pool) ?? 0;
-      const rank = claimRank({
-        headScoreMs: view.score,
-        virtualMs,
-        penaltyMs: group.penaltyMs,
-        bonusMs: Math.max(0, warm?.bonusMs ?? 0),
-      });
-      return [{ view, rank }];
-    });
-    ranked.sort(
-      (a, b) =>
-        a.rank - b.rank ||
-        compareText(a.view.group, b.view.group) ||
-        compareText(a.view.affinity, b.view.affinity) ||
-        compareText(a.view.jobId, b.view.jobId),
+    const inOrder = claimable.toSorted(
+      (a, b) => a.score - b.score || compareText(a.affinity, b.affinity) || compareText(a.jobId, b.jobId),
     );
-    return ranked[0]?.view.jobId ?? null;
+    const poolOf = (view: BrokerView) => this.row(view.jobId).entry.pool;
+    const headOf = (group: string, affinity?: string) =>
+      inOrder.find((view) => view.group === group && (affinity === undefined || view.affinity === affinity));
+    const groupHeads = request.groups.flatMap(({ group, penaltyMs }) => {
+      const view = headOf(group);
+      return view === undefined ? [] : [{ view, penaltyMs, bonusMs: 0 }];
+    });
+    const laneHeads = request.warmLanes.flatMap(({ group, affinity, bonusMs }) => {
+      const view = headOf(group, affinity);
+      const named = request.groups.find((each) => each.group === group);
+      return view === undefined || named === undefined ? [] : [{ view, penaltyMs: named.penaltyMs, bonusMs }];
+    });
+    const rankOf = ({ view, penaltyMs, bonusMs }: (typeof groupHeads)[number]) => {
+      const pool = poolOf(view);
+      const clockMs = this.volatile.virtualMs.get(pool) ?? 0;
+      const scores = groupHeads.filter((head) => poolOf(head.view) === pool).map((head) => head.view.score);
+      const firstScoreMs = scores.length === 0 ? clockMs : Math.min(...scores);
+      const standMs = poolStandMs({ clockMs, firstScoreMs });
+      return claimRank({ headScoreMs: view.score, standMs, penaltyMs, bonusMs });
+    };
+    const ranked = [...groupHeads, ...laneHeads].map((head) => ({ view: head.view, rank: rankOf(head) }));
+    const least = Math.min(...ranked.map(({ rank }) => rank));
+    return ranked.find(({ rank }) => rank === least)?.view.jobId ?? null;
   }
 
   /** Notes a new token: it rises above all that was ever given for this job. */

@@ -13,7 +13,7 @@ export function orderSuite(setup: BrokerSetup): void {
       expect(await rig.drain(await rig.machine('m1'))).toEqual(['c', 'a', 'b']);
     });
 
-    test('equal scores go by group, then by lane, then by id', async () => {
+    test('equal scores go by the order of the request, then by lane, then by id', async () => {
       const rig = await open();
       const customers = ['p', 'q', 'r', 's', 't'];
       await rig.submit(
@@ -24,7 +24,7 @@ export function orderSuite(setup: BrokerSetup): void {
         entryOf('v', { group: 'g1', affinity: '-', customer: customers[4]! }),
       );
       const machine = await rig.machine('m1', { groups: ['g2', 'g1'] });
-      expect(await rig.drain(machine)).toEqual(['v', 'w', 'x', 'y', 'z']);
+      expect(await rig.drain(machine)).toEqual(['z', 'v', 'w', 'x', 'y']);
     });
 
     test('ahead counts the entries before it in its lane', async () => {
@@ -134,6 +134,29 @@ export function orderSuite(setup: BrokerSetup): void {
       expect(positions).toHaveLength(10);
       expect(positions[0]).toBeLessThan(2);
       expect(positions[9]).toBeLessThan(20);
+    });
+
+    test('a pool of long jobs of one customer keeps its machine beside a flood of short ones in another', async () => {
+      const rig = await open();
+      const long = Array.from({ length: 40 }, (_, index) =>
+        entryOf(`long-${index}`, { group: 'g1', pool: 'heavy', costMs: 300_000 }),
+      );
+      const short = Array.from({ length: 200 }, (_, index) =>
+        entryOf(`short-${index}`, { group: 'g2', pool: 'fast-lane', customer: 'bob', costMs: 1_000 }),
+      );
+      await rig.submit(...long, ...short);
+      const penaltyMs = 15_000;
+      const heavy = await rig.machine('heavy');
+      const taken: string[] = [];
+      for (let claims = 0; claims < 40; claims++) {
+        const groups = [
+          { group: 'g2', penaltyMs },
+          { group: 'g1', penaltyMs: 0 },
+        ];
+        taken.push((await heavy.lease({ groups })).jobId);
+      }
+      expect(taken).toEqual(long.map(({ jobId }) => jobId));
+      expect((await heavy.lease({ groups: [{ group: 'g2', penaltyMs }] })).jobId).toBe('short-0');
     });
 
     test('shares are in GPU-ms: jobs of half the cost come twice as often', async () => {
@@ -246,12 +269,12 @@ export function orderSuite(setup: BrokerSetup): void {
         await rig.add(`h-${round}`, { group: 'g2', pool: 'heavy', costMs: 600_000 });
         await busy.lease();
       }
-      await rig.add('heavy', { group: 'g2', pool: 'heavy', customer: 'bob' });
+      await rig.add('heavy', { group: 'g2', pool: 'heavy', customer: 'bob', priority: 51 });
       await rig.submit(entryOf('s1'), entryOf('s2', { costMs: 1_000 }));
       const machine = await rig.machine('m2', { groups: ['g1', 'g2'] });
-      // Both heads are 0 ahead of their clocks: a penalty of 1 ms decides, not 40 minutes of clock.
-      expect((await machine.lease({ groups: groups(1) })).jobId).toBe('s1');
-      expect((await machine.lease({ groups: groups(1) })).jobId).toBe('heavy');
+      // A fiftieth of the boost is 12 s: a penalty below that does not hold it back, nor do 40 minutes of clock.
+      expect((await machine.lease({ groups: groups(11_000) })).jobId).toBe('heavy');
+      expect((await machine.lease({ groups: groups(11_000) })).jobId).toBe('s1');
     });
   });
 }

@@ -70,11 +70,11 @@ describe('fair tags', () => {
 describe('claim rank', () => {
   test('does not depend on how far the clock of a pool has come', () => {
     fc.assert(
-      fc.property(ms, ms, spanMs, spanMs, ms, (headScoreMs, virtualMs, penaltyMs, bonusMs, shiftMs) => {
-        const rank = claimRank({ headScoreMs, virtualMs, penaltyMs, bonusMs });
+      fc.property(ms, ms, spanMs, spanMs, ms, (headScoreMs, standMs, penaltyMs, bonusMs, shiftMs) => {
+        const rank = claimRank({ headScoreMs, standMs, penaltyMs, bonusMs });
         const shifted = {
           headScoreMs: headScoreMs + shiftMs,
-          virtualMs: virtualMs + shiftMs,
+          standMs: standMs + shiftMs,
           penaltyMs,
           bonusMs,
         };
@@ -85,18 +85,18 @@ describe('claim rank', () => {
 
   test('a bonus and a penalty of equal size leave it as it is', () => {
     fc.assert(
-      fc.property(ms, ms, spanMs, (headScoreMs, virtualMs, sizeMs) => {
-        expect(claimRank({ headScoreMs, virtualMs, penaltyMs: sizeMs, bonusMs: sizeMs })).toBe(
-          headScoreMs - virtualMs,
+      fc.property(ms, ms, spanMs, (headScoreMs, standMs, sizeMs) => {
+        expect(claimRank({ headScoreMs, standMs, penaltyMs: sizeMs, bonusMs: sizeMs })).toBe(
+          headScoreMs - standMs,
         );
       }),
     );
   });
 
   test('a warm lane is preferred by its bonus exactly', () => {
-    const cold = claimRank({ headScoreMs: 0, virtualMs: 0, penaltyMs: 0, bonusMs: 0 });
+    const cold = claimRank({ headScoreMs: 0, standMs: 0, penaltyMs: 0, bonusMs: 0 });
     const warm = (headScoreMs: number) =>
-      claimRank({ headScoreMs, virtualMs: 0, penaltyMs: 0, bonusMs: 30_000 });
+      claimRank({ headScoreMs, standMs: 0, penaltyMs: 0, bonusMs: 30_000 });
     expect([warm(29_999) < cold, warm(30_000) === cold, warm(30_001) > cold]).toEqual([true, true, true]);
   });
 });

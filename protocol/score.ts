@@ -21,14 +21,24 @@ export function fairTags(options: { virtualMs: number; finishMs: number; costMs:
 }
 
 /**
- * What a claim compares between lines: how far ahead of its pool's clock the line's head is, plus the
- * penalty for another pool, minus the load time that a resident model saves. Smaller goes first.
+ * Where a pool stands in a claim: at its clock, or, where all that waits of it is ahead of that, at the
+ * first of what the claim's groups hold. The next job of a customer alone in its pool begins as far
+ * ahead of the clock as its last one was long: without this a pool of ten-minute jobs would be behind
+ * every pool of short ones.
+ */
+export function poolStandMs(options: { clockMs: number; firstScoreMs: number }): number {
+  return Math.max(options.clockMs, options.firstScoreMs);
+}
+
+/**
+ * What a claim compares between lines: how far the line's head is ahead of where its pool stands, plus
+ * the penalty for another pool, minus the load time that a resident model saves. Smaller goes first.
  */
 export function claimRank(options: {
   headScoreMs: number;
-  virtualMs: number;
+  standMs: number;
   penaltyMs: number;
   bonusMs: number;
 }): number {
-  return options.headScoreMs - options.virtualMs + options.penaltyMs - options.bonusMs;
+  return options.headScoreMs - options.standMs + options.penaltyMs - options.bonusMs;
 }

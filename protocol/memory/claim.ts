@@ -1,7 +1,7 @@
 import type { ClaimAnswer, ClaimRequest, Wake } from '#protocol/broker.ts';
 import type { JsonObject } from '#protocol/json.ts';
 import { machineKey } from '#protocol/names.ts';
-import { claimRank } from '#protocol/score.ts';
+import { claimRank, poolStandMs } from '#protocol/score.ts';
 import { claimToken } from '#protocol/token.ts';
 import {
   addEvent,
@@ -66,25 +66,32 @@ interface Lane {
   affinity: string;
 }
 
-/** Smallest rank over the groups' heads and the warm lanes; equal ranks by group, then by lane. */
+/**
+ * Smallest rank over the groups' heads and the warm lanes, each in the order of the request: of equal
+ * ranks the first wins.
+ */
 function bestLane(step: Step, request: ClaimRequest): (Lane & Pick<Chosen, 'bonusMs' | 'penaltyMs'>) | null {
   const { current, virtualMs, entries } = step.data;
   const penaltyOf = new Map(request.groups.map((each) => [each.group, each.penaltyMs]));
+  const poolOf = (head: { jobId: string }) => entries.get(head.jobId)?.pool ?? '';
+  const stand = new Map<string, number>();
+  for (const { group } of request.groups) {
+    const head = current.groupHead(group);
+    const first = head && current.laneHead({ group, affinity: head.affinity });
+    if (!first) continue;
+    const pool = poolOf(first);
+    stand.set(pool, Math.min(stand.get(pool) ?? Number.POSITIVE_INFINITY, first.score));
+  }
   let best: (Lane & Pick<Chosen, 'bonusMs' | 'penaltyMs'> & { rank: number }) | null = null;
   const consider = ({ group, affinity }: Lane, bonusMs: number) => {
-    const lane = { group, affinity };
-    const head = current.laneHead(lane);
-    const penaltyMs = penaltyOf.get(lane.group);
-    const pool = head ? entries.get(head.jobId)?.pool : undefined;
-    if (head === null || penaltyMs === undefined || pool === undefined) return;
-    const rank = claimRank({
-      headScoreMs: head.score,
-      virtualMs: virtualMs.get(pool) ?? 0,
-      penaltyMs,
-      bonusMs,
-    });
-    if (best === null || rank < best.rank || (rank === best.rank && isBefore(lane, best)))
-      best = { ...lane, bonusMs, penaltyMs, rank };
+    const head = current.laneHead({ group, affinity });
+    const penaltyMs = penaltyOf.get(group);
+    if (head === null || penaltyMs === undefined) return;
+    const pool = poolOf(head);
+    const clockMs = virtualMs.get(pool) ?? 0;
+    const standMs = poolStandMs({ clockMs, firstScoreMs: stand.get(pool) ?? clockMs });
+    const rank = claimRank({ headScoreMs: head.score, standMs, penaltyMs, bonusMs });
+    if (best === null || rank < best.rank) best = { group, affinity, bonusMs, penaltyMs, rank };
   };
   for (const { group } of request.groups) {
     const head = current.groupHead(group);
@@ -92,10 +99,6 @@ function bestLane(step: Step, request: ClaimRequest): (Lane & Pick<Chosen, 'bonu
   }
   for (const lane of request.warmLanes) consider(lane, lane.bonusMs);
   return best;
-}
-
-function isBefore(a: Lane, b: Lane): boolean {
-  return a.group < b.group || (a.group === b.group && a.affinity < b.affinity);
 }
 
 function lease(step: Step, { entry, bonusMs, penaltyMs }: Chosen, request: ClaimRequest): void {

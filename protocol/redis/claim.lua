@@ -28,28 +28,34 @@ local function affinityAt(field)
   return match(ARGV[8 + field], '/(.*)$')
 end
 
--- Of two heads of equal rank the first by group, then by lane.
-local function isTieBefore(at, field, bestAt, bestField)
-  local group, best = ARGV[8 + at], ARGV[8 + bestAt]
-  if group ~= best then return isBefore(group, best) end
-  return isBefore(affinityAt(field), affinityAt(bestField))
+-- Where each pool stands: at its clock, or where all that waits of it in these groups is ahead of that, at the
+-- first of it. A customer alone with long jobs is as far ahead as one of them is long, and is not behind for it.
+local function standOf(pool)
+  local first
+  for field = 1, n do
+    if heads[field] then
+      local score, its = readHead(heads[field])
+      if its == pool and (not first or score < first) then first = score end
+    end
+  end
+  local clock = readClocks(s)[pool] or 0
+  return first and math.max(first, clock) or clock
 end
 
--- Place of the group and of the head with the smallest rank, over the groups' heads and the warm lanes; its bonus
--- and penalty.
+-- Place of the group and of the head with the smallest rank, its bonus and its penalty. The groups' heads come
+-- first, then the warm lanes, each in the order of the request: of equal ranks the first wins.
 local function findBest()
   local numbers = { unpackBytes('>' .. string.rep('d', n + 2 * m), ARGV[9 + n + m]) }
-  local clocks = readClocks(s)
+  local stand = {}
   local bestAt, bestField, bestRank
   for field = 1, n + m do
     local at = field <= n and field or numbers[field]
     if heads[field] and at > 0 then
       local score, pool = readHead(heads[field])
-      local rank = score - (clocks[pool] or 0) + numbers[at]
+      if not stand[pool] then stand[pool] = standOf(pool) end
+      local rank = score - stand[pool] + numbers[at]
       if field > n then rank = rank - numbers[m + field] end
-      if not bestRank or rank < bestRank or rank == bestRank and isTieBefore(at, field, bestAt, bestField) then
-        bestAt, bestField, bestRank = at, field, rank
-      end
+      if not bestRank or rank < bestRank then bestAt, bestField, bestRank = at, field, rank end
     end
   end
   if not bestAt then return end
