@@ -299,6 +299,28 @@ describe('claimer', () => {
       expect(claim.asked[0]?.input.offer.requestId).toBe(2);
     });
 
+    test('an empty answer stands when its slot comes free; the next slot that does is news', async () => {
+      const { claim, rig } = await riding();
+      rig.send({ type: 'ride.answered', run: 'run/1', result: { kind: 'empty' } });
+      rig.send(free(1));
+      expect(claim.asked).toHaveLength(0);
+      rig.send(free(0));
+      rig.send(free(1));
+      expect(claim.asked).toHaveLength(1);
+    });
+
+    test('its slot may come free before the answer; two slots are more than it asked for', async () => {
+      for (const [slots, claims] of [
+        [1, 0],
+        [2, 1],
+      ] as const) {
+        const { claim, rig } = await riding();
+        rig.send(free(slots));
+        rig.send({ type: 'ride.answered', run: 'run/1', result: { kind: 'empty' } });
+        expect(claim.asked).toHaveLength(claims);
+      }
+    });
+
     test('one that is lost is repeated on its own under its number', async () => {
       const { claim, rig } = await riding();
       rig.send({ type: 'ride.lost', run: 'run/1' });

@@ -60,6 +60,8 @@ interface Context {
   /** `unscanned`: what is on disk is not known yet, and a claim would be answered as if nothing were. */
   blocks: { offline: boolean; fenced: boolean; cordoned: boolean; draining: boolean; unscanned: boolean };
   free: Free;
+  /** Slots that a ride has asked for and that are not told free yet: their coming free is no news. */
+  asked: Free;
   shut: string[];
   staged: string[];
   resident: string[];
@@ -81,8 +83,11 @@ function changed(free: Free, service: string, by: 1 | -1): Free {
   );
 }
 
-const grew = (before: Free, after: Free) =>
-  after.some((entry) => entry.slots > (before.find((old) => old.service === entry.service)?.slots ?? 0));
+const slotsOf = (free: Free, service: string) => free.find((entry) => entry.service === service)?.slots ?? 0;
+
+/** Whether a service has more slots than it had and than were asked for. */
+const grew = ({ free, asked }: Pick<Context, 'free' | 'asked'>, after: Free) =>
+  after.some(({ service, slots: now }) => now > Math.max(slotsOf(free, service), slotsOf(asked, service)));
 
 const mayClaim = ({ blocks, open, wanted }: Context) =>
   open === null && wanted && !Object.values(blocks).includes(true);
@@ -145,7 +150,7 @@ const openClaim = base.assign(({ context }) => {
 const openRide = base.assign(({ context, event }) => {
   const { run, service } = event as Extract<ClaimerEvent, { type: 'ride.ask' }>;
   const offer = offerOf(context, changed(context.free, service, 1));
-  return { open: { offer, rider: run }, highestRequestId: offer.requestId, news: false };
+  return { open: { offer, rider: run }, asked: offer.free, highestRequestId: offer.requestId, news: false };
 });
 
 /** What an answer changes here. A leased slot is taken at once: the news from `runs` comes a step later. */
@@ -158,6 +163,7 @@ function settled(context: Context, result: ClaimResult): Partial<Context> {
         // Whoever has a slot left asks once more, also where nothing more waits now: only an empty answer
         // makes this machine known as idle, and the next job would find nobody to wake.
         wanted: true,
+        asked: [],
         free: changed(context.free, result.assignment.service, -1),
       };
     case 'empty':
@@ -188,6 +194,7 @@ export const claimerChart = base.createMachine({
     open: input.open === null ? null : { offer: input.open, rider: null },
     blocks: { offline: true, fenced: true, cordoned: false, draining: input.draining, unscanned: true },
     free: [],
+    asked: [],
     shut: [],
     staged: [],
     resident: [],
@@ -210,9 +217,11 @@ export const claimerChart = base.createMachine({
     'claim.wanted': { actions: assign({ wanted: true, news: true }) },
     'claim.free': {
       actions: assign(({ context, event }) => {
-        const more = grew(context.free, event.free);
+        const more = grew(context, event.free);
         return {
           free: event.free,
+          // Told once: what comes free later is news again.
+          asked: context.open?.rider ? context.asked : [],
           shut: event.shut ?? [],
           staged: event.staged ?? [],
           wanted: context.wanted || more,
