@@ -28,32 +28,26 @@ local function affinityAt(field)
   return match(ARGV[8 + field], '/(.*)$')
 end
 
--- Where each pool stands: at its clock, or where all that waits of it in these groups is ahead of that, at the
--- first of it. A customer alone with long jobs is as far ahead as one of them is long, and is not behind for it.
-local function standOf(pool)
-  local first
-  for field = 1, n do
-    if heads[field] then
-      local score, its = readHead(heads[field])
-      if its == pool and (not first or score < first) then first = score end
-    end
-  end
-  local clock = readClocks(s)[pool] or 0
-  return first and math.max(first, clock) or clock
-end
-
 -- Place of the group and of the head with the smallest rank, its bonus and its penalty. The groups' heads come
--- first, then the warm lanes, each in the order of the request: of equal ranks the first wins.
+-- first, then the warm lanes, each in the order of the request: of equal ranks the first wins. A pool stands at its
+-- clock, or where all that waits of it in these groups is ahead of that, at the first of it: a customer alone with
+-- long jobs is as far ahead as one of them is long, and is not behind for it.
 local function findBest()
   local numbers = { unpackBytes('>' .. string.rep('d', n + 2 * m), ARGV[9 + n + m]) }
-  local stand = {}
-  local bestAt, bestField, bestRank
+  local clocks = readClocks(s)
+  local first, bestAt, bestField, bestRank = {}, nil, nil, nil
+  for field = 1, n do
+    if heads[field] then
+      local score, pool = readHead(heads[field])
+      if not first[pool] or score < first[pool] then first[pool] = score end
+    end
+  end
   for field = 1, n + m do
     local at = field <= n and field or numbers[field]
     if heads[field] and at > 0 then
       local score, pool = readHead(heads[field])
-      if not stand[pool] then stand[pool] = standOf(pool) end
-      local rank = score - stand[pool] + numbers[at]
+      local clock, ahead = clocks[pool] or 0, first[pool]
+      local rank = score - (ahead and ahead > clock and ahead or clock) + numbers[at]
       if field > n then rank = rank - numbers[m + field] end
       if not bestRank or rank < bestRank then bestAt, bestField, bestRank = at, field, rank end
     end
