@@ -39,6 +39,7 @@ export class WorldHub {
   #process: SimProcess;
   #core: HubCore | null = null;
   #starts = 0;
+  #isStarting = false;
   /** Faults under way that keep other hubs out of reach. */
   #partitions = 0;
 
@@ -84,8 +85,13 @@ export class WorldHub {
     this.#starts++;
     const process = this.#starts === 1 ? this.#process : this.#newProcess();
     this.#process = process;
-    const core = await this.#compose(process);
-    this.#core = core;
+    this.#isStarting = true;
+    try {
+      this.#core = await this.#compose(process);
+    } finally {
+      this.#isStarting = false;
+    }
+    const { core } = this;
     process.enter(() => {
       core.start().catch((error: unknown) => {
         // As in production: a hub that cannot start ends, and whoever runs it starts it again.
@@ -153,7 +159,8 @@ export class WorldHub {
 
   /** For timers: a start whose failure is noted and tried again. */
   startLater(): void {
-    if (this.#core !== null) return;
+    // Whoever is about to be up needs no second process beside it.
+    if (this.#core !== null || this.#isStarting) return;
     this.start().catch((error: unknown) => {
       this.#world.trace.note(`${this.name} could not start: ${(error as Error).message}`);
       this.#world.clock.setTimeout(() => this.startLater(), 1_000);
