@@ -125,12 +125,12 @@ export class ModelMachine {
   /** Stops claiming, gives back what runs, and leaves. */
   async drain(): Promise<void> {
     this.#draining = true;
-    await this.#beat();
+    // A hub that does not answer does not keep it: it leaves all the same.
+    const anyway = (error: unknown) => this.#log('drain.unanswered', error);
+    await this.#beat().catch(anyway);
     for (const run of [...this.#runs.values()])
-      await this.#end(run, { kind: 'release', reason: 'the machine drains' });
-    await this.#ask('leave', { reason: 'drained' }).catch((error: unknown) =>
-      this.#log('leave.failed', error),
-    );
+      await this.#end(run, { kind: 'release', reason: 'the machine drains' }).catch(anyway);
+    await this.#ask('leave', { reason: 'drained' }).catch(anyway);
     this.#stop();
   }
 
