@@ -1,5 +1,6 @@
 import { missingSmallDisk, type PostgresServer } from '#runtime/toolchain/postgres-server.ts';
 import type { Fault } from './fault.ts';
+import { until } from './server-control.ts';
 
 /** A PostgreSQL that runs and refuses: its disk is full, it became read-only, its sessions are ended. */
 
@@ -85,7 +86,7 @@ const diskFull: Fault = {
   missing: missingSmallDisk,
   runsPerCluster: 4,
   cluster: { postgres: { durable: true, smallDisk: '48m' }, prepareDatabase: onSmallDisk },
-  async inject({ cluster, note }) {
+  async inject({ cluster, note, clock }) {
     const { postgres, database } = cluster;
     await postgres.query('CREATE TABLE ballast (filler text)', database);
     let rows = 0;
@@ -106,7 +107,11 @@ const diskFull: Fault = {
     return {
       detail: `filled the disk of the database with ${rows} rows`,
       async heal() {
-        await postgres.query('DROP TABLE ballast', database);
+        // A new session may have to write a file of its own first, and be refused for want of room.
+        await until(clock, { what: 'room for a session', limitMs: 30_000, everyMs: 100 }, async () => {
+          await postgres.query('DROP TABLE IF EXISTS ballast', database);
+          return true;
+        });
         await postgres.query('CHECKPOINT');
         return 'dropped the ballast';
       },
