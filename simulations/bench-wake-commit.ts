@@ -5,6 +5,7 @@ import { systemClock } from '#runtime/env.ts';
 import { HubConfig } from '#runtime/hub-config.ts';
 import { openStores } from '#runtime/open-stores.ts';
 import { quietEnv } from '#runtime/quiet-client.ts';
+import { newJob } from './bench/postgres-submits.ts';
 
 /** Times what the hub's accept waits for in Records. */
 export interface CommitProbe {
@@ -24,7 +25,7 @@ export async function openCommitProbe(options: {
   const { records, close } = await openStores({ config, env });
   return {
     async commitMs() {
-      const job = newJob(env.newId('job'), newTraceparent(env.rng));
+      const job = wakeJob(env.newId('job'), newTraceparent(env.rng));
       const startMs = systemClock.monotonic();
       await records.submitJobs([job], env.clock.now());
       return systemClock.monotonic() - startMs;
@@ -34,27 +35,5 @@ export async function openCommitProbe(options: {
 }
 
 /** The row that the submissions of this bench become. */
-function newJob(id: string, traceparent: string): NewJob {
-  return {
-    id,
-    service: 'simulation',
-    pool: 'fast-lane',
-    group: 'g0123456789abcdef',
-    affinity: '-',
-    models: [],
-    priority: 50,
-    customer: 'default',
-    expectedMs: 1,
-    maxRunMs: 21_600_000,
-    maxAttempts: 3,
-    payload: { durationMs: 1 },
-    inputs: [],
-    requirements: {},
-    labels: { bench: 'wake' },
-    traceparent,
-    notBeforeMs: null,
-    expiresAtMs: null,
-    state: 'waiting',
-    fingerprint: id,
-  };
-}
+const wakeJob = (id: string, traceparent: string): NewJob =>
+  newJob(id, traceparent, { expectedMs: 1, payload: { durationMs: 1 }, labels: { bench: 'wake' } });

@@ -13,7 +13,7 @@ export interface Check {
   problems: () => Promise<string[]>;
 }
 
-/** Limit of one command, ms; each takes about a second. */
+/** Limit of one command, ms: tsc, the longest, takes ten seconds, and several times that beside other work. */
 const budgetMs = 120_000;
 
 async function command(name: string, ...args: string[]): Promise<string[]> {

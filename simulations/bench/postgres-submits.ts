@@ -70,8 +70,8 @@ async function repeat(
   return { count, seconds, latenciesMs, cpuMs: (await cpuMs(process.pid)) - cpuBeforeMs };
 }
 
-/** What the submit verb makes of the submission that the HTTP part of this bench sends. */
-function newJob(id: string, traceparent: string): NewJob {
+/** What the submit verb makes of the submission that the HTTP part of such a bench sends. */
+export function newJob(id: string, traceparent: string, over: Partial<NewJob> = {}): NewJob {
   return {
     id,
     service: 'simulation',
@@ -93,5 +93,6 @@ function newJob(id: string, traceparent: string): NewJob {
     expiresAtMs: null,
     state: 'waiting',
     fingerprint: id,
+    ...over,
   };
 }
