@@ -159,19 +159,45 @@ export function exitSuite(setup: BrokerSetup): void {
       expect(await rig.broker.inspect('a')).toMatchObject({ state: 'leased', cancelRequested: true });
     });
 
+    const exits: Partial<ExitRequest>[] = [
+      {},
+      { state: 'scheduled', notBeforeMs: 1e15 },
+      { state: 'held' },
+      { token: '1' },
+    ];
+
     test('a flagged entry is never claimable again: any exit ends it and says cancelled', async () => {
-      for (const over of [
-        {},
-        { state: 'scheduled', notBeforeMs: 1e15 },
-        { state: 'held' },
-        { token: '1' },
-      ] as Partial<ExitRequest>[]) {
+      for (const over of exits) {
         const { rig, machine, lease } = await leased();
         await rig.broker.cancel({ jobId: 'a', fenceFloor: '0' });
-        expect(await rig.release(lease, over)).toEqual({ kind: 'cancelled' });
+        expect(await rig.release(lease, { ...over, cancelRequested: true })).toEqual({ kind: 'cancelled' });
         expect(await machine.claim()).toEqual({ kind: 'empty' });
         expect((await rig.submit(entryOf('a')))[0]?.kind).toBe('tombstoned');
       }
+    });
+
+    test('also one asked for after the commit of the exit that comes now: its floor is the flag’s', async () => {
+      for (const over of exits) {
+        const { rig, lease } = await leased();
+        const fenceFloor = tokenAfter(lease.token);
+        await rig.broker.cancel({ jobId: 'a', fenceFloor });
+        expect(await rig.broker.inspect('a')).toMatchObject({ fenceFloor });
+        expect(await rig.release(lease, { ...over, fenceFloor })).toEqual({ kind: 'cancelled' });
+        expect((await rig.submit(entryOf('a', { fenceFloor })))[0]?.kind).toBe('tombstoned');
+      }
+    });
+
+    test('a flag of a former life counts no more: the requeued job waits again', async () => {
+      const { rig, machine, lease } = await leased();
+      await rig.broker.cancel({ jobId: 'a', fenceFloor: '0' });
+      // The cancel was committed and its step was lost; then an operator requeued the job.
+      const fenceFloor = tokenAfter(tokenAfter(lease.token));
+      const before = await rig.seen();
+      expect(await rig.release({ jobId: 'a', token: '1' }, { fenceFloor })).toEqual({ kind: 'unchanged' });
+      expect(await rig.seen()).toEqual(before);
+      expect(await rig.release(lease, { fenceFloor })).toEqual({ kind: 'requeued', wake: null });
+      expect(await rig.broker.inspect('a')).toMatchObject({ cancelRequested: false, fenceFloor });
+      expect(await machine.lease()).toMatchObject({ jobId: 'a' });
     });
 
     test('an end that is committed wins over the flag', async () => {

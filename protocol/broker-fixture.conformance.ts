@@ -202,6 +202,7 @@ export class Rig {
       attempts: 0,
       runs: 1,
       notBeforeMs: null,
+      cancelRequested: false,
       ...over,
     });
   }

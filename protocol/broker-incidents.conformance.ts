@@ -31,7 +31,14 @@ export function incidentSuite(setup: BrokerSetup): void {
       await rig.broker.progress([{ jobId, token, fraction: 0.9 }]);
       expect(await machine.beatOk()).toMatchObject({ drop: [jobId] });
       expect(
-        await rig.broker.exit({ ...end, state: 'waiting', attempts: 1, runs: 1, notBeforeMs: null }),
+        await rig.broker.exit({
+          ...end,
+          state: 'waiting',
+          attempts: 1,
+          runs: 1,
+          notBeforeMs: null,
+          cancelRequested: false,
+        }),
       ).toEqual({
         kind: 'unchanged',
       });

@@ -6,7 +6,14 @@ const ref = { machineId: 'm1', incarnation: 1 };
 const claimOf = { ...ref, requestId: 9, groups: [], warmLanes: [], classId: 'c1' };
 const beatOf = { ...ref, running: [], highestRequestId: 0, openRequestId: null, groups: [], classId: 'c1' };
 const endOf = { jobId: 'a', token: '1', fenceFloor: '1' };
-const exitOf = { ...endOf, state: 'waiting', attempts: 0, runs: 0, notBeforeMs: null } as const;
+const exitOf = {
+  ...endOf,
+  state: 'waiting',
+  attempts: 0,
+  runs: 0,
+  notBeforeMs: null,
+  cancelRequested: false,
+} as const;
 
 const names: readonly unknown[] = [
   '',
@@ -177,6 +184,11 @@ const cases: Case[] = [
   ['/token', tokens, (broker, token) => broker.exit({ ...exitOf, token })],
   ['/fenceFloor', tokens, (broker, fenceFloor) => broker.exit({ ...exitOf, fenceFloor })],
   ['/state', ['', 'done', null], (broker, state) => broker.exit({ ...exitOf, state })],
+  [
+    '/cancelRequested',
+    ['1', null, undefined],
+    (broker, cancelRequested) => broker.exit({ ...exitOf, cancelRequested }),
+  ],
   ['/attempts', counts, (broker, attempts) => broker.exit({ ...exitOf, attempts })],
   ['/runs', counts, (broker, runs) => broker.exit({ ...exitOf, runs })],
   ['/notBeforeMs', times, (broker, notBeforeMs) => broker.exit({ ...exitOf, notBeforeMs })],

@@ -7,6 +7,7 @@ import {
   type Rig,
   type RigMachine,
 } from './broker-fixture.conformance.ts';
+import { isTerminal } from './job.ts';
 import { tokenAfter } from './token.ts';
 
 /**
@@ -27,7 +28,7 @@ type Cell = [answer: string, after: 'waiting' | 'delayed' | 'leased' | null];
 type Row = Record<State, Cell>;
 
 const requeue = (state: ExitRequest['state']) => (stand: Stand) =>
-  stand.rig.release({ jobId: 'a', token: stand.token }, { state });
+  stand.rig.release({ jobId: 'a', token: stand.token }, { state, cancelRequested: !isTerminal(state) });
 const kindOf = async (answer: Promise<unknown>) =>
   (((await answer) as { kind?: string } | undefined)?.kind ?? 'done') as string;
 

@@ -177,7 +177,8 @@ export class HubWorld {
     }
     const { fenceFloor, attempts, runs, notBeforeMs } = row.entry;
     const state = row.end ?? (row.lease ? 'leased' : notBeforeMs === null ? 'waiting' : 'scheduled');
-    const request: ExitRequest = { ...run, fenceFloor, state, attempts, runs, notBeforeMs };
+    const cancelRequested = row.cancelRequested && row.end === null;
+    const request: ExitRequest = { ...run, fenceFloor, state, attempts, runs, notBeforeMs, cancelRequested };
     const step = () => this.#exitStep(row, request);
     await (isStalled ? this.#stall(step) : step());
   }
@@ -198,7 +199,9 @@ function exitAnswer(before: BrokerView | null, request: ExitRequest): string {
   const isEnd = isTerminal || request.state === 'held';
   if (before === null) return 'unchanged';
   if (isEnd && compareTokens(before.fenceFloor, request.fenceFloor) > 0) return 'unchanged';
-  if (before.cancelRequested) return isTerminal ? 'removed' : 'cancelled';
+  const isOfThisLife = compareTokens(before.fenceFloor, request.fenceFloor) >= 0;
+  if (before.cancelRequested && (request.cancelRequested || isOfThisLife))
+    return isTerminal ? 'removed' : 'cancelled';
   if (isEnd) return 'removed';
   return before.state === 'leased' && before.token === request.token ? 'requeued' : 'unchanged';
 }

@@ -183,6 +183,11 @@ export interface ExitRequest extends EndRequest {
   attempts: number;
   runs: number;
   notBeforeMs: number | null;
+  /**
+   * Whether the row, as it was read for this step, asks for a cancel. Where it does not, a flag set
+   * under a lower floor is of a former life that somebody has requeued since, and counts no more.
+   */
+  cancelRequested: boolean;
 }
 
 export type ExitAnswer =
@@ -269,7 +274,7 @@ export interface Broker {
   complete(request: EndRequest): Promise<{ kind: 'removed' | 'unchanged' }>;
   /** After the commit of any other exit. */
   exit(request: ExitRequest): Promise<ExitAnswer>;
-  /** After `cancelRequestedAt` is committed. */
+  /** After `cancelRequestedAt` is committed, under the floor that the row had then. */
   cancel(request: { jobId: JobId; fenceFloor: FencingToken }): Promise<CancelAnswer>;
   /** Leases of incarnations whose time has passed, at most `limit`; forgets lapsed incarnations that hold nothing, and 1 000 old tombstones. */
   lapsed(options: { limit: number }): Promise<LapsedAnswer>;

@@ -169,6 +169,7 @@ export function exitSuite(setup: RecordsSetup): void {
         attempts: 1,
         runs: 1,
         notBeforeMs: t0 + 5_000,
+        cancelRequested: false,
       });
       expect(await job(id)).toMatchObject({
         state: 'scheduled',
@@ -275,7 +276,7 @@ export function exitSuite(setup: RecordsSetup): void {
     });
 
     test('an exit below the floor changes nothing and tells the present state', async () => {
-      const { submit, claim, exit, job } = await hub();
+      const { records, submit, claim, exit, job } = await hub();
       const id = await submit();
       await exit(id, '500', expire);
       await claim(id, '700', m2);
@@ -288,8 +289,11 @@ export function exitSuite(setup: RecordsSetup): void {
         attempts: 1,
         runs: 2,
         notBeforeMs: null,
+        cancelRequested: false,
       });
       expect(await job(id)).toEqual(before);
+      await records.requestCancel({ jobId: id, actor: 'client', nowMs: t0 });
+      expect(await exit(id, '500', expire)).toMatchObject({ state: 'leased', cancelRequested: true });
     });
 
     test('a late exit of an ended job closes its run and leaves everything else', async () => {

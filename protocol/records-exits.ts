@@ -12,6 +12,7 @@ import {
   closeRun,
   guardOf,
   type JobLedger,
+  type JobRow,
   openRun,
   recordChange,
   recordFact,
@@ -75,8 +76,7 @@ export function exitRun(ledger: JobLedger, request: ExitRowRequest): ExitRowAnsw
   const decision = decideExit({ row: guardOf(row), token, cause, runs, nowMs });
   if (decision.kind === 'late') {
     closeRun(ledger, { ...end, counted: false });
-    const { state, fenceFloor, attempts, notBeforeMs } = row;
-    return { kind: 'ok', applied: false, state, fenceFloor, attempts, runs: row.runs, notBeforeMs };
+    return { kind: 'ok', applied: false, ...presentOf(row) };
   }
   const startedAtMs = startOf(ledger, token, nowMs);
   openRun(ledger, { token, holder, startedAtMs });
@@ -88,8 +88,14 @@ export function exitRun(ledger: JobLedger, request: ExitRowRequest): ExitRowAnsw
     : last;
   recordExit(ledger, { request, decision, reason });
   changeRow(ledger, { request, decision, reason, startedAtMs });
-  const { state, fenceFloor, attempts, notBeforeMs } = decision;
-  return { kind: 'ok', applied: true, state, fenceFloor, attempts, runs: row.runs, notBeforeMs };
+  return { kind: 'ok', applied: true, ...presentOf(ledger.row) };
+}
+
+/** What the Broker's step of an exit has to know of the row. */
+function presentOf(row: JobRow) {
+  const { state, fenceFloor, attempts, runs, notBeforeMs, cancelRequestedAtMs } = row;
+  const cancelRequested = cancelRequestedAtMs !== null && !isTerminal(state);
+  return { state, fenceFloor, attempts, runs, notBeforeMs, cancelRequested };
 }
 
 function runsOf(ledger: JobLedger) {

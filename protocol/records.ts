@@ -89,6 +89,8 @@ export type ExitRowAnswer =
       attempts: number;
       runs: number;
       notBeforeMs: number | null;
+      /** Of a row that has not ended: a cancel was asked for and is not done. */
+      cancelRequested: boolean;
     }
   | { kind: 'unknown' };
 

@@ -104,4 +104,27 @@ export const cancelInterleavings: readonly Interleaving[] = [
       assert.equal(ended.get('a')?.attempts, 0);
     },
   },
+  {
+    name: 'requeue-before-exit-of-cancelled',
+    async run(stage) {
+      const { h1, h2 } = stage;
+      const m1 = await stage.machine('m1', h1);
+      await h1.submit('a');
+      await m1.claim(h1.core);
+      assert.equal(await h2.cancel('a'), 'requested');
+      // The cancel is committed, the Broker hears neither of it nor of the life that comes after it.
+      h1.broker.refuse({ method: 'exit' });
+      assert.equal(await m1.release(h1.core, 'a'), 'ok');
+      assert.equal((await stage.job('a')).state, 'cancelled');
+      h2.broker.refuse({ method: 'submit' });
+      assert.equal((await h2.requeue('a')).state, 'waiting');
+      assert.equal((await stage.entry('a'))?.cancelRequested, true);
+      // What is held but named by nobody comes back as the exit of the former life.
+      for (let beats = 0; beats < 2; beats++) await m1.beat(h1.core);
+      await stage.settle();
+      await h2.reconcile();
+      const ended = await stage.finish();
+      assert.equal(ended.get('a')?.state, 'succeeded');
+    },
+  },
 ];

@@ -11,7 +11,7 @@ describe(`interleavings on ${factory.name}`, () => {
     await play(interleaving, factory);
   });
 
-  test('all fifteen of docs/protocol.md are played', () => {
+  test('all sixteen of docs/protocol.md are played', () => {
     expect(interleavings.map((each) => each.name).sort()).toEqual(
       [
         'counter-overtaken',
@@ -25,6 +25,7 @@ describe(`interleavings on ${factory.name}`, () => {
         'cancel-overtakes-submit',
         'submit-retry-after-cancel-and-release',
         'requeue-during-stalled-dead',
+        'requeue-before-exit-of-cancelled',
         'wake-to-the-dead',
         'two-stale-beats-after-claim',
         'submit-snapshot-across-rebuild',

@@ -11,7 +11,7 @@ export interface Interleaving {
   run(stage: Stage): Promise<void>;
 }
 
-/** The fifteen, in the order of the document. Every pair of stores must pass them all. */
+/** The sixteen, in the order of the document. Every pair of stores must pass them all. */
 export const interleavings: readonly Interleaving[] = [
   ...lossInterleavings,
   ...cancelInterleavings,

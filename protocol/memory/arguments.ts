@@ -170,6 +170,7 @@ export function exit(request: Argument<'exit'>): void {
   whole(request.attempts, '/attempts', 0);
   whole(request.runs, '/runs', 0);
   if (request.notBeforeMs !== null) time(request.notBeforeMs, '/notBeforeMs');
+  if (typeof request.cancelRequested !== 'boolean') refuse('/cancelRequested', 'true or false');
 }
 
 export function cancel(request: Argument<'cancel'>): void {

@@ -53,12 +53,15 @@ export function exit(step: Step, request: ExitRequest): ExitAnswer {
     return { kind: 'unchanged' };
   }
   if (isEnd && compareTokens(entry.fenceFloor, request.fenceFloor) > 0) return { kind: 'unchanged' };
-  if (entry.cancelRequested || isEnd) {
-    const { cancelRequested } = entry;
-    if (isTerminal || cancelRequested) end(step, entry, request.fenceFloor);
+  // A flag of a former life says nothing about this one: an operator has requeued the job since.
+  const isFlagged =
+    entry.cancelRequested &&
+    (request.cancelRequested || compareTokens(entry.fenceFloor, request.fenceFloor) >= 0);
+  if (isFlagged || isEnd) {
+    if (isTerminal || isFlagged) end(step, entry, request.fenceFloor);
     else forget(step, entry);
     step.data.operations++;
-    return { kind: cancelRequested && !isTerminal ? 'cancelled' : 'removed' };
+    return { kind: isFlagged && !isTerminal ? 'cancelled' : 'removed' };
   }
   if (entry.lease === null || entry.token !== request.token) return { kind: 'unchanged' };
   // Asked before the entry moves: a rebuilt lease that nobody adopted waits like all that was here.
@@ -68,6 +71,7 @@ export function exit(step: Step, request: ExitRequest): ExitAnswer {
   entry.attempts = request.attempts;
   entry.runs = request.runs;
   entry.notBeforeMs = request.notBeforeMs;
+  entry.cancelRequested = false;
   place(step, entry, restingIndex(step, isFromLoss));
   step.data.operations++;
   return { kind: 'requeued', wake: isClaimable(step, entry) ? wakeFor(step, entry) : null };
@@ -87,6 +91,8 @@ export function cancel(step: Step, request: { jobId: JobId; fenceFloor: FencingT
     end(step, entry, request.fenceFloor);
     return { kind: 'removed' };
   }
+  // The flag is of the life that this floor begins; an exit tells by it whether it still counts.
+  entry.fenceFloor = maxToken(entry.fenceFloor, request.fenceFloor);
   entry.cancelRequested = true;
   const { machineId, incarnation } = entry.lease;
   return { kind: 'requested', holder: { machineId, incarnation }, token: entry.token };

@@ -89,6 +89,7 @@ function oneBeat(request: BeatRequest): StepArguments {
 }
 
 export function exitArguments(request: ExitRequest): StepArguments {
-  const { jobId, token, fenceFloor, state, attempts, runs } = request;
-  return [jobId, token, fenceFloor, state, attempts, runs, orNothing(request.notBeforeMs)];
+  const { jobId, token, fenceFloor, state, attempts, runs, notBeforeMs } = request;
+  const asks = request.cancelRequested ? 1 : 0;
+  return [jobId, token, fenceFloor, state, attempts, runs, orNothing(notBeforeMs), asks];
 }

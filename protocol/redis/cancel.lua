@@ -17,6 +17,7 @@ if e.state ~= 'l' then
   bringToEnd(s, e, floor)
   return answer(s, 'removed')
 end
-e.cancel = true
+-- The flag is of the life that this floor begins; an exit tells by it whether it still counts.
+e.floor, e.cancel = maxToken(e.floor, floor), true
 save(s, e)
 return answer(s, 'requested', e.holder, e.token)

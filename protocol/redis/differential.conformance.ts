@@ -306,10 +306,10 @@ export class Differential {
       await this.#both((broker) => broker.complete({ jobId, token, fenceFloor }));
       return;
     }
-    const { state, attempts, runs, delayMs } = operation;
+    const { state, attempts, runs, delayMs, cancelRequested } = operation;
     const notBeforeMs = delayMs === null ? null : this.#clock.now() + delayMs;
     await this.#both((broker) =>
-      broker.exit({ jobId, token, fenceFloor, state, attempts, runs, notBeforeMs }),
+      broker.exit({ jobId, token, fenceFloor, state, attempts, runs, notBeforeMs, cancelRequested }),
     );
   }
 

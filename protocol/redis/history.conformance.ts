@@ -65,6 +65,7 @@ export type Operation =
       attempts: number;
       runs: number;
       delayMs: number | null;
+      cancelRequested: boolean;
     }
   | { kind: 'cancel'; jobId: string; floor: FloorName }
   | { kind: 'lapsed' | 'promote'; limit: number }
@@ -244,6 +245,7 @@ function exit(rng: Rng): Operation {
     attempts: rng.int(0, 3),
     runs: rng.int(0, 5),
     delayMs: delay(rng),
+    cancelRequested: rng.next() < 0.3,
   };
 }
 

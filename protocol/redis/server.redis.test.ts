@@ -23,7 +23,9 @@ describeOnRedis('a full server', (shared) => {
       expect(await beat(broker, [{ jobId, token }])).toMatchObject({ kind: 'ok', drop: [] });
       await broker.progress([{ jobId, token, fraction: 0.5 }]);
       const end = { jobId, token, fenceFloor: String(Number(token) + 1), attempts: 0, runs: 1 };
-      expect(await broker.exit({ ...end, state: 'waiting', notBeforeMs: null })).toMatchObject({
+      expect(
+        await broker.exit({ ...end, state: 'waiting', notBeforeMs: null, cancelRequested: false }),
+      ).toMatchObject({
         kind: 'requeued',
       });
       expect(await broker.complete({ jobId: 'b', token: '0', fenceFloor: '0' })).toEqual({ kind: 'removed' });

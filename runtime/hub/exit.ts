@@ -49,12 +49,14 @@ export async function exitLease(hub: Hub, exit: LeaseExit): Promise<LeaseExitAns
     await endInBroker(hub, { jobId, token, fenceFloor: tokenAfter(token) });
     return row;
   }
-  const { state, fenceFloor, attempts, runs, notBeforeMs } = row;
+  const { state, fenceFloor, notBeforeMs } = row;
   // Ended before: by the row's word alone, as a tombstone would keep a token that somebody guessed.
   if (!row.applied && isTerminal(state))
     return { kind: 'ok', state, moved: await endInBroker(hub, { jobId, token: fenceFloor, fenceFloor }) };
   try {
-    const answer = await hub.broker.exit({ jobId, token, fenceFloor, state, attempts, runs, notBeforeMs });
+    const { attempts, runs, cancelRequested } = row;
+    const request = { jobId, token, fenceFloor, state, attempts, runs, notBeforeMs, cancelRequested };
+    const answer = await hub.broker.exit(request);
     if (answer.kind === 'requeued') {
       if (group !== undefined && state === 'waiting') hub.groups.noteWork(group);
       hub.wake(answer.wake, hub.groups.busiest());

@@ -119,8 +119,8 @@ export class RedisBench {
     const { jobId, token, attempts, run } = this.#newestLease();
     const fenceFloor = String(BigInt(token) + 1n);
     const state = 'waiting';
-    const row = { jobId, token, fenceFloor, state, attempts, runs: run, notBeforeMs: null } as const;
-    const { kind } = await this.broker.exit(row);
+    const row = { jobId, token, fenceFloor, state, attempts, runs: run } as const;
+    const { kind } = await this.broker.exit({ ...row, notBeforeMs: null, cancelRequested: false });
     if (kind !== 'requeued') throw new Error(`the exit answered ${kind}`);
   }
 

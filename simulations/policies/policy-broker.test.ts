@@ -167,6 +167,7 @@ test('a job that comes back may be claimed again', async () => {
     attempts: 0,
     runs: 1,
     notBeforeMs: null,
+    cancelRequested: false,
   });
   expect([...fleet.waiting.keys()]).toEqual(['a']);
   expect(await claim('m2')).toMatchObject({ kind: 'leased', lease: { jobId: 'a', run: 2 } });
