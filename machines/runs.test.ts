@@ -47,9 +47,10 @@ describe('runs', () => {
   });
 
   test('finished runs leave nothing behind', async () => {
-    const { rig, start, work, finish, complete, clock } = setup();
+    const { rig, start, work, finish, complete, clock } = setup({ leadMs: 300 });
+    const timers = clock.pending;
     for (let job = 0; job < 20; job++) {
-      start(`j${job}`);
+      start(`j${job}`, { expectedMs: 5_000 });
       await work(`j${job}`);
       finish(`j${job}`);
       await clock.advanceBy(1_000);
@@ -58,6 +59,7 @@ describe('runs', () => {
     }
     expect(Object.keys(rig.subject.getSnapshot().children)).toEqual([]);
     expect(rig.context()['runs']).toEqual({});
+    expect(clock.pending).toBe(timers);
   });
 
   test('nothing is told twice that has not changed, except to a claimer that has just handed in a job', () => {

@@ -223,6 +223,7 @@ const forget = base.enqueueActions(({ enqueue, context, event }) => {
   const { actorId } = event as DoneActorEvent;
   const { [actorId]: _, ...runs } = context.runs;
   enqueue.stopChild(actorId);
+  for (const timer of ['late', 'near', 'over']) enqueue.cancel(`${timer}/${actorId}`);
   enqueue.assign({ runs });
 });
 
@@ -254,6 +255,7 @@ const reslot = base.enqueueActions(({ enqueue, context }) => {
     const slot = freeSlot(slotView({ ...context, runs }), entry.assignment.service);
     if (slot === null) continue;
     runs = { ...runs, [entry.name]: { ...entry, slot: slot.id } };
+    enqueue.cancel(`late/${entry.name}`);
     enqueue({
       type: 'tellRuns',
       params: { names: [entry.name], event: { type: 'slot.granted', device: slot.device } },
