@@ -42,6 +42,6 @@ export function recorderMethods(
         return { kind: 'ok', value: { cursor } };
       }, events.length),
 
-    recorderCursor: (identity) => db.read(() => cursorOf(db, identity)),
+    recorderCursor: (identity) => db.readOne(() => cursorOf(db, identity)),
   };
 }

@@ -89,15 +89,22 @@ export class Database {
   }
 
   /** Several reads that see one state. */
-  async read<T>(work: () => T): Promise<T> {
-    if (!this.#open) throw storeClosed(this.path);
-    try {
+  read<T>(work: () => T): Promise<T> {
+    return this.readOne(() => {
       this.run('BEGIN');
       try {
         return work();
       } finally {
         if (this.#db.isTransaction) this.run('COMMIT');
       }
+    });
+  }
+
+  /** A read of one statement, which sees one state by itself: no transaction is begun for it. */
+  async readOne<T>(work: () => T): Promise<T> {
+    if (!this.#open) throw storeClosed(this.path);
+    try {
+      return work();
     } catch (error) {
       throw sqliteFailure(error, this.path);
     }

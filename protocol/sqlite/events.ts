@@ -79,6 +79,6 @@ export function eventMethods(
       }),
 
     listEvents: (options) => db.read(() => listEvents(db, options)),
-    highestSeq: () => db.read(() => markOf(db)),
+    highestSeq: () => db.readOne(() => markOf(db)),
   };
 }

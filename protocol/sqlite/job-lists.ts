@@ -150,7 +150,7 @@ type ListMethods =
 
 export function listMethods(db: Database): Pick<Records, ListMethods> {
   return {
-    getJob: (jobId) => db.read(() => readJob(db, jobId)),
+    getJob: (jobId) => db.readOne(() => readJob(db, jobId)),
     listJobs: (options) => db.read(() => listJobs(db, options)),
     countJobs: (filter) => db.read(() => countJobs(db, filter)),
     timeline: (jobId) =>
@@ -159,10 +159,10 @@ export function listMethods(db: Database): Pick<Records, ListMethods> {
         runs: db.all(selectRuns, jobId).map((row) => toRun(jobId, row)),
       })),
     openJobs: ({ after, limit }) =>
-      db.read(() => db.all(openJobs, after ?? '', checkLimit(limit, 10_000)).map(toJob)),
+      db.readOne(() => db.all(openJobs, after ?? '', checkLimit(limit, 10_000)).map(toJob)),
     unbrokeredJobs: ({ olderThanMs, limit }) =>
-      db.read(() => db.all(unbrokered, olderThanMs, checkLimit(limit, 10_000)).map(toJob)),
+      db.readOne(() => db.all(unbrokered, olderThanMs, checkLimit(limit, 10_000)).map(toJob)),
     unfinishedCancels: ({ olderThanMs, limit }) =>
-      db.read(() => db.all(cancelling, olderThanMs, checkLimit(limit, 10_000)).map(toJob)),
+      db.readOne(() => db.all(cancelling, olderThanMs, checkLimit(limit, 10_000)).map(toJob)),
   };
 }

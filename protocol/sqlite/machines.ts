@@ -119,16 +119,16 @@ export function machineMethods(db: Database, nowMs: () => number): Pick<Records,
     reportMachine: (options) => db.write(() => reportMachine(db, options)),
     setMachineFlags: (options) => db.write(() => setFlags(db, options, nowMs())),
     listMachines: ({ seenAfterMs }) =>
-      db.read(() => {
+      db.readOne(() => {
         const rows =
           seenAfterMs === null
             ? db.all(`${selectMachines} ORDER BY machine_id`)
             : db.all(`${selectMachines} WHERE last_seen_at_ms > ? ORDER BY machine_id`, seenAfterMs);
         return rows.map(toMachine);
       }),
-    getMachine: (machineId) => db.read(() => readMachine(db, machineId)),
+    getMachine: (machineId) => db.readOne(() => readMachine(db, machineId)),
     listClasses: ({ seenAfterMs }) =>
-      db.read(() =>
+      db.readOne(() =>
         db.all(seenClasses, seenAfterMs).map((row) => ({
           classId: String(row.class_id),
           machineClass: JSON.parse(String(row.machine_class)),

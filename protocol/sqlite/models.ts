@@ -37,7 +37,7 @@ export function modelMethods(
         );
       }),
     listGroups: () =>
-      db.read(() =>
+      db.readOne(() =>
         db.all('SELECT group_id, document FROM requirement_groups ORDER BY group_id').map((row) => ({
           groupId: String(row.group_id),
           group: JSON.parse(String(row.document)) as Group,
@@ -45,12 +45,12 @@ export function modelMethods(
       ),
     putModel: (manifest) => db.write(() => putModel(db, manifest, nowMs())),
     getModel: (modelId) =>
-      db.read(() => {
+      db.readOne(() => {
         const row = db.get('SELECT manifest FROM models WHERE model_id = ?', modelId);
         return row ? (JSON.parse(String(row.manifest)) as ModelManifest) : null;
       }),
     listModels: () =>
-      db.read(() =>
+      db.readOne(() =>
         db
           .all('SELECT manifest FROM models ORDER BY model_id')
           .map((row) => JSON.parse(String(row.manifest)) as ModelManifest),

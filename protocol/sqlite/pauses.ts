@@ -33,6 +33,6 @@ export function pauseMethods(db: Database): Pick<Records, 'putPause' | 'endPause
         writeEntries(db, null, resumedFact(by, nowMs));
         return true;
       }),
-    listPauses: () => db.read(() => db.all(`${columns} ORDER BY kind, name`).map(toPause)),
+    listPauses: () => db.readOne(() => db.all(`${columns} ORDER BY kind, name`).map(toPause)),
   };
 }

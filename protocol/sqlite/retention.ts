@@ -23,7 +23,7 @@ export function retentionMethods(
 ): Pick<Records, 'endedJobs' | 'forgetJobs' | 'forgetEvents'> {
   return {
     endedJobs: ({ beforeMs, limit }) =>
-      db.read(() => db.all(ended, beforeMs, checkLimit(limit, 1_000)).map((row) => String(row.id))),
+      db.readOne(() => db.all(ended, beforeMs, checkLimit(limit, 1_000)).map((row) => String(row.id))),
 
     forgetJobs: ({ jobIds, beforeMs, lease }) =>
       db.write((): Forgotten => {

@@ -47,11 +47,11 @@ export class EventsHub {
 
   /**
    * Reads what was numbered since and tells everybody who waits; while nobody does, only how far the
-   * numbers have come. Calls do not overlap.
+   * numbers have come. Calls do not overlap. Whoever gave the numbers tells how far they have come.
    */
-  async publish(): Promise<void> {
+  async publish(numbered?: number): Promise<void> {
     while (this.#reading !== null) await this.#reading;
-    this.#reading = this.#read();
+    this.#reading = this.#read(numbered);
     try {
       await this.#reading;
     } finally {
@@ -59,10 +59,10 @@ export class EventsHub {
     }
   }
 
-  async #read(): Promise<void> {
+  async #read(numbered: number | undefined): Promise<void> {
     if (this.#waiters.size === 0 && this.#jobWaiters.size === 0) {
       // Nobody listens: whoever comes later reads Records from its own cursor.
-      const highest = await this.#records.highestSeq();
+      const highest = numbered ?? (await this.#records.highestSeq());
       if (highest <= this.#highest) return;
       this.#highest = highest;
       this.#ring = [];

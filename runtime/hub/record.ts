@@ -37,8 +37,7 @@ export class Recorder {
       this.#cursor = null;
       failure = { error };
     }
-    await this.#assign();
-    await this.#hub.events.publish();
+    await this.#hub.events.publish(await this.#assign());
     if (this.#role.current() !== null) this.#hub.peers.recorded(this.#hub.events.highest);
     if (failure !== null) throw failure.error;
     return this.#hub.config.recordEveryMs;
@@ -69,13 +68,17 @@ export class Recorder {
     return pulse !== null && pulse.identity === cursor?.identity && pulse.lastEventId <= cursor.after;
   }
 
-  async #assign(): Promise<void> {
+  /** Answers how far the numbers have come; undefined where the role is gone. */
+  async #assign(): Promise<number | undefined> {
     for (;;) {
       const lease = this.#role.current();
-      if (lease === null) return;
+      if (lease === null) return undefined;
       const answer = await this.#hub.records.assignSeq({ limit: assignLimit, lease });
-      if (answer.kind === 'staleSingleton') return this.#role.stale();
-      if (answer.value.assigned < assignLimit) return;
+      if (answer.kind === 'staleSingleton') {
+        this.#role.stale();
+        return undefined;
+      }
+      if (answer.value.assigned < assignLimit) return answer.value.highestSeq;
     }
   }
 }
