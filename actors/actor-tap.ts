@@ -49,6 +49,8 @@ export interface ActorView {
 const isChartSnapshot = (snapshot: unknown): snapshot is AnyMachineSnapshot =>
   typeof snapshot === 'object' && snapshot !== null && 'machine' in snapshot && '_nodes' in snapshot;
 
+const chartValue = (snapshot: unknown) => (isChartSnapshot(snapshot) ? snapshot.value : null);
+
 /** Whether some active state names the event: then a guard refused it, else nobody expected it. */
 function expects(snapshot: AnyMachineSnapshot, type: string): boolean {
   return snapshot._nodes.some((node) =>
@@ -114,7 +116,7 @@ export class ActorTap {
       return {
         path,
         ids,
-        value: isChartSnapshot(snapshot) ? snapshot.value : null,
+        value: chartValue(snapshot),
         status: String(snapshot?.status),
         ageMs: nowMs - spawnedAtMs,
         sinceLastEventMs: nowMs - lastEventAtMs,
@@ -159,18 +161,16 @@ export class ActorTap {
       spawnedAtMs: nowMs,
       lastEventAtMs: nowMs,
     });
-    this.#emit('spawned', { path, event: null, value: null, from: null });
+    this.#emit('spawned', () => ({ path, event: null, value: null, from: null }));
   }
 
   #sent(ref: AnyActorRef, event: AnyEventObject, source: AnyActorRef | undefined): void {
     const known = this.#known.get(ref.sessionId);
     const path = known?.path ?? ref.id;
     if (known !== undefined) known.lastEventAtMs = this.#clock.monotonic();
-    this.#emit('event', {
-      path,
-      event: event.type,
-      value: null,
-      from: source === undefined ? null : (this.#known.get(source.sessionId)?.path ?? null),
+    this.#emit('event', () => {
+      const from = source === undefined ? null : (this.#known.get(source.sessionId)?.path ?? null);
+      return { path, event: event.type, value: null, from };
     });
     if (event.type.startsWith('xstate.error.actor.') && source !== undefined)
       this.#failed(source, (event as { error?: unknown }).error);
@@ -185,26 +185,19 @@ export class ActorTap {
     const path = this.#known.get(ref.sessionId)?.path ?? ref.id;
     const blocked = isChartSnapshot(snapshot) && expects(snapshot, event.type);
     if (!blocked) this.#letters.record({ reason: 'unhandled', to: path, event: event.type });
-    this.#emit(blocked ? 'blocked' : 'unhandled', {
-      path,
-      event: event.type,
-      value: isChartSnapshot(snapshot) ? snapshot.value : null,
-      from: null,
+    this.#emit(blocked ? 'blocked' : 'unhandled', () => {
+      return { path, event: event.type, value: chartValue(snapshot), from: null };
     });
   }
 
   #stepped(ref: AnyActorRef, event: AnyEventObject, snapshot: { status: string }): void {
-    const path = this.#known.get(ref.sessionId)?.path ?? ref.id;
-    const value = isChartSnapshot(snapshot) ? snapshot.value : null;
-    if (snapshot.status !== 'active') {
-      this.#known.delete(ref.sessionId);
-      this.#emit(snapshot.status === 'error' ? 'failed' : 'ended', {
-        path,
-        event: event.type,
-        value,
-        from: null,
-      });
-    } else this.#emit('state', { path, event: event.type, value, from: null });
+    const known = this.#known.get(ref.sessionId);
+    const isOver = snapshot.status !== 'active';
+    if (isOver) this.#known.delete(ref.sessionId);
+    const kind = !isOver ? 'state' : snapshot.status === 'error' ? 'failed' : 'ended';
+    this.#emit(kind, () => {
+      return { path: known?.path ?? ref.id, event: event.type, value: chartValue(snapshot), from: null };
+    });
   }
 
   /** The root has no parent to tell; whoever watches it calls this. */
@@ -216,7 +209,7 @@ export class ActorTap {
     const known = this.#known.get(ref.sessionId);
     const path = known?.path ?? ref.id;
     this.#known.delete(ref.sessionId);
-    this.#emit('failed', { path, event: null, value: null, from: null });
+    this.#emit('failed', () => ({ path, event: null, value: null, from: null }));
     const orphans = [...this.#known.values()]
       .filter((other) => this.#isBelow(other.ref, ref))
       .sort((a, b) => b.depth - a.depth);
@@ -233,10 +226,11 @@ export class ActorTap {
     return false;
   }
 
-  #emit(kind: TapFrame['kind'], rest: Pick<TapFrame, 'path' | 'event' | 'value' | 'from'>): void {
+  /** What the frame tells is asked for only where somebody listens: each step of each chart comes by here. */
+  #emit(kind: TapFrame['kind'], tell: () => Pick<TapFrame, 'path' | 'event' | 'value' | 'from'>): void {
     this.#seq++;
     if (this.#listeners.size === 0) return;
-    const frame: TapFrame = { seq: this.#seq, atMs: this.#clock.monotonic(), kind, ...rest };
+    const frame: TapFrame = { seq: this.#seq, atMs: this.#clock.monotonic(), kind, ...tell() };
     for (const listener of this.#listeners) {
       try {
         listener(frame);
