@@ -4,6 +4,7 @@ import type { ModelManifest } from '#protocol/model.ts';
 import type { Records } from '#protocol/records.ts';
 import type { Group } from '#protocol/requirements.ts';
 import type { Database } from './database.ts';
+import { Documents } from './documents.ts';
 import { writeEntries } from './ledger.ts';
 
 /** What is registered once and read often: groups of requirements and models. */
@@ -23,10 +24,18 @@ function putModel(db: Database, manifest: ModelManifest, atMs: number): void {
   writeEntries(db, null, entries);
 }
 
+/** Parsed groups kept at hand. */
+const parsedGroupsLimit = 20_000;
+
+function documentOf(db: Database, groupId: string): string {
+  return String(db.get('SELECT document FROM requirement_groups WHERE group_id = ?', groupId)?.document);
+}
+
 export function modelMethods(
   db: Database,
   nowMs: () => number,
 ): Pick<Records, 'internGroup' | 'listGroups' | 'putModel' | 'getModel' | 'listModels'> {
+  const groups = new Documents<Group>({ limit: parsedGroupsLimit });
   return {
     internGroup: (groupId, group) =>
       db.write(() => {
@@ -37,12 +46,14 @@ export function modelMethods(
         );
       }),
     listGroups: () =>
-      db.readOne(() =>
-        db.all('SELECT group_id, document FROM requirement_groups ORDER BY group_id').map((row) => ({
-          groupId: String(row.group_id),
-          group: JSON.parse(String(row.document)) as Group,
-        })),
-      ),
+      db.readOne(() => {
+        // Hubs ask every few seconds, and a group is never changed: only new documents are read.
+        const ids = db.all('SELECT group_id FROM requirement_groups ORDER BY group_id');
+        return ids.map((row) => {
+          const groupId = String(row.group_id);
+          return { groupId, group: groups.get(groupId, () => documentOf(db, groupId)) };
+        });
+      }),
     putModel: (manifest) => db.write(() => putModel(db, manifest, nowMs())),
     getModel: (modelId) =>
       db.readOne(() => {
