@@ -72,7 +72,7 @@ describe('claim groups', () => {
     ]);
   });
 
-  test('never more than 32 groups and 16 lanes, equal inputs in any order give equal targets', () => {
+  test('never more than 32 groups and 16 lanes; where work waits the order of the inputs does not matter, empty groups keep it, the own pool’s in front', () => {
     const arb = fc.uniqueArray(
       fc.record({
         id: fc.integer({ min: 0, max: 99 }),
@@ -92,7 +92,19 @@ describe('claim groups', () => {
         const found = targets(servable, { resident });
         expect(found.groups.length).toBe(Math.min(32, servable.length));
         expect(found.warmLanes.length).toBeLessThanOrEqual(16);
-        expect(targets([...servable].reverse(), { resident })).toEqual(found);
+        const full = (answer: typeof found) =>
+          answer.groups.filter(({ group: id }) =>
+            servable.some((each) => each.groupId === id && each.waiting > 0),
+          );
+        const other = targets([...servable].reverse(), { resident });
+        expect(full(other)).toEqual(full(found));
+        expect(found.groups.slice(0, full(found).length)).toEqual(full(found));
+        const empty = ['standard', 'heavy'].flatMap((pool) =>
+          servable.filter((each) => each.waiting === 0 && each.group.pool === pool),
+        );
+        expect(found.groups.slice(full(found).length).map((each) => each.group)).toEqual(
+          empty.slice(0, 32 - full(found).length).map((each) => each.groupId),
+        );
       }),
     );
   });

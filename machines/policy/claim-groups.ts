@@ -33,11 +33,13 @@ export interface ClaimTargets {
 const frontGroups = 24;
 
 /**
- * What a claim asks for. Groups of services with a free slot only; at most 32: those with waiting
- * work first, then the machine's own pool, then the fullest, then by id so that equal inputs give
- * equal requests. Where more than 32 have waiting work, the last 8 places go round among those
- * behind the first 24, one step of 8 each `turn` (a count of claims, from 0). Lanes: each resident model in each of those groups that has its service, at most
- * 16, in the order of `resident` (most valuable first).
+ * What a claim asks for. Groups of services with a free slot only; at most 32. First those with waiting
+ * work, of them the machine's own pool before others, then the fullest, then by id so that equal inputs
+ * give equal requests; where more than 32 have waiting work, the last 8 places go round among those
+ * behind the first 24, one step of 8 each `turn` (a count of claims, from 0). Then empty ones in the order
+ * of `servable`, the own pool's first: there may be hundreds, and no claim sorts them. Lanes: each resident
+ * model in each of those groups that has its service, at most 16, in the order of `resident` (most
+ * valuable first).
  */
 export function claimTargets(options: {
   servable: readonly ServableGroup[];
@@ -49,17 +51,19 @@ export function claimTargets(options: {
 }): ClaimTargets {
   const { servable, freeServices, pool, resident, policy, turn } = options;
   const foreign = (each: ServableGroup) => (each.group.pool === pool ? 0 : 1);
-  const empty = (each: ServableGroup) => (each.waiting > 0 ? 0 : 1);
-  const ordered = servable
-    .filter((each) => freeServices.has(each.group.service))
-    .sort(
-      (a, b) =>
-        empty(a) - empty(b) ||
-        foreign(a) - foreign(b) ||
-        b.waiting - a.waiting ||
-        (a.groupId < b.groupId ? -1 : 1),
-    );
-  const chosen = inTurn(ordered, turn);
+  const served = servable.filter((each) => freeServices.has(each.group.service));
+  const waiting = served
+    .filter((each) => each.waiting > 0)
+    .sort((a, b) => foreign(a) - foreign(b) || b.waiting - a.waiting || (a.groupId < b.groupId ? -1 : 1));
+  const chosen = waiting.length > claimGroupsLimit ? inTurn(waiting, turn) : waiting;
+  // Whether work waits may be known too late: what is free for it asks for the others as well.
+  for (const side of [0, 1]) {
+    if (chosen.length === claimGroupsLimit) break;
+    for (const each of served) {
+      if (chosen.length === claimGroupsLimit) break;
+      if (each.waiting === 0 && foreign(each) === side) chosen.push(each);
+    }
+  }
   const groups = chosen.map((each) => ({
     group: each.groupId,
     penaltyMs: foreign(each) * policy.spillPenaltyMs,
@@ -77,10 +81,8 @@ export function claimTargets(options: {
   return { groups, warmLanes };
 }
 
-/** `ordered` has the groups with waiting work in front. */
-function inTurn(ordered: readonly ServableGroup[], turn: number): ServableGroup[] {
-  const waiting = ordered.filter((each) => each.waiting > 0);
-  if (waiting.length <= claimGroupsLimit) return ordered.slice(0, claimGroupsLimit);
+/** More groups than a claim has places: those in front, and the next of the others. */
+function inTurn(waiting: readonly ServableGroup[], turn: number): ServableGroup[] {
   const behind = waiting.slice(frontGroups);
   const places = claimGroupsLimit - frontGroups;
   const from = (turn * places) % behind.length;
