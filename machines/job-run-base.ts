@@ -268,9 +268,14 @@ export const loseRide = [rideLost, noRide];
 /** The hub could not be asked: no fault of the job, and asked again while the lease is held. */
 export const linkTrouble = ({ event }: { event: { error: unknown } }) => isHubTrouble(event.error);
 
-/** The hub will answer the same to the same words: repeating them would hold the job for ever. */
-export const refusedForGood = ({ event }: { event: { error: unknown } }) =>
-  !jobErrorOf(event.error, 'INTERNAL').retryable;
+/**
+ * The hub will answer the same to the same words: repeating them would hold the job for ever. Never said
+ * of a hub in trouble, or of a link that has to say hello first: a result that is there waits for that.
+ */
+export const refusedForGood = ({ event }: { event: { error: unknown } }) => {
+  const { code, retryable } = jobErrorOf(event.error, 'INTERNAL');
+  return !retryable && code !== 'UNAUTHORIZED' && !isHubTrouble(event.error);
+};
 
 export const ending = [
   { guard: 'dropped' as const, target: '#job-run.cleaning' },

@@ -261,6 +261,18 @@ describe('job-run', () => {
       expect(await run.ending()).toEqual({ kind: 'committed' });
     });
 
+    test('a result waits for a hub in trouble, whatever it says of asking again', async () => {
+      const run = await uploading();
+      await run.upload.answer([uploaded]);
+      for (const code of ['INBOX_FULL', 'UNAUTHORIZED'] as const) {
+        await run.complete.fail(new EmpError(code, { detail: 'not now', retryable: false }));
+        await run.clock.advanceBy(2_000);
+      }
+      expect(run.exit.asked).toHaveLength(0);
+      await run.complete.answer(committed());
+      expect(await run.ending()).toEqual({ kind: 'committed' });
+    });
+
     test('a completion that the hub can never take fails the job with that error', async () => {
       const run = await uploading();
       await run.upload.answer([uploaded]);

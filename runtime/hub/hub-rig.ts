@@ -160,14 +160,17 @@ export class RigMachine {
     this.session.message(text);
   }
 
-  /** Sends a request and answers what came back; throws the hub's refusal as `code: message`. */
+  /** Sends a request and answers what came back; throws the hub's refusal with its fields, as `code: message`. */
   async ask<T extends LinkRequestType>(type: T, body: LinkBody<T>): Promise<LinkAnswer<T>> {
     const id = ++this.#id;
     this.raw(JSON.stringify({ v: linkVersion, id, type, body }));
     for (let turns = 0; turns < 100 && !this.#answers.has(id) && !this.#refusals.has(id); turns++)
       await this.#settle();
     const refusal = this.#refusals.get(id);
-    if (refusal !== undefined) throw new Error(`${refusal.code}: ${refusal.message}`);
+    if (refusal !== undefined) {
+      const { code, message, retryable } = refusal;
+      throw Object.assign(new Error(`${code}: ${message}`), { code, retryable });
+    }
     const answer = this.#answers.get(id);
     if (answer === undefined) throw new Error(`no answer to ${type}`);
     return answer as LinkAnswer<T>;
