@@ -14,6 +14,7 @@ import { type HealthServer, type HealthSource, serveHealth } from './health.ts';
 import { hubVersion } from './hub-version.ts';
 import { processLog } from './log.ts';
 import { monitorLoop } from './loop-monitor.ts';
+import { machineClassOf } from './machine-class.ts';
 import { type MachineConfig, type MachineFlags, readMachineConfig } from './machine-config.ts';
 import { builtInConnectors, loadConnectors } from './machine-connectors.ts';
 import { memoryMb } from './machine-memory.ts';
@@ -55,21 +56,19 @@ export async function bootMachine(options: {
     ownId(config, { dataDir, env }),
   ]);
   const ramMb = memoryMb({ totalBytes: totalmem(), constrainedBytes: process.constrainedMemory() });
+  const gpus = cpuGpus({
+    name: cpus()[0]?.model ?? 'cpu',
+    memoryMb: ramMb,
+    freeMemoryMb: () => Math.floor(freemem() / MiB),
+  });
+  const devices = await gpus.list(new AbortController().signal);
   let loopDelayMs = () => 0;
   const machine = composeMachine({
     config: {
       machineId,
       hubUrls: config.hubUrls,
       joinToken: config.joinToken,
-      machineClass: {
-        pool: config.pool,
-        vramMb: 0,
-        ramMb,
-        diskMb: config.diskBudgetMb,
-        cpuCores: availableParallelism(),
-        tags: config.tags,
-        region: config.region,
-      },
+      machineClass: machineClassOf(config, { devices, ramMb, cpuCores: availableParallelism() }),
       dataDir,
       budgetBytes: config.diskBudgetMb * MiB,
       software: hubVersion,
@@ -85,11 +84,7 @@ export async function bootMachine(options: {
       dialer: wsDialer,
       disk: nodeDisk,
       http: nodeHttp,
-      gpus: cpuGpus({
-        name: cpus()[0]?.model ?? 'cpu',
-        memoryMb: ramMb,
-        freeMemoryMb: () => Math.floor(freemem() / MiB),
-      }),
+      gpus,
     },
     connectors,
     vitals: () => ({ loopDelayMs: loopDelayMs(), rssBytes: process.memoryUsage.rss() }),

@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { EmpError, type FieldError } from '#protocol/errors.ts';
+import { GpuName } from '#protocol/gpu-model.ts';
 import { MachineId, PoolName, RegionName, ServiceName, TagName } from '#protocol/names.ts';
+import { CustomerRule, EnvironmentDigest } from '#protocol/requirements.ts';
 
 /**
  * Every knob of a machine, read once at start from flags, then variables, then defaults.
@@ -50,6 +52,20 @@ const Service = z.string().transform((text, context) => {
   return { service: name, slots };
 });
 
+/** `strict:NAME`, `allow:NAME,NAME` or `deny:NAME,NAME`. */
+const Customers = z.string().transform((text, context): CustomerRule => {
+  const at = text.indexOf(':');
+  const [kind, names] = [text.slice(0, Math.max(at, 0)).trim(), listOf(text.slice(at + 1))];
+  const form = { strict: { strict: names[0] }, allow: { allow: names }, deny: { deny: names } }[kind];
+  const rule = CustomerRule.safeParse(form);
+  if (rule.success && (kind !== 'strict' || names.length === 1)) return rule.data;
+  context.addIssue({
+    code: 'custom',
+    message: `${JSON.stringify(text)} is not a rule about customers; it has the form strict:NAME, allow:NAME,NAME or deny:NAME,NAME`,
+  });
+  return z.NEVER;
+});
+
 export const MachineConfig = z.strictObject({
   /** Hubs, tried in order and again from the first. `EMP_HUB_URL`, separated by commas. */
   hubUrls: z.array(HubUrl).min(1, 'name at least one hub: http://HOST:PORT').max(16),
@@ -72,6 +88,14 @@ export const MachineConfig = z.strictObject({
   /** Words that jobs may ask for. */
   tags: z.array(TagName).max(32).default([]),
   region: RegionName.nullable().default(null),
+  /** Models of its cards, as anybody prints them. Needed only where no driver tells: it must not tell others. */
+  gpu: z.array(GpuName).max(16).default([]),
+  /** Video memory of its smallest card, MiB. Needed only where no driver tells; else less may be offered by it. */
+  vramMb: whole(0, 16_000_000).default(0),
+  /** Digest of the image or whatever else made its environment. */
+  environment: EnvironmentDigest.nullable().default(null),
+  /** Whose jobs it runs; everybody's where it is not set. */
+  customers: Customers.nullable().default(null),
   /** Time that running jobs get to end after SIGTERM, ms. Keep it 10 s below what the platform grants before it kills. */
   drainMs: whole(0, 86_400_000).default(20_000),
   /** A run without progress for this long fails with JOB_STALLED (at least twice its expected time), ms. */
@@ -100,6 +124,10 @@ const VARIABLES: Record<keyof MachineConfig, string[]> = {
   healthPort: ['EMP_HEALTH_PORT'],
   tags: ['EMP_TAGS'],
   region: ['EMP_REGION'],
+  gpu: ['EMP_GPU'],
+  vramMb: ['EMP_VRAM_MB'],
+  environment: ['EMP_ENVIRONMENT'],
+  customers: ['EMP_CUSTOMERS'],
   drainMs: ['EMP_DRAIN_MS'],
   stallMs: ['EMP_STALL_MS'],
   stageLeadMs: ['EMP_STAGE_LEAD_MS'],
@@ -109,7 +137,7 @@ const VARIABLES: Record<keyof MachineConfig, string[]> = {
 };
 /** Every variable that a machine reads by this list; `EMP_JOIN_TOKEN_FILE` besides. */
 export const machineVariables: readonly string[] = Object.values(VARIABLES).flat();
-const LISTS: (keyof MachineConfig)[] = ['hubUrls', 'services', 'tags'];
+const LISTS: (keyof MachineConfig)[] = ['hubUrls', 'services', 'tags', 'gpu'];
 
 /** Flags as the command line gives them: lists are lists already. */
 export type MachineFlags = Partial<Record<keyof MachineConfig, string | string[] | undefined>>;

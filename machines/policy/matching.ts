@@ -1,5 +1,7 @@
+import { gpuModel } from '#protocol/gpu-model.ts';
 import type { MachineId } from '#protocol/names.ts';
-import type { Group, MachineClass, Requirements } from '#protocol/requirements.ts';
+import type { CustomerRule, Group, MachineClass, Requirements } from '#protocol/requirements.ts';
+import { canonicalRange, inRange } from '#protocol/version-range.ts';
 
 /**
  * Hard requirements against what machines are. Decided once per class and group and cached by the
@@ -8,7 +10,8 @@ import type { Group, MachineClass, Requirements } from '#protocol/requirements.t
 
 /** One requirement that a class does not meet, in words a submitter can act on. */
 export interface Unmet {
-  requirement: 'service' | keyof Requirements;
+  /** `customer`: the machines are kept for others, or from this one. */
+  requirement: 'service' | 'customer' | keyof Requirements;
   needed: string;
   available: string;
 }
@@ -32,36 +35,102 @@ const sizes = [
   { key: 'cpuCores', unit: '' },
 ] as const;
 
-/** What this class lacks for the group, empty if it may run the group's jobs. A pin to a machine is judged by `machineMeets`. */
+/**
+ * What this class lacks for the group, empty if it may run the group's jobs, in words for whoever asked:
+ * they never name another customer. A pin to a machine is judged by `machineMeets`.
+ */
 export function unmetRequirements(machineClass: MachineClass, group: Group): Unmet[] {
-  const { requirements } = group;
+  return [
+    ...unmetService(machineClass, group),
+    ...unmetSizes(machineClass, group.requirements),
+    ...unmetTags(machineClass, group.requirements),
+    ...unmetPlace(machineClass, group.requirements),
+    ...unmetCards(machineClass, group.requirements),
+    ...unmetCustomers(machineClass.customers, group),
+  ];
+}
+
+function unmetService({ services }: MachineClass, { service, requirements }: Group): Unmet[] {
+  const offered = services.find((each) => each.service === service);
+  if (offered === undefined) {
+    const available = services.map((each) => each.service).join(', ');
+    return [{ requirement: 'service', needed: service, available }];
+  }
+  const { connectorVersion } = requirements;
+  if (connectorVersion === undefined || inRange(offered.version, connectorVersion)) return [];
+  const needed = canonicalRange(connectorVersion);
+  return [{ requirement: 'connectorVersion', needed, available: offered.version }];
+}
+
+function unmetSizes(machineClass: MachineClass, requirements: Requirements): Unmet[] {
+  return sizes.flatMap(({ key, unit }): Unmet[] => {
+    const [needed, available] = [requirements[key] ?? 0, machineClass[key]];
+    if (available >= needed) return [];
+    return [{ requirement: key, needed: `${needed}${unit}`, available: `${available}${unit}` }];
+  });
+}
+
+function unmetTags(machineClass: MachineClass, { tags = [], withoutTags = [] }: Requirements): Unmet[] {
   const unmet: Unmet[] = [];
-  if (!machineClass.services.some((offered) => offered.service === group.service)) {
-    const offered = machineClass.services.map((each) => each.service).join(', ');
-    unmet.push({ requirement: 'service', needed: group.service, available: offered });
-  }
-  for (const { key, unit } of sizes) {
-    const needed = requirements[key] ?? 0;
-    if (machineClass[key] < needed) {
-      unmet.push({ requirement: key, needed: `${needed}${unit}`, available: `${machineClass[key]}${unit}` });
-    }
-  }
   const has = new Set(machineClass.tags);
-  const tagList = machineClass.tags.join(', ') || 'none';
-  const missing = (requirements.tags ?? []).filter((tag) => !has.has(tag));
-  if (missing.length > 0) unmet.push({ requirement: 'tags', needed: missing.join(', '), available: tagList });
-  const unwanted = (requirements.withoutTags ?? []).filter((tag) => has.has(tag));
-  if (unwanted.length > 0) {
-    unmet.push({ requirement: 'withoutTags', needed: `not ${unwanted.join(', ')}`, available: tagList });
-  }
-  if (requirements.region !== undefined && requirements.region !== machineClass.region) {
-    unmet.push({
-      requirement: 'region',
-      needed: requirements.region,
-      available: machineClass.region ?? 'none',
-    });
-  }
+  const available = machineClass.tags.join(', ') || 'none';
+  const missing = tags.filter((tag) => !has.has(tag));
+  if (missing.length > 0) unmet.push({ requirement: 'tags', needed: missing.join(', '), available });
+  const unwanted = withoutTags.filter((tag) => has.has(tag));
+  if (unwanted.length > 0)
+    unmet.push({ requirement: 'withoutTags', needed: `not ${unwanted.join(', ')}`, available });
   return unmet;
+}
+
+function unmetPlace(machineClass: MachineClass, requirements: Requirements): Unmet[] {
+  return (['region', 'environment'] as const).flatMap((requirement): Unmet[] => {
+    const [needed, has] = [requirements[requirement], machineClass[requirement]];
+    return needed === undefined || needed === has ? [] : [{ requirement, needed, available: has ?? 'none' }];
+  });
+}
+
+/** A slot may be on any card of the machine: each of them must be of a model that was named. */
+function unmetCards({ gpus = [] }: MachineClass, { gpu }: Requirements): Unmet[] {
+  if (gpu === undefined) return [];
+  const wanted = new Set(gpu.map(gpuModel));
+  if (gpus.length > 0 && gpus.every((model) => wanted.has(model))) return [];
+  return [
+    {
+      requirement: 'gpu',
+      needed: [...wanted].join(' or '),
+      available: gpus.join(' and ') || 'no known card',
+    },
+  ];
+}
+
+/**
+ * Whose jobs are in the group against whose jobs the machine runs. A group that says nothing of its
+ * customers may hold anybody's jobs: no machine with a rule serves it.
+ */
+function unmetCustomers(rule: CustomerRule | undefined, group: Group): Unmet[] {
+  const { customer } = group;
+  const isOwn = rule !== undefined && 'strict' in rule && rule.strict === customer;
+  if (group.requirements.isolation === 'strict') {
+    if (isOwn) return [];
+    const needed = customer === undefined ? 'one customer' : `machines dedicated to ${customer}`;
+    const available =
+      rule !== undefined && 'strict' in rule ? 'dedicated to another customer' : 'not dedicated';
+    return [{ requirement: 'isolation', needed, available }];
+  }
+  if (rule === undefined || isOwn || admits(rule, group)) return [];
+  const needed = customer ?? 'jobs of customers that its rule did not name when they came';
+  if ('strict' in rule)
+    return [{ requirement: 'customer', needed, available: 'dedicated to another customer' }];
+  const available = 'allow' in rule ? 'kept for other customers' : 'closed to some customers';
+  return [{ requirement: 'customer', needed, available }];
+}
+
+function admits(rule: CustomerRule, { customer, notCustomers }: Group): boolean {
+  if ('strict' in rule) return false;
+  if ('allow' in rule) return customer !== undefined && rule.allow.includes(customer);
+  if (customer !== undefined) return !rule.deny.includes(customer);
+  const without = new Set(notCustomers);
+  return rule.deny.every((name) => without.has(name));
 }
 
 /** True where a machine of this class may run the group's jobs, its pin aside. */

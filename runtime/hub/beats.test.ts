@@ -47,9 +47,9 @@ async function setup() {
 
 /** Joined machines that have beaten once each and stand in the idle index. */
 async function idleMachines(rig: HubRig, count: number): Promise<RigMachine[]> {
-  await submit(rig, 'first');
   const machines: RigMachine[] = [];
   for (let at = 0; at < count; at++) machines.push(await rig.join({ machineId: `m${at}` }));
+  await submit(rig, 'first');
   const lease = await machines[0]!.lease();
   await machines[0]!.complete(lease);
   for (const machine of machines) {

@@ -1,3 +1,9 @@
+import {
+  type CustomerScope,
+  customerScope,
+  type NamedCustomers,
+  namedCustomers,
+} from '#machines/policy/customer-scope.ts';
 import { type ClassSearch, findClasses, type KnownClass } from '#machines/policy/matching.ts';
 import type { Env } from '#protocol/env.ts';
 import type { Records } from '#protocol/records.ts';
@@ -14,6 +20,7 @@ export class ClassDirectory {
   readonly #records: Records;
   readonly #env: Env;
   #classes: KnownClass[] = [];
+  #named: NamedCustomers | null = null;
   #readMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: { records: Records; env: Env }) {
@@ -24,7 +31,7 @@ export class ClassDirectory {
   /** A machine of this class has just joined here. */
   note(classId: string, machineClass: MachineClass): void {
     if (this.#classes.every((known) => known.classId !== classId))
-      this.#classes.push({ classId, machineClass });
+      this.#keep([...this.#classes, { classId, machineClass }]);
   }
 
   get(classId: string): MachineClass | null {
@@ -40,12 +47,22 @@ export class ClassDirectory {
     return findClasses(this.#classes, group);
   }
 
+  /** Whose jobs share a group with one of this customer's, by the classes that the last search knew. */
+  scopeOf(job: { customer: string; isStrict: boolean }): CustomerScope {
+    return customerScope(this.#named, job);
+  }
+
   #ageMs(): number {
     return this.#env.clock.monotonic() - this.#readMs;
   }
 
   async #read(): Promise<void> {
-    this.#classes = await this.#records.listClasses({ seenAfterMs: this.#env.clock.now() - rememberedMs });
+    this.#keep(await this.#records.listClasses({ seenAfterMs: this.#env.clock.now() - rememberedMs }));
     this.#readMs = this.#env.clock.monotonic();
+  }
+
+  #keep(classes: KnownClass[]): void {
+    this.#classes = classes;
+    this.#named = namedCustomers(classes.map((known) => known.machineClass));
   }
 }

@@ -29,8 +29,8 @@ export async function explainJob(hub: Hub, jobId: string): Promise<Explanation> 
   const job = await hub.records.getJob(jobId);
   if (job === null)
     throw new EmpError('NOT_FOUND', { detail: `No job ${jobId} is known`, fields: { jobId } });
-  const { service, pool, requirements, models } = job;
-  const { group } = hub.groups.signature({ service, pool, requirements });
+  const { service, pool, requirements, models, customer } = job;
+  const group = (await hub.groups.find(job.group)) ?? { service, pool, requirements, customer };
   await hub.pauses.refreshIfOld();
   const broker = await lookIntoBroker(hub, jobId);
   const machines = (await listMachines(hub, { all: false })).map((view) => judge(hub, view, { job, group }));

@@ -10,7 +10,7 @@ import { type BrokerStats, claimGroupsLimit, type GroupId } from '#protocol/brok
 import type { Env } from '#protocol/env.ts';
 import type { MachineId } from '#protocol/names.ts';
 import type { Records } from '#protocol/records.ts';
-import { canonicalGroup, type Group, groupId, type MachineClass } from '#protocol/requirements.ts';
+import { canonicalGroup, Group, groupId, type MachineClass } from '#protocol/requirements.ts';
 
 /** Age at which groups interned by other hubs are looked for, ms; asked for by claims and beats only. */
 const refreshMs = 5_000;
@@ -43,6 +43,8 @@ export class GroupDirectory {
   readonly #records: Records;
   readonly #env: Env;
   readonly #groups = new Map<GroupId, ServableGroup>();
+  /** Groups whose requirements cannot be judged here. */
+  readonly #foreign = new Set<GroupId>();
   readonly #classes = new Map<string, ClassGroups>();
   /** By the JSON of what was asked, fields in the order they came in. */
   readonly #signatures = new Map<string, GroupSignature>();
@@ -59,6 +61,12 @@ export class GroupDirectory {
     return this.#groups.get(groupId)?.group ?? null;
   }
 
+  /** The group of this id, looked for in Records where it was interned elsewhere since; null if it is none. */
+  async find(groupId: GroupId): Promise<Group | null> {
+    if (!this.#groups.has(groupId)) await this.refresh();
+    return this.get(groupId);
+  }
+
   /** Ids for a wake that must be passed on, those with waiting work first, at most 32. */
   busiest(): GroupId[] {
     const all = [...this.#groups.values()].sort((a, b) => b.waiting - a.waiting);
@@ -67,7 +75,8 @@ export class GroupDirectory {
 
   /** Most jobs ask for one of a few forms, and a hash for each costs more than to look it up. */
   signature(asked: Group): GroupSignature {
-    const key = JSON.stringify([asked.service, asked.pool, asked.requirements]);
+    const { service, pool, requirements, customer, notCustomers } = asked;
+    const key = JSON.stringify([service, pool, requirements, customer, notCustomers]);
     const known = this.#signatures.get(key);
     if (known !== undefined) return known;
     const group = canonicalGroup(asked);
@@ -142,8 +151,14 @@ export class GroupDirectory {
     });
   }
 
+  /** A group with a requirement that this hub does not know, of a newer one, is served by nobody here. */
   #add(groupId: GroupId, group: Group): void {
-    if (this.#groups.has(groupId)) return;
+    if (this.#groups.has(groupId) || this.#foreign.has(groupId)) return;
+    if (!Group.safeParse(group).success) {
+      this.#foreign.add(groupId);
+      this.#env.log.warn('group.foreign', { groupId });
+      return;
+    }
     const added: ServableGroup = { groupId, group, waiting: 0 };
     this.#groups.set(groupId, added);
     for (const known of this.#classes.values()) place(known, added);

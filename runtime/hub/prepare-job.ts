@@ -1,16 +1,16 @@
 import { hash } from 'node:crypto';
-import type { Unmet } from '#machines/policy/matching.ts';
-import { choosePool } from '#machines/policy/pool-choice.ts';
 import type { ServiceSpec } from '#protocol/connector.ts';
 import { EmpError, type ErrorCode, type FieldError } from '#protocol/errors.ts';
 import { JobSubmission } from '#protocol/job.ts';
 import { canonicalJson, fitsAsJson, type JsonObject, jsonBytes } from '#protocol/json.ts';
+import { type Translated, translateLegacy } from '#protocol/legacy-requirements.ts';
 import { frameLimitBytes } from '#protocol/link.ts';
 import type { NewJob } from '#protocol/records.ts';
 import type { Group } from '#protocol/requirements.ts';
 import { newTraceparent } from '#protocol/trace.ts';
 import type { Hub } from './hub.ts';
-import { fieldErrors, parseDocument, summary } from './problem.ts';
+import { placeJob } from './place-job.ts';
+import { checkDepth, fieldErrors, jsonPointer, summary } from './problem.ts';
 
 /** A submission that was judged: the row to store, its group, and what is worth a word to the submitter. */
 export interface PreparedJob {
@@ -44,7 +44,9 @@ export async function prepareJob(
   },
 ): Promise<PreparedJob> {
   const { prefix } = options;
-  const submission = parseDocument(JobSubmission, document, { prefix, what: 'The job' });
+  checkDepth(document, prefix);
+  const translated = translateLegacy(document);
+  const submission = readSubmission(translated, prefix);
   const spec = hub.services.get(submission.service) ?? null;
   const payload = spec === null ? submission.payload : checkPayload(spec, submission, prefix);
   checkSize(payload, prefix);
@@ -52,10 +54,16 @@ export async function prepareJob(
   if (missing !== null && options.dryRun !== true)
     refuse('INPUT_INVALID', [{ pointer: `${prefix}/inputs`, detail: missing }]);
   const contents = await checkInputs(hub, submission, prefix);
-  const models = spec === null ? [] : await checkModels(hub, { spec, payload, prefix });
+  const models = await checkModels(hub, {
+    service: submission.service,
+    named: [
+      ...(spec?.models(payload) ?? []).map((modelId) => ({ modelId, pointer: `${prefix}/payload` })),
+      ...translated.models.map(({ modelId, path }) => ({ modelId, pointer: jsonPointer(path, prefix) })),
+    ],
+  });
   const expectedMs =
     submission.expectedMs ?? (spec === null ? hub.config.expectedMsDefault : expectedMsOf(spec, payload));
-  const found = await placeJob(hub, { submission, expectedMs, prefix });
+  const found = await placeJob(hub, { submission, expectedMs, prefix, origins: translated.origins });
   const nowMs = hub.env.clock.now();
   const notBeforeMs = submission.notBefore === undefined ? null : Date.parse(submission.notBefore);
   const due = notBeforeMs === null || notBeforeMs <= nowMs;
@@ -83,6 +91,14 @@ export async function prepareJob(
   };
   const warnings = missing === null ? found.warnings : [...found.warnings, missing];
   return { row, named: submission.id !== undefined, ...found, warnings };
+}
+
+/** The submission in our form, or every wrong field of both forms by where the client wrote it. */
+function readSubmission({ document, error }: Translated, prefix: string): JobSubmission {
+  const parsed = JobSubmission.safeParse(document);
+  if (parsed.success && error === null) return parsed.data;
+  const errors = [parsed.error, error].flatMap((each) => (each ? fieldErrors(each, prefix) : []));
+  throw new EmpError('VALIDATION_FAILED', { detail: summary('The job', errors), errors });
 }
 
 /**
@@ -160,82 +176,26 @@ async function findInput(hub: Hub, object: string): Promise<{ sha256: string } |
   };
 }
 
+/** The models that a job names, each once; refuses those that are not registered. */
 async function checkModels(
   hub: Hub,
-  options: { spec: ServiceSpec; payload: JsonObject; prefix: string },
+  { service, named }: { service: string; named: { modelId: string; pointer: string }[] },
 ): Promise<string[]> {
-  const models = [...new Set(options.spec.models(options.payload))];
-  const missing: string[] = [];
-  for (const modelId of models) if ((await hub.models.get(modelId)) === null) missing.push(modelId);
-  if (missing.length === 0) return models;
+  const models = [...new Set(named.map(({ modelId }) => modelId))];
+  const missing = new Set<string>();
+  for (const modelId of models) if ((await hub.models.get(modelId)) === null) missing.add(modelId);
+  if (missing.size === 0) return models;
   const known = (await hub.models.list())
-    .filter((model) => model.service === options.spec.service)
+    .filter((model) => model.service === service)
     .map((model) => model.id);
   const list = known.length > 0 ? known.slice(0, 20).join(', ') : 'none';
-  const pointer = `${options.prefix}/payload`;
   refuse(
     'UNKNOWN_MODEL',
-    missing.map((modelId) => ({
-      pointer,
-      detail: `the model ${modelId} is not registered (registered for ${options.spec.service}: ${list}); register it with PUT /v1/models/${modelId}`,
-    })),
+    named
+      .filter(({ modelId }) => missing.has(modelId))
+      .map(({ modelId, pointer }) => ({
+        pointer,
+        detail: `the model ${modelId} is not registered (registered for ${service}: ${list}); register it with PUT /v1/models/${modelId}`,
+      })),
   );
-}
-
-interface Placed {
-  groupId: string;
-  group: Group;
-  classIds: string[];
-  warnings: string[];
-}
-
-/** Group and pool of a submission; refuses what no known class of machine can ever run. */
-async function placeJob(
-  hub: Hub,
-  options: { submission: JobSubmission; expectedMs: number; prefix: string },
-): Promise<Placed> {
-  const { submission, expectedMs, prefix } = options;
-  const { service, requirements } = submission;
-  const anyPool = submission.pool ?? '-none-';
-  const search = await hub.classes.find({ service, pool: anyPool, requirements });
-  const warnings: string[] = [];
-  if (search.kind === 'unknownService') {
-    const detail = `no machine class offers ${service}; offered: ${search.offered.join(', ')}`;
-    refuse('UNKNOWN_SERVICE', [{ pointer: `${prefix}/service`, detail }]);
-  }
-  if (search.kind === 'unmet')
-    refuse(
-      'REQUIREMENT_UNMET',
-      search.unmet.map((unmet) => unmetField(unmet, prefix)),
-    );
-  if (search.kind === 'noneKnown') {
-    warnings.push('no machine has joined yet: whether one can run this job is not known');
-  }
-  const classIds = search.kind === 'met' ? search.classIds : [];
-  const capable = new Set(classIds.flatMap((classId) => hub.classes.get(classId)?.pool ?? []));
-  const pool = choosePool({
-    requested: submission.pool ?? null,
-    expectedMs,
-    ranges: hub.config.pools,
-    capable,
-  });
-  if (submission.pool !== undefined && capable.size > 0 && !capable.has(pool)) {
-    warnings.push(
-      `no machine of pool ${pool} can run this job: others (${[...capable].sort().join(', ')}) take it when they have nothing more urgent`,
-    );
-  }
-  const pin = requirements.machineId;
-  if (pin !== undefined && (await hub.records.getMachine(pin)) === null) {
-    warnings.push(`the machine ${pin} has never joined: the job waits until it does`);
-  }
-  const { groupId, group } = hub.groups.signature({ service, pool, requirements });
-  return { groupId, group, classIds, warnings };
-}
-
-function unmetField(unmet: Unmet, prefix: string): FieldError {
-  return {
-    pointer:
-      unmet.requirement === 'service' ? `${prefix}/service` : `${prefix}/requirements/${unmet.requirement}`,
-    detail: `${unmet.requirement}: needed ${unmet.needed}, the best machine class has ${unmet.available}`,
-  };
 }
