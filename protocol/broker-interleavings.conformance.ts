@@ -11,7 +11,7 @@ import { tokenAfter } from './token.ts';
 
 /**
  * The interleavings of docs/protocol.md §5 that concern the Broker alone, and those of its halves in
- * which a hub's Broker step comes late. With Records and hubs the simulation plays all sixteen.
+ * which a hub's Broker step comes late. With Records and hubs the simulation plays them all.
  */
 export function interleavingSuite(setup: BrokerSetup): void {
   const open = () => openRig(setup);

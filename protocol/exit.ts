@@ -52,7 +52,10 @@ export function exitCounts(cause: ExitCause): boolean {
   return cause.kind === 'expire' || (cause.kind === 'fail' && cause.error.retryable);
 }
 
-/** `runs` includes the run that ends. A requested cancel wins over every other end but completion. */
+/**
+ * `runs` includes the run that ends. A requested cancel wins over every other end but completion; the cause
+ * `cancel` comes only where one was requested.
+ */
 export function decideExit(options: {
   row: GuardRow;
   token: FencingToken;
@@ -71,7 +74,7 @@ export function decideExit(options: {
   ): ExitDecision => {
     return { kind: 'exit', state, fenceFloor: tokenAfter(token), attempts, notBeforeMs, counted, usedUp };
   };
-  if (row.cancelRequested || cause.kind === 'cancel') return exit('cancelled');
+  if (row.cancelRequested) return exit('cancelled');
   if (cause.kind === 'fail' && !cause.error.retryable) return exit('failed');
   if (counted && attempts >= row.maxAttempts) return exit('dead', 'attempts');
   if (options.runs - row.runsAtRequeue >= runsLimit) return exit('dead', 'runs');

@@ -23,7 +23,7 @@ export function cancelSuite(setup: RecordsSetup): void {
       const request = (jobId: string) => records.requestCancel({ jobId, actor: 'client', nowMs: t0 + 50 });
       expect(await request(waiting)).toEqual({ kind: 'requested', fenceFloor: '0', holder: null });
       expect(await request(leased)).toEqual({ kind: 'requested', fenceFloor: '0', holder: m1 });
-      expect(await request(leased)).toEqual({ kind: 'already' });
+      expect(await request(leased)).toEqual({ kind: 'already', fenceFloor: '0', ended: false });
       expect(await job(leased)).toMatchObject({ state: 'leased', cancelRequestedAtMs: t0 + 50 });
       expect(await records.unfinishedCancels({ olderThanMs: t0 + 50, limit: 10 })).toEqual([]);
       expect(
@@ -80,11 +80,28 @@ export function cancelSuite(setup: RecordsSetup): void {
       expect(await finish()).toEqual({ kind: 'cancelled' });
       expect(await records.requestCancel({ jobId: id, actor: 'client', nowMs: t0 })).toEqual({
         kind: 'already',
+        fenceFloor: '0',
+        ended: true,
       });
       expect((await records.timeline(id)).transitions.map((each) => each.to)).toEqual([
         'waiting',
         'cancelled',
       ]);
+    });
+
+    test('a cancel that nobody asked for, or that a requeue took back, gives the job back', async () => {
+      const { submit, claim, exit, job, records } = await hub();
+      const id = await submit();
+      await claim(id, '500');
+      expect(await exit(id, '500', { kind: 'cancel', reason: 'told late' })).toMatchObject({
+        applied: true,
+        state: 'waiting',
+        attempts: 0,
+        fenceFloor: '501',
+      });
+      expect(await job(id)).toMatchObject({ state: 'waiting', attempts: 0 });
+      const { runs } = await records.timeline(id);
+      expect(runs).toMatchObject([{ outcome: 'released', counted: false }]);
     });
 
     test('unknown jobs are unknown', async () => {

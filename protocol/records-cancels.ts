@@ -9,9 +9,9 @@ export type ByActor = Parameters<Records['requestCancel']>[0];
 
 export function requestCancel(ledger: JobLedger, { jobId, actor, nowMs }: ByActor): CancelRowAnswer {
   const { state, cancelRequestedAtMs, machineId, incarnation, fenceFloor } = ledger.row;
-  if (state === 'cancelled') return { kind: 'already' };
+  if (state === 'cancelled') return { kind: 'already', fenceFloor, ended: true };
   if (isTerminal(state)) return { kind: 'tooLate', state };
-  if (cancelRequestedAtMs !== null) return { kind: 'already' };
+  if (cancelRequestedAtMs !== null) return { kind: 'already', fenceFloor, ended: false };
   updateRow(ledger, { cancelRequestedAtMs: nowMs });
   const fact = { jobId, machineId: null, data: { actor }, atMs: nowMs };
   recordFact(ledger.entries, { ...fact, type: 'job.cancel_requested' });

@@ -68,9 +68,14 @@ export function completeRun(ledger: JobLedger, completion: Completion): Complete
   return { kind: 'committed', fenceFloor };
 }
 
-export function exitRun(ledger: JobLedger, request: ExitRowRequest): ExitRowAnswer {
-  const { token, cause, holder, nowMs } = request;
+export function exitRun(ledger: JobLedger, asked: ExitRowRequest): ExitRowAnswer {
   const { row } = ledger;
+  // A machine's word alone cancels nothing: what told it may have been meant for a former life.
+  const isAsked = asked.cause.kind !== 'cancel' || row.cancelRequestedAtMs !== null || isTerminal(row.state);
+  const request: ExitRowRequest = isAsked
+    ? asked
+    : { ...asked, cause: { kind: 'release', reason: 'stopped for a cancel that nobody asks for any more' } };
+  const { token, cause, holder, nowMs } = request;
   const end = { token, outcome: exitOutcome(cause), error: exitError(cause), nowMs };
   const runs = row.runs + (ledger.runs.has(token) ? 0 : 1);
   const decision = decideExit({ row: guardOf(row), token, cause, runs, nowMs });

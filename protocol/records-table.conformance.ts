@@ -178,12 +178,14 @@ async function checkedStep(hub: Hub, id: string, step: Step): Promise<void> {
   expect(after.result !== null).toBe(after.state === 'succeeded');
   expect(after.finishedAtMs !== null).toBe(isTerminal(after.state));
   expect(after.attempts).toBeLessThanOrEqual(after.maxAttempts);
+  const isAsked = before.cancelRequestedAtMs !== null;
+  if (after.state === 'cancelled' && before.state !== 'cancelled') expect(isAsked).toBe(true);
   const stands =
     ['leased', 'waiting', 'scheduled'].includes(before.state) &&
     compareTokens(step.token, before.fenceFloor) >= 0;
   if (step.act === 'complete') expect(answer?.kind === 'committed').toBe(stands);
   if (answer?.applied !== undefined)
-    expect(answer.applied).toBe(stands || (step.act === 'cancelled' && before.state === 'held'));
+    expect(answer.applied).toBe(stands || (step.act === 'cancelled' && before.state === 'held' && isAsked));
   if (answer?.applied) expect(compareTokens(after.fenceFloor, step.token)).toBeGreaterThan(0);
 }
 

@@ -100,7 +100,8 @@ export type CancelRowAnswer =
       fenceFloor: FencingToken;
       holder: { machineId: MachineId; incarnation: Incarnation } | null;
     }
-  | { kind: 'already' }
+  /** Asked for before, with the floor it was asked under; `ended`: and done. */
+  | { kind: 'already'; fenceFloor: FencingToken; ended: boolean }
   | { kind: 'tooLate'; state: JobState }
   | { kind: 'unknown' };
 

@@ -127,4 +127,26 @@ export const cancelInterleavings: readonly Interleaving[] = [
       assert.equal(ended.get('a')?.state, 'succeeded');
     },
   },
+  {
+    name: 'requeue-inside-repeated-cancel',
+    async run(stage) {
+      const { h1, h2 } = stage;
+      const m1 = await stage.machine('m1', h2);
+      await h1.submit('a');
+      assert.equal(await h1.cancel('a'), 'cancelled');
+      // The client did not hear the answer. Between the two steps of its repeat an operator requeues the job.
+      const pause = h1.broker.pauseBefore({ method: 'complete' });
+      const repeated = h1.cancel('a');
+      await pause.reached();
+      assert.equal((await h2.requeue('a')).state, 'waiting');
+      assert.equal((await m1.claim(h2.core)).kind, 'leased');
+      pause.release();
+      assert.equal(await repeated, 'cancelled');
+      assert.deepEqual(await m1.beat(h2.core), { kind: 'ok', drop: [], cancel: [], work: false });
+      // What still tells of the former life's cancel ends nothing.
+      assert.equal(await m1.exit(h2.core, 'a', { kind: 'cancel', reason: 'told late' }), 'ok');
+      const ended = await stage.finish();
+      assert.equal(ended.get('a')?.state, 'succeeded');
+    },
+  },
 ];

@@ -5,7 +5,7 @@ import { interleavings, play } from './interleavings.ts';
 import { stageTtlMs } from './stage.ts';
 import { serverStores } from './stores-servers.ts';
 
-/** The sixteen interleavings with Records on a real server, a client of it for each hub. */
+/** The named interleavings with Records on a real server, a client of it for each hub. */
 
 let postgres: PostgresServer;
 beforeAll(async () => {

@@ -4,7 +4,7 @@ import { interleavings, play } from './interleavings.ts';
 import { stageTtlMs } from './stage.ts';
 import { serverStores } from './stores-servers.ts';
 
-/** The sixteen interleavings on the Lua that ships, with each way in which a real server loses everything. */
+/** The named interleavings on the Lua that ships, with each way in which a real server loses everything. */
 
 const named = interleavings.map((each) => [each.name, each] as const);
 

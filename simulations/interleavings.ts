@@ -11,7 +11,7 @@ export interface Interleaving {
   run(stage: Stage): Promise<void>;
 }
 
-/** The sixteen, in the order of the document. Every pair of stores must pass them all. */
+/** All, in the order of the document. Every pair of stores must pass them all. */
 export const interleavings: readonly Interleaving[] = [
   ...lossInterleavings,
   ...cancelInterleavings,

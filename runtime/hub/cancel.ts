@@ -2,6 +2,7 @@ import { EmpError, toEmpError } from '#protocol/errors.ts';
 import type { Job } from '#protocol/job.ts';
 import type { JobId } from '#protocol/names.ts';
 import type { FencingToken } from '#protocol/token.ts';
+import { endInBroker } from './exit.ts';
 import type { Hub } from './hub.ts';
 import { tellMachine } from './tell.ts';
 
@@ -21,7 +22,12 @@ export async function cancelJob(hub: Hub, jobId: JobId, actor: string): Promise<
   if (asked.kind === 'unknown')
     throw new EmpError('NOT_FOUND', { detail: `No job ${jobId} is known`, fields: { jobId } });
   if (asked.kind === 'tooLate') throw tooLate(jobId, asked.state);
-  const fenceFloor = asked.kind === 'requested' ? asked.fenceFloor : (await mustGet(hub, jobId)).fenceFloor;
+  // Under the floor of the life that was asked about: the job may have been requeued since.
+  const { fenceFloor } = asked;
+  if (asked.kind === 'already' && asked.ended) {
+    await endInBroker(hub, { jobId, token: fenceFloor, fenceFloor });
+    return { state: 'cancelled', job: await mustGet(hub, jobId) };
+  }
   const state = await finishCancel(hub, { jobId, fenceFloor, actor });
   const job = await mustGet(hub, jobId);
   if (state === 'tooLate') throw tooLate(jobId, job.state);
