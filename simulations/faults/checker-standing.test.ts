@@ -50,9 +50,19 @@ describe('a submit of the run before, without answer and row', () => {
     expect(openSubmits(history.lines)).toEqual([]);
   });
 
+  const failed = () => {
+    const error = { code: 'JOB_FAILED', message: 'why', retryable: false };
+    return carried().event('job.submitted', 'chaos-1-8').event('job.failed', 'chaos-1-8', '5', { error });
+  };
+
   test('is recovered when it comes and ends', () => {
-    const history = carried().event('job.submitted', 'chaos-1-8').event('job.cancelled', 'chaos-1-8');
-    expect(counts(history.job('chaos-1-8', 'cancelled', null).check())).toEqual({ ...clean, recovered: 1 });
+    expect(counts(failed().job('chaos-1-8', 'failed', '5').check())).toEqual({ ...clean, recovered: 1 });
+  });
+
+  test('is held to what its payload asks for, as the run before told it', () => {
+    const history = failed().job('chaos-1-8', 'failed', '5');
+    for (const line of history.lines) if (line.kind === 'op') line.failWith = 'none';
+    expect(counts(history.check())).toEqual({ ...bad, recovered: 1, wrongEnds: 1 });
   });
 
   test('is lost when it comes and does not end', () => {

@@ -18,7 +18,7 @@ describe('lost', () => {
       'one that never ended',
       planted().op('submit', 'a', 'ok').event('job.submitted', 'a').job('a', 'waiting', null),
     ],
-    ['an end that no event tells', planted().op('submit', 'a', 'ok').job('a', 'dead', null)],
+    ['an end that no event tells', planted().op('submit', 'a', 'ok').job('a', 'cancelled', null)],
     [
       'a success without a run',
       planted()
@@ -39,6 +39,7 @@ describe('lost', () => {
       'a requeued job that did not end again',
       planted()
         .op('submit', 'a', 'ok')
+        .op('cancel', 'a', 'ok', 'requested')
         .op('requeue', 'a', 'ok')
         .event('job.cancelled', 'a')
         .event('job.requeued', 'a', null, { fenceFloor: '9' })
@@ -73,9 +74,10 @@ test('duplicated: two runs that succeeded', () => {
 test('duplicated: an end after an end without a requeue', () => {
   const history = planted()
     .op('submit', 'a', 'ok')
+    .op('cancel', 'a', 'info')
     .event('job.cancelled', 'a')
-    .event('job.dead', 'a')
-    .job('a', 'dead', null);
+    .event('job.cancelled', 'a')
+    .job('a', 'cancelled', null);
   expect(counts(history.check())).toEqual({ ...bad, duplicated: 1 });
 });
 
@@ -109,6 +111,7 @@ describe('stale writes', () => {
   test('a token that did not rise', () => {
     const history = planted()
       .op('submit', 'a', 'ok')
+      .op('cancel', 'a', 'info')
       .event('job.leased', 'a', '7')
       .event('job.released', 'a', '7')
       .event('job.leased', 'a', '6')
@@ -139,12 +142,15 @@ describe('contradicted', () => {
   test('an answer before a requeue may differ from the end', () => {
     const history = planted()
       .op('submit', 'a', 'ok')
-      .op('get', 'a', 'ok', 'dead')
-      .op('requeue', 'a', 'ok')
-      .event('job.dead', 'a')
-      .event('job.requeued', 'a', null, { fenceFloor: '9' })
+      .op('cancel', 'a', 'ok', 'requested')
+      .op('get', 'a', 'ok', 'cancelled')
+      .op('requeue', 'a', 'ok', 'waiting')
       .event('job.cancelled', 'a')
-      .job('a', 'cancelled', null);
+      .event('job.requeued', 'a', null, { fenceFloor: '9' })
+      .event('job.succeeded', 'a', '12')
+      .run('a', '12', 'succeeded')
+      .effect('a', '12')
+      .job('a', 'succeeded', '12');
     expect(counts(history.check())).toEqual(clean);
   });
 

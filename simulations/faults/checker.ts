@@ -1,12 +1,8 @@
 import { isTerminal, type JobState } from '#protocol/job.ts';
 import { compareTokens, maxToken, tokenAfter, zeroToken } from '#protocol/token.ts';
-import type { EventLine, HistoryLine, JobLine, NemesisLine, OpLine, RunLine } from './history.ts';
-
-/** One thing that must not be, with the job it is about. */
-export interface Finding {
-  jobId: string;
-  why: string;
-}
+import type { EventLine, HistoryLine, JobLine, NemesisLine, OpLine } from './history.ts';
+import { endTypes, type Finding, fateOf, isChange, isEarlier, type Story, tell } from './job-story.ts';
+import { contradictedAnswers, wrongEnds } from './wrong-ends.ts';
 
 /** What a history says. The first four counts are those of Jepsen's queue checker. */
 export interface Verdict {
@@ -32,6 +28,8 @@ export interface Verdict {
   staleWrites: Finding[];
   /** Answers that the end of the history contradicts, and gaps in the numbers of events. */
   contradicted: Finding[];
+  /** Ends of accepted jobs that neither the load nor their runs explain, and lives that nobody began. */
+  wrongEnds: Finding[];
   states: Partial<Record<JobState, number>>;
   /** Executions that left their files and were not the committed ones: work done for nothing. */
   wastedRuns: number;
@@ -48,24 +46,8 @@ export interface Verdict {
   ok: boolean;
 }
 
-const endTypes = ['job.succeeded', 'job.failed', 'job.cancelled', 'job.dead'];
 /** Events of exits: they shut out their token and all before it. */
 const exitTypes = ['job.expired', 'job.released', 'job.retried', 'job.failed'];
-
-/** Everything that the history says of one job. */
-interface Story {
-  jobId: string;
-  submits: OpLine[];
-  answers: OpLine[];
-  requeued: boolean;
-  events: EventLine[];
-  runs: RunLine[];
-  /** Keys of the files it left, as `token/name`. */
-  effects: string[];
-  job: JobLine | null;
-}
-
-type Fate = 'acknowledged' | 'refused' | 'unknown' | 'none';
 
 /** Judges a history that `readHistory` has read. Reads nothing else. */
 export function checkHistory(lines: readonly HistoryLine[]): Verdict {
@@ -93,6 +75,7 @@ export function checkHistory(lines: readonly HistoryLine[]): Verdict {
     absent: 0,
     staleWrites: [],
     contradicted: gaps(events, meta.afterSeq),
+    wrongEnds: [],
     states: {},
     wastedRuns: 0,
     expiredRuns: events.filter(({ type }) => type === 'job.expired').length,
@@ -105,7 +88,7 @@ export function checkHistory(lines: readonly HistoryLine[]): Verdict {
   if (end.outcome === 'failed') return { ...verdict, contradicted: [], ok: false };
   for (const story of stories) judge(story, verdict);
   const { lost, unexpected, duplicated, staleWrites, contradicted, settled } = verdict;
-  const bad = [lost, unexpected, duplicated, staleWrites, contradicted];
+  const bad = [lost, unexpected, duplicated, staleWrites, contradicted, verdict.wrongEnds];
   return { ...verdict, ok: settled && bad.every((findings) => findings.length === 0) };
 }
 
@@ -116,49 +99,6 @@ export function openSubmits(lines: readonly HistoryLine[]): OpLine[] {
   );
   return open.flatMap(({ submits }) => submits.find(({ type }) => type === 'invoke') ?? []);
 }
-
-function tell(lines: readonly HistoryLine[], events: readonly EventLine[]): Story[] {
-  const stories = new Map<string, Story>();
-  const of = (jobId: string): Story => {
-    const found = stories.get(jobId);
-    if (found !== undefined) return found;
-    const fresh: Story = {
-      jobId,
-      submits: [],
-      answers: [],
-      requeued: false,
-      events: [],
-      runs: [],
-      effects: [],
-      job: null,
-    };
-    stories.set(jobId, fresh);
-    return fresh;
-  };
-  for (const event of events) if (event.jobId !== null) of(event.jobId).events.push(event);
-  for (const line of lines) {
-    if (line.kind === 'op') {
-      const story = of(line.jobId);
-      if (line.op === 'submit') story.submits.push(line);
-      if (line.op === 'requeue') story.requeued = true;
-      if (line.type === 'ok') story.answers.push(line);
-    } else if (line.kind === 'run') of(line.jobId).runs.push(line);
-    else if (line.kind === 'effect') of(line.jobId).effects.push(`${line.token}/${line.name}`);
-    else if (line.kind === 'job') of(line.jobId).job = line;
-  }
-  return [...stories.values()];
-}
-
-function fateOf({ submits }: Story): Fate {
-  if (submits.some(({ type }) => type === 'ok')) return 'acknowledged';
-  const invoked = submits.filter(({ type }) => type === 'invoke').length;
-  if (invoked === 0) return 'none';
-  // A call without any answer line: the client died with it, so nobody knows.
-  return submits.filter(({ type }) => type === 'fail').length === invoked ? 'refused' : 'unknown';
-}
-
-/** Whether it was submitted in a run before, which left it without answer and row. */
-const isEarlier = ({ submits }: Story) => submits.some(({ client }) => client === 'earlier');
 
 function judge(story: Story, verdict: Omit<Verdict, 'ok'>): void {
   const { jobId, job } = story;
@@ -180,6 +120,7 @@ function judge(story: Story, verdict: Omit<Verdict, 'ok'>): void {
   if (fate === 'unknown' && !isThere) verdict.absent += 1;
   if (fate === 'acknowledged' || (fate === 'unknown' && job !== null)) {
     const why = lossOf(story);
+    if (job !== null) verdict.wrongEnds.push(...wrongEnds(story));
     if (why !== null) verdict.lost.push({ jobId, why });
     else if (fate === 'unknown') verdict.recovered += 1;
   }
@@ -191,10 +132,6 @@ function judge(story: Story, verdict: Omit<Verdict, 'ok'>): void {
   const tokens = new Set(story.effects.map((effect) => effect.slice(0, effect.indexOf('/'))));
   verdict.wastedRuns += [...tokens].filter((token) => !committed.has(token)).length;
 }
-
-/** Whether it changed its job; a claim that is copied late changed none, and may come after the run of its job. */
-const isChange = ({ type, data }: EventLine) =>
-  !((type === 'job.leased' || type === 'job.adopted') && data['late'] === true);
 
 /** `results/<job>/<token>/<name>`. */
 const tokenOfKey = (key: string) => key.split('/')[2] ?? '';
@@ -259,17 +196,13 @@ function foreignFiles(jobId: string, token: string, job: JobLine | null): Findin
     .map((key) => ({ jobId, why: `the completion under ${token} names the file ${key}` }));
 }
 
-/** Answers about an end that is not the end, without a requeue in between. */
-function contradictions({ jobId, answers, job, requeued }: Story): Finding[] {
-  const found: Finding[] = [];
-  if (job !== null && job.apiState !== job.state)
-    found.push({ jobId, why: `its row says ${job.state}, the API ${job.apiState ?? 'that there is none'}` });
-  if (requeued) return found;
-  for (const { op, state } of answers) {
-    if (state === undefined || !endTypes.includes(`job.${state}`) || state === job?.state) continue;
-    found.push({ jobId, why: `${op} answered ${state}, it is ${job?.state ?? 'not there'}` });
-  }
-  return found;
+/** Between the row and what the API says of it, and answers about an end that was none. */
+function contradictions(story: Story): Finding[] {
+  const { jobId, job } = story;
+  const answers = contradictedAnswers(story);
+  if (job === null || job.apiState === job.state) return answers;
+  const why = `its row says ${job.state}, the API ${job.apiState ?? 'that there is none'}`;
+  return [{ jobId, why }, ...answers];
 }
 
 /** `after` is the number before the first: on a cluster that stands, the last of the run before. */

@@ -69,7 +69,7 @@ test('the table for readers has times in seconds, and a dash where there is none
   const verdict = planted().nemesis('heal', 10).good('a').check();
   const rows = [summarise('kill-hub', [verdict]), summarise('stop-hub', [planted().good('a').check()])];
   expect(markdownTable(rows).split('\n').slice(2)).toEqual([
-    '| `kill-hub` | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0.0 s | 0.0 s |',
-    '| `stop-hub` | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | – | – |',
+    '| `kill-hub` | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0.0 s | 0.0 s |',
+    '| `stop-hub` | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | – | – |',
   ]);
 });

@@ -19,6 +19,7 @@ export interface FaultSummary {
   recovered: number;
   staleWrites: number;
   contradicted: number;
+  wrongEnds: number;
   expiredRuns: number;
   injections: number;
   /** Over the runs, ms; null where no run had work left after a heal. */
@@ -53,6 +54,7 @@ export function summarise(
     recovered: sum(({ recovered }) => recovered),
     staleWrites: sum(({ staleWrites }) => staleWrites.length),
     contradicted: sum(({ contradicted }) => contradicted.length),
+    wrongEnds: sum(({ wrongEnds }) => wrongEnds.length),
     expiredRuns: sum(({ expiredRuns }) => expiredRuns),
     injections: sum(({ injections }) => injections),
     firstEffectMsP50: first.length === 0 ? null : percentile(first, 0.5),
@@ -122,11 +124,11 @@ const seconds = (ms: number | null) => (ms === null ? '–' : `${(ms / 1_000).to
 export function markdownTable(faults: readonly FaultSummary[]): string {
   const head = [
     ...['fault', 'runs', 'acknowledged', 'lost', 'unexpected', 'duplicated', 'recovered', 'stale writes'],
-    ...['contradicted', 'expired runs', 'first effect', 'all ended'],
+    ...['contradicted', 'wrong ends', 'expired runs', 'first effect', 'all ended'],
   ];
   const rows = faults.map((row) => [
     ...[`\`${row.fault}\``, row.runs, row.acknowledged, row.lost, row.unexpected, row.duplicated],
-    ...[row.recovered, row.staleWrites, row.contradicted, row.expiredRuns],
+    ...[row.recovered, row.staleWrites, row.contradicted, row.wrongEnds, row.expiredRuns],
     ...[seconds(row.firstEffectMsMax), seconds(row.allEndedMsMax)],
   ]);
   const line = (cells: readonly unknown[]) => `| ${cells.join(' | ')} |`;

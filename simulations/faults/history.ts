@@ -55,6 +55,9 @@ export const OpLine = z.strictObject({
   jobId: z.string(),
   /** On `invoke` of a submit: how many files the job is to make. */
   outputs: z.int().min(0).optional(),
+  /** On `invoke` of a submit: the failure that its payload asks for, and the counted runs after which it is dead. */
+  failWith: z.enum(['none', 'retryable', 'permanent']).optional(),
+  maxAttempts: z.int().min(1).optional(),
   /** On `ok`: the state that the answer told; of a cancel `cancelled` or `requested`. */
   state: z.string().optional(),
   detail: text.optional(),

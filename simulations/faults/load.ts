@@ -1,7 +1,6 @@
 import { type Clock, type Rng, sleep } from '#protocol/env.ts';
 import { EmpError } from '#protocol/errors.ts';
 import type { JobSubmissionInput } from '#protocol/job.ts';
-import type { JsonObject } from '#protocol/json.ts';
 import type { HubClient } from '#runtime/client.ts';
 import { HubUnreachable } from '#runtime/client-http.ts';
 import { pick } from '#simulations/seeded-rng.ts';
@@ -99,9 +98,9 @@ export class Load {
     rng: Rng,
     { job, jobId, patient }: { job: JobSubmissionInput; jobId: string; patient: boolean },
   ): Promise<boolean> {
-    const outputs = Number((job.payload as JsonObject | undefined)?.['outputs'] ?? 0);
+    const what = { op: 'submit', jobId, ...askedOf(job) } as const;
     for (let tries = 1; tries <= submitTries; tries++) {
-      const end = await this.#call(client, rng, { op: 'submit', jobId, outputs }, async (hub, signal) => {
+      const end = await this.#call(client, rng, what, async (hub, signal) => {
         return (await hub.submit(job, { signal })).job.state;
       });
       if (end === 'ok') return true;
@@ -138,7 +137,7 @@ export class Load {
   async #call(
     client: string,
     rng: Rng,
-    what: Pick<OpLine, 'op' | 'jobId' | 'outputs'>,
+    what: Pick<OpLine, 'op' | 'jobId'> & Partial<Asked>,
     send: (hub: HubClient, signal: AbortSignal) => Promise<string>,
   ): Promise<'ok' | 'fail' | 'info'> {
     const { cluster, tell, signal } = this.#options;
@@ -146,7 +145,7 @@ export class Load {
     const { op, jobId } = what;
     const base = { client, call: this.#calls, op, jobId };
     const hub = pick(rng, cluster.hubs);
-    tell({ ...base, type: 'invoke', ...(what.outputs === undefined ? {} : { outputs: what.outputs }) });
+    tell({ ...what, ...base, type: 'invoke' });
     try {
       tell({ ...base, type: 'ok', state: await send(cluster.client(hub), signal) });
       return 'ok';
@@ -158,6 +157,14 @@ export class Load {
       return type;
     }
   }
+}
+
+/** What the checker must know of a job to tell a right end from a wrong one. */
+type Asked = Required<Pick<OpLine, 'outputs' | 'failWith' | 'maxAttempts'>>;
+
+function askedOf({ payload, maxAttempts = 3 }: JobSubmissionInput): Asked {
+  const { outputs, failWith } = (payload ?? {}) as { outputs?: number; failWith?: Asked['failWith'] };
+  return { outputs: outputs ?? 0, failWith: failWith ?? 'none', maxAttempts };
 }
 
 /** Short runs of many kinds: quick and slow ones, with and without files, some that fail once or for good. */

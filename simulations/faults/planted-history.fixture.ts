@@ -1,6 +1,7 @@
+import type { JobState } from '#protocol/job.ts';
 import type { JsonObject } from '#protocol/json.ts';
 import { checkHistory, type Verdict } from './checker.ts';
-import { type HistoryLine, historyFormat, type MetaLine, parseHistory } from './history.ts';
+import { type HistoryLine, historyFormat, type MetaLine, type OpLine, parseHistory } from './history.ts';
 
 /** Planted histories: each count is seen above zero once, because a checker that cannot fail is worse than none. */
 
@@ -27,11 +28,18 @@ export class Planted {
   #meta: MetaLine = meta;
   #seq = 0;
   #call = 0;
+  #asked: Pick<OpLine, 'failWith' | 'maxAttempts'> = { failWith: 'none', maxAttempts: 2 };
+
+  /** What the payloads of later submits ask for; `{}` as histories were that did not tell. */
+  asks(asked: Pick<OpLine, 'failWith' | 'maxAttempts'>): this {
+    this.#asked = asked;
+    return this;
+  }
 
   op(op: 'submit' | 'get' | 'cancel' | 'requeue', jobId: string, type: Answer | null, state?: string): this {
     this.#call += 1;
     const base = { kind: 'op', tMs: this.#call, client: 'c', call: this.#call, op, jobId } as const;
-    this.lines.push({ ...base, type: 'invoke', ...(op === 'submit' ? { outputs: 1 } : {}) });
+    this.lines.push({ ...base, type: 'invoke', ...(op === 'submit' ? { outputs: 1, ...this.#asked } : {}) });
     if (type !== null) this.lines.push({ ...base, type, ...(state === undefined ? {} : { state }) });
     return this;
   }
@@ -58,8 +66,8 @@ export class Planted {
     return this;
   }
 
-  run(jobId: string, token: string, outcome: string, run = 1): this {
-    this.lines.push({ kind: 'run', jobId, run, token, machineId: 'm', outcome, counted: false });
+  run(jobId: string, token: string, outcome: string, run = 1, counted = false): this {
+    this.lines.push({ kind: 'run', jobId, run, token, machineId: 'm', outcome, counted });
     return this;
   }
 
@@ -68,7 +76,7 @@ export class Planted {
     return this;
   }
 
-  job(jobId: string, state: 'succeeded' | 'waiting' | 'cancelled' | 'dead', token: string | null): this {
+  job(jobId: string, state: JobState, token: string | null, attempts = 0): this {
     const outputs =
       state === 'succeeded' && token !== null ? [`results/${jobId}/${token}/output-0.bin`] : null;
     this.lines.push({
@@ -76,7 +84,7 @@ export class Planted {
       jobId,
       state,
       apiState: state,
-      attempts: 0,
+      attempts,
       runs: 1,
       token,
       fenceFloor: '0',
@@ -132,6 +140,7 @@ export const counts = ({
   duplicated,
   staleWrites,
   contradicted,
+  wrongEnds,
   recovered,
   absent,
   ok,
@@ -141,6 +150,7 @@ export const counts = ({
   duplicated: duplicated.length,
   staleWrites: staleWrites.length,
   contradicted: contradicted.length,
+  wrongEnds: wrongEnds.length,
   recovered,
   absent,
   ok,
@@ -151,6 +161,7 @@ export const clean = {
   duplicated: 0,
   staleWrites: 0,
   contradicted: 0,
+  wrongEnds: 0,
   recovered: 0,
   absent: 0,
   ok: true,

@@ -3,10 +3,11 @@ import { systemClock } from '#runtime/env.ts';
 import { missingPostgres } from '#runtime/toolchain/postgres-server.ts';
 import { findRedisServer, redisMissing } from '#runtime/toolchain/redis-server.ts';
 import { allFaults } from './catalogue.ts';
-import { checkHistory, type Finding, type Verdict } from './checker.ts';
+import { checkHistory, type Verdict } from './checker.ts';
 import type { Fault } from './fault.ts';
 import { type FaultSummary, type FaultTable, markdownTable, readTable, summarise } from './fault-table.ts';
 import { readHistory } from './history.ts';
+import type { Finding } from './job-story.ts';
 import { madeBefore } from './made-before.ts';
 import { Standing } from './standing.ts';
 
@@ -105,8 +106,8 @@ export function tableOf(dir: string): FaultTable & { markdown: string } {
 
 /** The counts of one run in words. */
 export function describe(verdict: Verdict): string {
-  const { lost, unexpected, duplicated, recovered, staleWrites, contradicted, submits } = verdict;
-  const counts = `${submits.acknowledged} of ${submits.attempted} acknowledged, lost ${lost.length}, unexpected ${unexpected.length}, duplicated ${duplicated.length}, recovered ${recovered}, stale writes ${staleWrites.length}, contradicted ${contradicted.length}`;
+  const { lost, unexpected, duplicated, recovered, staleWrites, contradicted, wrongEnds, submits } = verdict;
+  const counts = `${submits.acknowledged} of ${submits.attempted} acknowledged, lost ${lost.length}, unexpected ${unexpected.length}, duplicated ${duplicated.length}, recovered ${recovered}, stale writes ${staleWrites.length}, contradicted ${contradicted.length}, wrong ends ${wrongEnds.length}`;
   const times = `first effect ${verdict.firstEffectMs ?? '-'} ms, all ended ${verdict.allEndedMs ?? '-'} ms after the heal`;
   return `${counts}; ${times}${verdict.settled ? '' : `; it did not settle: ${verdict.detail}`}`;
 }
@@ -121,6 +122,7 @@ function findingLines(verdict: Verdict): string[] {
     ['duplicated', verdict.duplicated],
     ['stale write', verdict.staleWrites],
     ['contradicted', verdict.contradicted],
+    ['wrong end', verdict.wrongEnds],
   ];
   const lines = groups.flatMap(([name, findings]) => {
     const told = findings.slice(0, toldLimit).map(({ jobId, why }) => `${name}: ${jobId} ${why}`);

@@ -120,17 +120,7 @@ export class Standing {
       const site = this.#site ?? (await this.#open(options.run));
       this.#site = site;
       const { open } = site;
-      for (const { jobId, outputs = 0, call } of open)
-        this.#tell({
-          kind: 'op',
-          tMs: 0,
-          client: 'earlier',
-          call,
-          op: 'submit',
-          type: 'invoke',
-          jobId,
-          outputs,
-        });
+      for (const line of open) this.#tell({ ...line, tMs: 0, client: 'earlier', outputs: line.outputs ?? 0 });
       const stage = {
         cluster: site.cluster,
         tellOp: (line: Omit<OpLine, 'kind' | 'tMs'>) => this.#tell({ kind: 'op', tMs: this.#tMs(), ...line }),
