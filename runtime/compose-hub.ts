@@ -11,6 +11,7 @@ import { Beats } from './hub/beats.ts';
 import { BrokerIdentity } from './hub/broker-identity.ts';
 import { BrokeredMarks } from './hub/brokered-marks.ts';
 import { ClassDirectory } from './hub/class-directory.ts';
+import { Directories } from './hub/directories.ts';
 import { EventsHub } from './hub/events-hub.ts';
 import { type LinkOptions, LinkSession } from './hub/gateway.ts';
 import { GroupDirectory } from './hub/group-directory.ts';
@@ -62,6 +63,8 @@ export async function composeHub(options: {
   const hubId = config.hubId ?? env.newId('hub');
   const background = new BackgroundWork(env);
   const groups = new GroupDirectory({ records: ports.records, env });
+  const models = new ModelDirectory({ records: ports.records, env });
+  const pauses = new PauseDirectory({ records: ports.records, env });
   const collectMs = beatMsOf(config);
   const pulse = new Pulse({ clock: env.clock, maxAgeMs: 2 * collectMs });
   const parts = {
@@ -84,8 +87,13 @@ export async function composeHub(options: {
     }),
     backlog: new Backlog({ broker: ports.broker, env, groups }),
     classes: new ClassDirectory({ records: ports.records, env }),
-    models: new ModelDirectory({ records: ports.records, env }),
-    pauses: new PauseDirectory({ records: ports.records, env }),
+    models,
+    pauses,
+    directories: new Directories({
+      directories: [groups, models, pauses],
+      env,
+      background: (reading) => background.add('directories', reading),
+    }),
     links: new LinkDirectory({
       joined: (machine) => hub.peers.joined(machine),
       left: (machine) => hub.peers.left(machine),

@@ -1,6 +1,5 @@
 import type { ResidentCopy } from '#machines/policy/claim-groups.ts';
 import type { ClaimAnswer, LeaseGrant } from '#protocol/broker.ts';
-import { toEmpError } from '#protocol/errors.ts';
 import { isTerminal, type Job } from '#protocol/job.ts';
 import type { Assignment, ClaimOffer, ClaimResult } from '#protocol/link.ts';
 import { compareTokens, tokenAfter } from '#protocol/token.ts';
@@ -85,7 +84,7 @@ export async function claimTargetsOf(
   machine: MachineLink,
   offer: { free: ReadonlySet<string>; resident: readonly string[]; isKnownEmpty: boolean },
 ) {
-  await refreshDirectories(hub);
+  await hub.directories.refresh();
   if (!offer.isKnownEmpty && hub.groups.needsCounts(machine)) await hub.backlog.waiting();
   const resident = offer.resident.flatMap((modelId): ResidentCopy[] => {
     const model = hub.models.peek(modelId);
@@ -99,22 +98,6 @@ export async function claimTargetsOf(
     policy,
     isOpen: hub.pauses.isOpen,
   });
-}
-
-/**
- * Running work goes on while Records do not answer (docs/protocol.md §1): a beat that failed for a
- * directory's sake would end every lease. What is known is used; a job of a newer group waits.
- */
-async function refreshDirectories(hub: Hub): Promise<void> {
-  try {
-    await hub.groups.refreshIfOld();
-    await hub.models.refreshIfOld();
-    await hub.pauses.refreshIfOld();
-  } catch (error) {
-    const failure = toEmpError(error, 'RECORDS_UNAVAILABLE');
-    if (failure.code !== 'RECORDS_UNAVAILABLE') throw failure;
-    hub.env.log.warn('directories.old', { detail: failure.message });
-  }
 }
 
 function refusal(

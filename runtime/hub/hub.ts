@@ -9,6 +9,7 @@ import type { Beats } from './beats.ts';
 import type { BrokerIdentity } from './broker-identity.ts';
 import type { BrokeredMarks } from './brokered-marks.ts';
 import type { ClassDirectory } from './class-directory.ts';
+import type { Directories } from './directories.ts';
 import type { EventsHub } from './events-hub.ts';
 import type { GroupDirectory } from './group-directory.ts';
 import type { LinkDirectory } from './links.ts';
@@ -80,6 +81,8 @@ export interface Hub {
   readonly classes: ClassDirectory;
   readonly models: ModelDirectory;
   readonly pauses: PauseDirectory;
+  /** The directories that claims and beats look into, all at once. */
+  readonly directories: Directories;
   readonly links: LinkDirectory;
   /** The other hubs on these stores. */
   readonly peers: Peers;

@@ -40,7 +40,7 @@ export class PauseDirectory {
   }
 }
 
-/** Gives nobody work of this pool or service from now on; other hubs follow within two seconds. */
+/** Gives nobody work of this pool or service from now on; other hubs follow within three seconds. */
 export async function pauseWork(hub: Hub, asked: Omit<Pause, 'sinceMs'>): Promise<Pause> {
   const pause = await hub.records.putPause({ ...asked, sinceMs: hub.env.clock.now() });
   hub.poke.recorder();
