@@ -10,6 +10,8 @@ interface Mark {
 
 const batchLimit = 1_000;
 
+const ignore = (): void => undefined;
+
 /**
  * Marks rows that the Broker holds, many in one commit, off the path of the submit that nobody should
  * wait longer for: a lost mark only makes the reconciler drive a row again that is there already.
@@ -20,6 +22,7 @@ export class BrokeredMarks {
   readonly #background: (work: Promise<void>) => void;
   #waiting: Mark[] = [];
   #writing = false;
+  #done: Promise<void> = Promise.resolve();
 
   constructor(options: { records: Records; nowMs: () => number; background: (work: Promise<void>) => void }) {
     this.#records = options.records;
@@ -31,7 +34,15 @@ export class BrokeredMarks {
     for (const mark of marks) this.#waiting.push(mark);
     if (this.#writing || this.#waiting.length === 0) return;
     this.#writing = true;
-    this.#background(this.#write());
+    const writing = this.#write();
+    // Whether it failed is for the background to tell.
+    this.#done = writing.then(ignore, ignore);
+    this.#background(writing);
+  }
+
+  /** Resolves when every mark that was added before is written, or was given up. */
+  async written(): Promise<void> {
+    while (this.#writing) await this.#done;
   }
 
   async #write(): Promise<void> {

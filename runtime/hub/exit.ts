@@ -73,6 +73,15 @@ export async function exitLease(hub: Hub, exit: LeaseExit): Promise<LeaseExitAns
   }
 }
 
+/** Floor under which an id that Records call ended goes. A row that is gone names none: that of the entry itself. */
+export async function floorOfEnded(
+  hub: Hub,
+  ended: { jobId: JobId; fenceFloor: FencingToken; known: boolean },
+): Promise<FencingToken> {
+  if (ended.known) return ended.fenceFloor;
+  return (await hub.broker.inspect(ended.jobId))?.fenceFloor ?? ended.fenceFloor;
+}
+
 /**
  * Removes an ended id from the Broker, whatever it says of it; true if it was there. A Broker that
  * fails is reconciled later.

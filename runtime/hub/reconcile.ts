@@ -5,6 +5,7 @@ import type { FencingToken } from '#protocol/token.ts';
 import { belongsInBroker, brokerEntry } from './broker-entry.ts';
 import { finishCancel } from './cancel.ts';
 import { driveRows } from './drive.ts';
+import { floorOfEnded } from './exit.ts';
 import type { Hub } from './hub.ts';
 import type { RoleLease } from './roles.ts';
 import type { StaleEntries } from './stale-entries.ts';
@@ -46,21 +47,42 @@ async function isOpen(hub: Hub, pulse: BrokerPulse | null): Promise<boolean> {
 /** Rows with no mark, and requested cancels, that are older than any hub still works on them. */
 async function reconcileRest(hub: Hub, role: RoleLease, options: ReconcileOptions): Promise<void> {
   const olderThanMs = hub.env.clock.now() - hub.config.reconcileGraceMs;
-  const identity = await hub.identity.get();
-  const rows = await hub.records.unbrokeredJobs({ olderThanMs, limit: pageLimit });
-  if (rows.length > 0) {
-    hub.env.log.info('reconcile.unbrokered', { jobs: rows.length });
-    await driveRows(hub, { rows, identity });
-  }
-  const cancels = await hub.records.unfinishedCancels({ olderThanMs, limit: pageLimit });
-  for (const { id: jobId, fenceFloor } of cancels) {
-    if (role.current() === null) return;
-    await finishCancel(hub, { jobId, fenceFloor, actor: 'reconciler' });
-  }
+  await driveUnbrokered(hub, role, olderThanMs);
+  await finishCancels(hub, role, olderThanMs);
+  if (role.current() === null) return;
   // Delayed entries of a hub that died have no timer elsewhere. An empty Broker has none.
   const isEmpty = options.pulse?.entries === 0;
   if (!isEmpty) hub.poke.promoter(hub.env.clock.now());
   await options.stale.run(hub, role, { isEmpty });
+}
+
+/**
+ * Page after page for as long as pages are full and each brings rows in: hours of submits may wait behind
+ * a Broker that could not be reached.
+ */
+async function driveUnbrokered(hub: Hub, role: RoleLease, olderThanMs: number): Promise<void> {
+  const identity = await hub.identity.get();
+  while (role.current() !== null) {
+    const rows = await hub.records.unbrokeredJobs({ olderThanMs, limit: pageLimit });
+    if (rows.length === 0) return;
+    hub.env.log.info('reconcile.unbrokered', { jobs: rows.length });
+    const driven = await driveRows(hub, { rows, identity });
+    if (rows.length < pageLimit || driven.kind === 'left' || driven.inBroker.size === 0) return;
+    // The next page must not be this one again.
+    await hub.marks.written();
+  }
+}
+
+async function finishCancels(hub: Hub, role: RoleLease, olderThanMs: number): Promise<void> {
+  for (;;) {
+    const cancels = await hub.records.unfinishedCancels({ olderThanMs, limit: pageLimit });
+    let finished = 0;
+    for (const { id: jobId, fenceFloor } of cancels) {
+      if (role.current() === null) return;
+      if ((await finishCancel(hub, { jobId, fenceFloor, actor: 'reconciler' })) !== 'requested') finished++;
+    }
+    if (cancels.length < pageLimit || finished === 0) return;
+  }
 }
 
 /**
@@ -162,7 +184,10 @@ async function endTerminal(hub: Hub, role: RoleLease): Promise<void> {
       hub.records.endedAmong(entries.map((each) => each.jobId)),
       last === undefined ? [] : page(last.jobId),
     ]);
-    for (const { jobId, fenceFloor } of ended) await end(hub, { jobId, fenceFloor });
+    for (const entry of ended) {
+      const fenceFloor = await floorOfEnded(hub, entry);
+      await end(hub, { jobId: entry.jobId, fenceFloor });
+    }
     if (last === undefined) return;
     entries = next;
   }

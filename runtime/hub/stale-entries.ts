@@ -1,7 +1,7 @@
 import type { JobId } from '#protocol/names.ts';
 import { compareTokens } from '#protocol/token.ts';
 import { driveRows } from './drive.ts';
-import { endInBroker, exitLease } from './exit.ts';
+import { endInBroker, exitLease, floorOfEnded } from './exit.ts';
 import type { Hub } from './hub.ts';
 import type { RoleLease } from './roles.ts';
 import { tellMachine } from './tell.ts';
@@ -10,8 +10,11 @@ const pageLimit = 500;
 
 const rowsLimit = 1_000;
 
+/** Of the time between two runs: with a million open jobs a round is minutes, and the stores stay free for others. */
+const shareOfTime = 0.1;
+
 /**
- * Finds what no mark tells of, one page of each store a run, going round.
+ * Finds what no mark tells of, some pages of each store a run, going round.
  *
  * Entries: Broker steps that were lost after their commit, because the hub died or the Broker did not
  * answer, and nobody meets the entry again. A hung run is the bad case: its exit is committed, but its
@@ -24,10 +27,20 @@ export class StaleEntries {
   #after: JobId | null = null;
   #rowsAfter: JobId | null = null;
 
-  /** `isEmpty`: the Broker is known to hold no entry that could have outlived its job. */
+  /**
+   * Goes on for a share of the time between two runs, or until each round is at its end. `isEmpty`: the
+   * Broker is known to hold no entry that could have outlived its job.
+   */
   async run(hub: Hub, role: RoleLease, known: { isEmpty: boolean }): Promise<void> {
-    await this.#driveRows(hub, role);
-    if (!known.isEmpty) await this.#endEntries(hub, role);
+    const { clock } = hub.env;
+    const endMs = clock.monotonic() + hub.config.reconcileEveryMs * shareOfTime;
+    const goesOn = (after: JobId | null) =>
+      after !== null && role.current() !== null && clock.monotonic() < endMs;
+    do await this.#driveRows(hub, role);
+    while (goesOn(this.#rowsAfter));
+    if (known.isEmpty) return;
+    do await this.#endEntries(hub, role);
+    while (goesOn(this.#after));
   }
 
   async #driveRows(hub: Hub, role: RoleLease): Promise<void> {
@@ -44,9 +57,10 @@ export class StaleEntries {
     const page = await hub.broker.list({ after: this.#after, limit: pageLimit });
     this.#after = page.length < pageLimit ? null : (page.at(-1)?.jobId ?? null);
     const ended = await hub.records.endedAmong(page.map((entry) => entry.jobId));
-    for (const { jobId, fenceFloor } of ended) {
+    for (const entry of ended) {
       if (role.current() === null) return;
-      await endInBroker(hub, { jobId, token: fenceFloor, fenceFloor });
+      const fenceFloor = await floorOfEnded(hub, entry);
+      await endInBroker(hub, { jobId: entry.jobId, token: fenceFloor, fenceFloor });
     }
     const gone = new Set(ended.map((entry) => entry.jobId));
     for (const { jobId, token, state } of page) {
