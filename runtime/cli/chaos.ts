@@ -105,6 +105,7 @@ export async function chaosTable({ out }: CommandContext, dir: string): Promise<
     });
   out.result(table, () => {
     out.line(markdown);
+    for (const { history, why } of table.madeAgain) out.note(`made again: ${history}: ${why}`);
     for (const why of table.apart) out.note(`not of one series: ${why}`);
     for (const { history, why } of table.refused) out.note(`left out: ${history}: ${why}`);
   });

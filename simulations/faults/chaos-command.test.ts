@@ -23,7 +23,9 @@ test('prints one line for each fault, in the form of docs/faults.md', async () =
   const dir = await folderOf(planted().good('a'), planted().good('b').good('c'));
   const { code, stdout } = await runMain(['chaos', 'table', dir]);
   expect(code).toBe(0);
-  expect(stdout.split('\n')[2]).toBe('| `kill-hub` | 2 | 3 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | – | – |');
+  expect(stdout.split('\n')[2]).toBe(
+    '| `kill-hub` | 2 | 3 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | – | – | 0 | unknown |',
+  );
 });
 
 test('--json prints the same counts as one object', async () => {

@@ -13,6 +13,8 @@ export interface Verdict {
   jobs: number;
   /** Where its cluster was in its life: the run for which it was started, runs and events before this one and after. */
   place: { clusterFrom: number; runsBefore: number; afterSeq: number; lastSeq: number };
+  /** Digest of the sources of hubs and machines; null where the history does not tell. */
+  build: string | null;
   submits: { attempted: number; acknowledged: number; refused: number; unknown: number };
   /** Acknowledged submits that have not exactly one end with its effect. */
   lost: Finding[];
@@ -67,6 +69,7 @@ export function checkHistory(lines: readonly HistoryLine[]): Verdict {
       afterSeq: meta.afterSeq,
       lastSeq: events.at(-1)?.seq ?? meta.afterSeq,
     },
+    build: meta.versions['sources'] ?? null,
     submits: { attempted: 0, acknowledged: 0, refused: 0, unknown: 0 },
     lost: [],
     unexpected: [],

@@ -13,6 +13,9 @@ import {
 import { FaultProxy } from './fault-proxy.ts';
 import type { RedisSide } from './redis-side.ts';
 
+/** How often hubs look for rows that the Broker lacks, ms. */
+export const reconcileEveryMs = 3_000;
+
 /** Where a proxy can stand. */
 export type Wire = 'machine-hub' | 'hub-redis' | 'hub-postgres' | 'hub-hub';
 
@@ -286,19 +289,24 @@ export function hubProxy(hub: HubPost, wire: Exclude<Wire, 'machine-hub'>): Faul
 
 const databaseOf = (url: string) => new URL(url).pathname.slice(1);
 
-/** Short times, so that a fault past a lease takes seconds; every ratio between them is that of the defaults. */
-function hubSettings(leaseTtlMs: number): Record<string, string> {
+/**
+ * Short times, so that a fault past a lease takes seconds. Beside leases of 3 s, what is named here is a
+ * tenth of its default but four, at 2 s: roles (a third), hubs (1/7.5), calls to Redis (2/5) and
+ * statements in PostgreSQL (1/7.5). Two cores that many processes share may stand still for a tenth of those.
+ */
+export function hubSettings(leaseTtlMs: number): Record<string, string> {
   return {
     EMP_LEASE_TTL_MS: String(leaseTtlMs),
     EMP_SINGLETON_TTL_MS: '2000',
     EMP_HUB_TTL_MS: '2000',
     EMP_SWEEP_EVERY_MS: '500',
-    EMP_RECONCILE_EVERY_MS: '1000',
+    EMP_RECONCILE_EVERY_MS: String(reconcileEveryMs),
     EMP_RECONCILE_GRACE_MS: '500',
-    EMP_RECORD_EVERY_MS: '500',
+    EMP_RECORD_EVERY_MS: '1000',
     EMP_RETRY_BASE_MS: '100',
-    EMP_RETRY_LIMIT_MS: '1000',
+    EMP_RETRY_LIMIT_MS: '6000',
     EMP_REDIS_DEADLINE_MS: '2000',
+    EMP_DATABASE_STATEMENT_LIMIT_MS: '2000',
     EMP_LOG_LEVEL: 'info',
   };
 }

@@ -53,7 +53,13 @@ test('a history of another fault than its folder says is left out', async () => 
 });
 
 test('a folder without histories has an empty table', async () => {
-  expect(readTable(await setup([]))).toEqual({ faults: [], notClean: [], apart: [], refused: [] });
+  expect(readTable(await setup([]))).toEqual({
+    faults: [],
+    notClean: [],
+    madeAgain: [],
+    apart: [],
+    refused: [],
+  });
 });
 
 test('runs that follow each other on a cluster leave no event between them; others are told', async () => {
@@ -69,7 +75,48 @@ test('the table for readers has times in seconds, and a dash where there is none
   const verdict = planted().nemesis('heal', 10).good('a').check();
   const rows = [summarise('kill-hub', [verdict]), summarise('stop-hub', [planted().good('a').check()])];
   expect(markdownTable(rows).split('\n').slice(2)).toEqual([
-    '| `kill-hub` | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0.0 s | 0.0 s |',
-    '| `stop-hub` | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | – | – |',
+    '| `kill-hub` | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0.0 s | 0.0 s | 0 | unknown |',
+    '| `stop-hub` | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | – | – | 0 | unknown |',
+  ]);
+});
+
+const cells = (dir: string) => {
+  const [row] = readTable(dir).faults;
+  return row === undefined ? [] : markdownTable([row]).split('\n')[2]?.split(' | ').slice(-2);
+};
+const versions = (sources: string) => ({ versions: { sources } });
+
+test('a row tells the build of its runs, and that it mixes builds', async () => {
+  const of = (build: string) => planted().begin(versions(build)).good('a');
+  expect(cells(await setup([of('aaaaaaaa1111'), of('aaaaaaaa1111')]))).toEqual(['0', '`aaaaaaaa` |']);
+  expect(
+    cells(await setup([planted().good('a'), of('aaaaaaaa1111'), of('bbbbbbbb1111'), of('bbbbbbbb1111')])),
+  ).toEqual(['0', 'mixed: unknown 1, `aaaaaaaa` 1, `bbbbbbbb` 2 |']);
+});
+
+test('a history that was set aside is no run, and the row tells why its run was made again', async () => {
+  const dir = await setup([planted().good('a')]);
+  const aside = [
+    planted().op('submit', 'b', 'ok').text(),
+    planted().good('a').text('timeout'),
+    planted().good('a').text().slice(0, -10),
+    // It was clean: other settings were asked for since.
+    planted().good('a').text(),
+  ];
+  for (const [index, text] of aside.entries()) {
+    const folder = join(dir, 'kill-hub', `run-001.before-${index + 1}`);
+    await mkdir(folder);
+    await writeFile(join(folder, 'history.jsonl'), text.replaceAll('"planted"', '"kill-hub"'));
+  }
+  expect(cells(dir)).toEqual(['3', 'unknown |']);
+  const { faults, madeAgain, notClean } = readTable(dir);
+  expect({ runs: faults[0]?.runs, notClean }).toEqual({ runs: 1, notClean: [] });
+  expect(madeAgain).toEqual([
+    { history: join(dir, 'kill-hub', 'run-001.before-1', 'history.jsonl'), why: 'lost 1' },
+    {
+      history: join(dir, 'kill-hub', 'run-001.before-2', 'history.jsonl'),
+      why: 'it did not settle: a reason',
+    },
+    { history: expect.stringContaining('before-3'), why: expect.stringContaining('is not JSON') },
   ]);
 });

@@ -123,7 +123,7 @@ export function livesOf({ events, runs }: Story): [Life, ...Life[]] {
 export function livesSeenBy(call: Call, { calls }: Story): { first: number; last: number } {
   const requeues = calls.filter(({ op, type }) => op === 'requeue' && type !== 'fail');
   return {
-    first: requeues.filter(({ type, to }) => type === 'ok' && to < call.from).length,
+    first: requeues.filter(({ to }) => to < call.from).length,
     last: requeues.filter(({ from }) => from < call.to).length,
   };
 }

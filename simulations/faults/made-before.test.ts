@@ -32,6 +32,12 @@ test('a history that is whole, clean and as asked for is not made again', async 
   expect(await answer()).toMatchObject({ run: 3, seed: 7, ok: true, submits: { acknowledged: 1 } });
 });
 
+test('a history that tells no times of hubs, or another build, is not made again', async () => {
+  const { hub: _, ...settings } = settingsOf(asked);
+  expect(await answer({ first: { settings } })).toMatchObject({ ok: true });
+  expect(await answer({ first: { versions: { sources: 'x' } } })).toMatchObject({ ok: true, build: 'x' });
+});
+
 test('where there is none, the run is to be made', () => {
   expect(madeBefore({ ...asked, outDir: join(tmpdir(), 'no-such-folder') })).toBeNull();
 });
@@ -44,6 +50,7 @@ test.each<[string, Parameters<typeof answer>[0]]>([
   ['of another run', { first: { run: 4 } }],
   ['of another seed', { first: { seed: 8 } }],
   ['of other jobs', { first: { jobs: 2 } }],
+  ['of other times of hubs', { first: { settings: { ...settingsOf(asked), hub: {} } } }],
   ['of another cluster', { first: { settings: settingsOf({ fault, fresh: true }) } }],
 ])('a history %s is made again', async (_name, options) => {
   expect(await answer(options)).toBeNull();

@@ -8,7 +8,8 @@ import { historyPath, settingsOf } from './standing.ts';
 
 /**
  * The verdict on a history that lies there already; null where the run is to be made: there is none, it
- * was cut, it is of other jobs, seeds or settings, or it is not clean when it is checked again.
+ * was cut, it is of other jobs, seeds or settings, or it is not clean when it is checked again. Of which
+ * build it is does not matter: the table tells the builds of a row.
  */
 export function madeBefore(options: {
   fault: Fault;
@@ -25,10 +26,11 @@ export function madeBefore(options: {
     const lines = readHistory(path);
     const [meta] = lines;
     if (meta?.kind !== 'meta') return null;
-    const { settings } = meta;
+    const asked = settingsOf(options);
+    // Histories of former versions say nothing of the times of hubs.
+    const settings = { hub: asked['hub'], ...meta.settings };
     const said = { fault: meta.fault, run: meta.run, seed: meta.seed, jobs: meta.jobs, settings };
-    if (!isDeepStrictEqual(said, { fault: fault.name, run, seed, jobs, settings: settingsOf(options) }))
-      return null;
+    if (!isDeepStrictEqual(said, { fault: fault.name, run, seed, jobs, settings: asked })) return null;
     const verdict = checkHistory(lines);
     return verdict.ok ? verdict : null;
   } catch (error) {

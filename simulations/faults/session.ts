@@ -53,7 +53,7 @@ export async function runFaults(options: SessionOptions): Promise<SessionReport>
   for (const fault of chosen) {
     const skipped = fault.missing?.() ?? null;
     const verdicts = skipped === null ? await runsOf(fault, options, report) : [];
-    report.faults.push(summarise(fault.name, verdicts, skipped));
+    report.faults.push(summarise(fault.name, verdicts, { skipped }));
   }
   report.ok = report.findings.length === 0;
   return report;

@@ -1,18 +1,20 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Clock } from '#protocol/env.ts';
 import type { JsonObject } from '#protocol/json.ts';
 import { hubVersion } from '#runtime/hub-version.ts';
 import { seededRng } from '#simulations/seeded-rng.ts';
+import { buildOf } from './build.ts';
 import { checkHistory, openSubmits, type Verdict } from './checker.ts';
-import { Cluster, type ClusterHost, type ClusterShape } from './cluster.ts';
+import { Cluster, type ClusterHost, type ClusterShape, hubSettings } from './cluster.ts';
 import { collect } from './collect.ts';
 import type { Fault } from './fault.ts';
 import { HistoryFile, type HistoryLine, historyFormat, type OpLine, readHistory } from './history.ts';
 import { loadClients } from './load.ts';
 import { appendOnly, singleRedis } from './redis-side.ts';
 import { type PlayOptions, perSecond, play } from './run-fault.ts';
+import { setAside } from './set-aside.ts';
 
 export interface StandingOptions {
   fault: Fault;
@@ -40,11 +42,15 @@ const shapeOf = (fault: Fault): ClusterShape => ({ ...usualShape, ...fault.clust
 export function settingsOf({ fault, fresh }: Pick<StandingOptions, 'fault' | 'fresh'>): JsonObject {
   const { hubs, machines, slots, leaseTtlMs, wires } = shapeOf(fault);
   const cluster = fresh ? 'a fresh one' : 'one that stands';
-  return { hubs, machines, slots, leaseTtlMs, perSecond, clients: loadClients, wires: [...wires], cluster };
+  const clients = loadClients;
+  const hub = hubSettings(leaseTtlMs);
+  return { hubs, machines, slots, leaseTtlMs, perSecond, clients, wires: [...wires], cluster, hub };
 }
 
+const numbered = (name: string, run: number) => `${name}-${String(run).padStart(3, '0')}`;
+
 export const historyPath = (outDir: string, run: number) =>
-  join(outDir, `run-${String(run).padStart(3, '0')}`, 'history.jsonl');
+  join(outDir, numbered('run', run), 'history.jsonl');
 
 /** Job ids of a run, which tell it from the others on its cluster. */
 const prefixOf = (run: number) => `chaos-${run}-`;
@@ -71,18 +77,24 @@ export class Standing {
   #site: Site | null = null;
   #history: HistoryFile | null = null;
   #startedAtMs = 0;
+  /** What the present cluster, or the next one, runs on. */
+  #build = buildOf();
 
   constructor(options: StandingOptions) {
     this.#options = options;
   }
 
-  /** One run and the check of its history. Rejects only when the signal aborts. */
+  /**
+   * One run and the check of its history. A history of the same run that lies there already is set
+   * aside. Rejects only when the signal aborts.
+   */
   async run(
     options: Pick<PlayOptions, 'run' | 'seed' | 'jobs' | 'note'>,
   ): Promise<{ verdict: Verdict; history: string }> {
     const { clock, outDir } = this.#options;
     const path = historyPath(outDir, options.run);
-    await rm(join(path, '..'), { recursive: true, force: true });
+    setAside(dirname(path));
+    if (this.#site === null) this.#build = buildOf();
     const history = new HistoryFile(path);
     this.#history = history;
     this.#startedAtMs = clock.monotonic();
@@ -161,8 +173,8 @@ export class Standing {
   async #open(run: number): Promise<Site> {
     const { fault, clock, signal, outDir } = this.#options;
     const dir = await mkdtemp(join(tmpdir(), 'emp-chaos-'));
-    const logDir = join(outDir, `cluster-${String(run).padStart(3, '0')}`);
-    await rm(logDir, { recursive: true, force: true });
+    const logDir = join(outDir, numbered('cluster', run));
+    setAside(logDir);
     const host: ClusterHost = {
       clock,
       dir,
@@ -195,7 +207,7 @@ export class Standing {
       clusterFrom: site?.from ?? run,
       runsBefore: site?.runs.length ?? 0,
       afterSeq: site?.afterSeq ?? 0,
-      versions: { emp: hubVersion, node: process.version },
+      versions: { emp: hubVersion, node: process.version, ...this.#build },
       settings: settingsOf(this.#options),
     };
   }

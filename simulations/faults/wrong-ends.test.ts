@@ -185,6 +185,11 @@ describe('a life', () => {
     expect(why(cancelled(history))).toEqual(['1 requeues were acknowledged, 0 took place']);
   });
 
+  test.each(['info', 'fail', null] as const)('need not begin by a requeue that was answered %s', (answer) => {
+    const history = accepted().op('cancel', 'a', 'ok').op('requeue', 'a', answer);
+    expect(counts(cancelled(history).check())).toEqual(clean);
+  });
+
   test('may not begin before the end of the one before', () => {
     const history = accepted().op('requeue', 'a', 'ok').event('job.requeued', 'a', null, { fenceFloor: '9' });
     expect(why(succeeded(history))).toEqual(['it was requeued before it had ended']);
@@ -219,6 +224,20 @@ describe('an answer that told an end', () => {
       .op('requeue', 'a', 'ok')
       .op('get', 'a', 'ok', 'cancelled');
     expect(told(succeeded(requeued(history)))).toEqual(['get answered cancelled, it ended succeeded']);
+  });
+
+  test('is none where a requeue was refused before, and another took place after it', () => {
+    const history = accepted().op('cancel', 'a', 'ok', 'requested').op('requeue', 'a', 'fail');
+    history.op('get', 'a', 'ok', 'cancelled').op('requeue', 'a', 'ok');
+    expect(told(succeeded(requeued(history)))).toEqual([]);
+  });
+
+  test('is held to the last life where an acknowledged requeue began none', () => {
+    const history = accepted()
+      .op('cancel', 'a', 'ok')
+      .op('requeue', 'a', 'ok')
+      .op('get', 'a', 'ok', 'cancelled');
+    expect(counts(cancelled(history).check())).toEqual({ ...bad, wrongEnds: 1 });
   });
 
   test('may be that of either life while nobody knows whether the requeue took place', () => {
