@@ -72,7 +72,9 @@ export class Loader {
         if (this.#wanted === 'function' || !(isFunctionsRefused(error) || isFull(error))) throw error;
       }
     }
-    for (const { text } of this.#scripts.values()) await this.#redis.call('SCRIPT', 'LOAD', text);
+    await Promise.all(
+      [...this.#scripts.values()].map(({ text }) => this.#redis.call('SCRIPT', 'LOAD', text)),
+    );
     this.#kind = 'evalsha';
   }
 

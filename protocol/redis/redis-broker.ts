@@ -37,8 +37,8 @@ export interface RedisBrokerOptions {
   /** `redis://…`, `rediss://…` (TLS), or the options of ioredis (a Unix socket's `path`, sentinels). */
   url: string | RedisTarget;
   settings: BrokerSettings;
-  /** Measures the time between two calls, so that a step of the server's clock is told from silence. */
-  clock: Pick<Clock, 'monotonic'>;
+  /** Measures the time between two calls, so that a step of the server's clock is told from silence, and deadlines. */
+  clock: Pick<Clock, 'monotonic' | 'setTimeout' | 'clearTimeout'>;
   /** Keys are `{prefix:0}:…`; all of them lie in one slot of a cluster. */
   prefix?: string;
   protocol?: 2 | 3;
@@ -145,18 +145,41 @@ class StepConnection {
     if (this.#isClosed)
       throw new EmpError('BROKER_UNAVAILABLE', { detail: 'this connection to the broker is closed' });
     try {
-      // Waits for a connection with a command that may be late: a step must not run after its caller left.
-      if (this.#redis.status !== 'ready') await this.#redis.ping();
-      await this.#ready();
-      const sentMs = this.#options.clock.monotonic();
-      const head = [this.#now(), this.#latest(sentMs), this.#options.settings.leaseTtlMs];
-      const values = await this.#loader.run(step, this.#key, [...head, ...args]);
-      if (!Array.isArray(values)) throw new EmpError('INTERNAL', { detail: `${step} answered no list` });
-      this.#newest = { serverMs: Number(values[0]), sentMs };
-      return new Reply(values.slice(1));
+      return await this.#inTime((lateMs) => this.#step(step, args, lateMs));
     } catch (error) {
       throw this.#refusal(error, step);
     }
+  }
+
+  /** One deadline for all that a call may have to do first: to connect, to check the server, to load the Lua. */
+  async #inTime<T>(work: (lateMs: number) => Promise<T>): Promise<T> {
+    const { clock } = this.#options;
+    let timer: unknown;
+    const late = new Promise<never>((_, reject) => {
+      timer = clock.setTimeout(() => reject(this.#late()), this.#deadlineMs);
+    });
+    try {
+      return await Promise.race([work(clock.monotonic() + this.#deadlineMs), late]);
+    } finally {
+      clock.clearTimeout(timer);
+    }
+  }
+
+  #late(): Error {
+    return new Error(`Command timed out: no answer within ${this.#deadlineMs} ms`);
+  }
+
+  async #step(step: StepName, args: StepArguments, lateMs: number): Promise<Reply> {
+    // Waits for a connection with a command that may be late: a step must not run after its caller left.
+    if (this.#redis.status !== 'ready') await this.#redis.ping();
+    await this.#ready();
+    const sentMs = this.#options.clock.monotonic();
+    if (sentMs >= lateMs) throw this.#late();
+    const head = [this.#now(), this.#latest(sentMs, lateMs), this.#options.settings.leaseTtlMs];
+    const values = await this.#loader.run(step, this.#key, [...head, ...args]);
+    if (!Array.isArray(values)) throw new EmpError('INTERNAL', { detail: `${step} answered no list` });
+    this.#newest = { serverMs: Number(values[0]), sentMs };
+    return new Reply(values.slice(1));
   }
 
   #refusal(error: unknown, step: string): EmpError {
@@ -175,10 +198,10 @@ class StepConnection {
   }
 
   /** The server's time beyond which this step would run late or on a moved clock; '' before the first answer. */
-  #latest(sentMs: number): string {
+  #latest(sentMs: number, lateMs: number): string {
     if (this.#newest === null) return '';
     const elapsedMs = sentMs - this.#newest.sentMs;
-    return String(Math.ceil(this.#newest.serverMs + elapsedMs + this.#deadlineMs));
+    return String(Math.ceil(this.#newest.serverMs + elapsedMs + lateMs - sentMs));
   }
 }
 

@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { libraryText, luaFile, scriptText, sharedNames, stepNames } from './scripts.ts';
+import { libraryRevision, libraryText, luaFile, scriptText, sharedNames, stepNames } from './scripts.ts';
 
 /** Header between the brackets, and the code behind it. */
 function parts(name: string): { header: string; body: string } {
@@ -104,4 +105,13 @@ test('each shared file tells what it is for, and each shared function is used', 
   expect(
     unused.filter((name) => !called(all.replaceAll(`local function ${name}(`, '')).includes(name)),
   ).toEqual([]);
+});
+
+test('the Lua of a revision never changes: a hub of another build would put its own in its place', () => {
+  const sha256 = createHash('sha256').update(libraryText()).digest('hex');
+  // Where this fails after a change of the Lua: raise libraryRevision, then write the new hash here.
+  expect({ libraryRevision, sha256 }).toEqual({
+    libraryRevision: 9,
+    sha256: '3b38b2c7d06781d9cdb5fb3f1e35c9c98f22ea4dd049add15b02a2741de6948b',
+  });
 });
