@@ -1,11 +1,12 @@
 import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { hubOn } from '#protocol/records-fixture.conformance.ts';
 import { quietEnv } from '#runtime/quiet-client.ts';
 import { type PostgresServer, startPostgres } from '#runtime/toolchain/postgres-server.ts';
-import { migrationsFolder } from './migrate.ts';
+import { migrate, migrationsFolder } from './migrate.ts';
 import { openPostgresRecords, type PostgresRecordsOptions } from './records.ts';
 
 /** How a store is made and brought up to date, and which are refused. */
@@ -134,6 +135,33 @@ describe('a server that cannot be used', () => {
     expect(await query("SELECT tablename FROM pg_tables WHERE schemaname = 'emp'")).toEqual([
       { tablename: 'bookmarks' },
     ]);
+  });
+
+  test('a hub that stands still with the lock holds up only those that have something to migrate', async () => {
+    await (await open()).close();
+    const holder = new pg.Client({ connectionString: url });
+    await holder.connect();
+    await holder.query('BEGIN; SELECT pg_advisory_xact_lock(1162694738)');
+    const options = { url, store: 'emp', connectLimitMs: 5_000, nowMs: 1, queryLimitMs: 100 };
+    await migrate({ ...options, folder: migrationsFolder });
+    const folder = upgraded('CREATE TABLE emp.more (n integer);');
+    await expect(migrate({ ...options, folder })).rejects.toMatchObject({ code: 'RECORDS_UNAVAILABLE' });
+    await holder.query('ROLLBACK');
+    await migrate({ ...options, folder });
+    await holder.end();
+  });
+
+  test('a server that does not wait for its disk is refused, unless it says that its data is worth nothing', async () => {
+    const careless = await startPostgres({ settings: { 'emp.disposable': 'off' } });
+    try {
+      const refused = openPostgresRecords({ url: await careless.database(), poolLimit: 4, ...quietEnv() });
+      await expect(refused).rejects.toMatchObject({
+        code: 'CONFIG_INVALID',
+        message: expect.stringContaining('fsync = off'),
+      });
+    } finally {
+      await careless.close();
+    }
   });
 
   test('T19: a server that answers before the commit is on disk is refused', async () => {

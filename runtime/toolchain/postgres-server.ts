@@ -131,7 +131,7 @@ export async function startPostgres(options: PostgresServerOptions = {}): Promis
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
     lc_messages: 'C',
-    ...(options.durable ? {} : { fsync: 'off', full_page_writes: 'off' }),
+    ...(options.durable ? {} : { fsync: 'off', full_page_writes: 'off', 'emp.disposable': 'on' }),
     ...options.settings,
   };
   const server = new ServerProcess({ bin, data, folder, port, user, settings, smallDisk: options.smallDisk });
