@@ -26,7 +26,7 @@ function playConstant(options: { arriving: number; running: number; startMs: num
     running += starting.filter(({ askedMs }) => now - askedMs >= startMs).length;
     starting = starting.filter(({ askedMs }) => now - askedMs < startMs);
     const queue = waitingMs > 0 ? [{ kind: 'image', jobs: 1, runMs: waitingMs, loadMs: 0 }] : [];
-    const demand = { waiting: queue, runningLeftMs: 0, arriving, running, starting, startUpsMs };
+    const demand = { waiting: queue, arriving, running, starting, startUpsMs };
     const decision = autoscale({ nowMs: now, pools: [{ pool: 'standard', ...demand }], memory }, rules);
     memory = decision.memory;
     const [{ wanted, change } = { wanted: 0, change: 0 }] = decision.pools;

@@ -22,7 +22,6 @@ const rules: AutoscaleRules = {
 const idle: PoolDemand = {
   pool: 'standard',
   waiting: [],
-  runningLeftMs: 0,
   arriving: 0,
   running: 0,
   starting: [],
@@ -73,10 +72,6 @@ describe('what a pool needs', () => {
   test('what comes until new ones have started is ordered for', () => {
     // 10 min of lead bring 20 min of work, of which one machine does half.
     expect(decide({ arriving: 2, running: 1 }).wanted).toBe(3);
-  });
-
-  test('what runs is work too', () => {
-    expect(decide({ runningLeftMs: 30 * minute, running: 1 }).wanted).toBe(2);
   });
 
   test('the slower machines start, the earlier they are asked for', () => {
@@ -155,8 +150,9 @@ describe('up at once, down late', () => {
 });
 
 describe('bounds', () => {
-  const pools = (...needs: [string, number][]) => needs.map(([pool, machines]) => ({ pool, machines }));
-  const places = (asked: [string, number][], bounds: Parameters<typeof withinBounds>[1]) =>
+  const pools = (...needs: [string, number, number?][]) =>
+    needs.map(([pool, machines, present = 0]) => ({ pool, machines, present }));
+  const places = (asked: [string, number, number?][], bounds: Parameters<typeof withinBounds>[1]) =>
     Object.fromEntries(withinBounds(pools(...asked), bounds));
 
   test('of a pool come first, then those of all', () => {
@@ -196,6 +192,38 @@ describe('bounds', () => {
       { min: 0, max: 20, pools: {} },
     );
     expect(shared).toEqual({ 'fast-lane': 5, standard: 15 });
+  });
+
+  test('where places are too few, every pool keeps first what it has and needs', () => {
+    const limits = { min: 0, max: 20, pools: {} };
+    expect(
+      places(
+        [
+          ['heavy', 14, 12],
+          ['standard', 60, 6],
+        ],
+        limits,
+      ),
+    ).toEqual({ heavy: 12, standard: 8 });
+    expect(
+      places(
+        [
+          ['heavy', 4, 12],
+          ['standard', 60, 6],
+        ],
+        limits,
+      ),
+    ).toEqual({ heavy: 4, standard: 16 });
+    // More are there than are allowed: the fewer are shared by need.
+    expect(
+      places(
+        [
+          ['heavy', 15, 15],
+          ['standard', 15, 15],
+        ],
+        limits,
+      ),
+    ).toEqual({ heavy: 10, standard: 10 });
   });
 
   test('the least number of all is shared by need, and evenly where nothing is needed', () => {
@@ -252,7 +280,7 @@ describe('anyone can see why', () => {
       { spareShare: 0.1 },
     );
     expect(reason).toBe(
-      '1.3 for what arrives; 2.5 to end a backlog (12 image 12 min, 3 llm 6 s) in 10 min; 10 % spare; 1 on their way',
+      '1.3 for what arrives; 2.5 to end in 10 min what will wait (now 12 image 12 min, 3 llm 6 s); 10 % spare; 1 on their way',
     );
   });
 
@@ -278,7 +306,6 @@ const demands = fc.record({
     }),
     { maxLength: 3 },
   ),
-  runningLeftMs: fc.integer({ min: 0, max: 600 * minute }),
   arriving: fc.double({ min: 0, max: 120, noNaN: true }),
   running: fc.nat(60),
   starting: fc.array(fc.integer({ min: 0, max: 100 * minute }), { maxLength: 20 }),

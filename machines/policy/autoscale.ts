@@ -19,8 +19,6 @@ export interface StartingOrder {
 export interface PoolDemand {
   pool: string;
   waiting: readonly WaitingWork[];
-  /** What is left of the jobs that run in the pool, all machines together, ms. */
-  runningLeftMs: number;
   /** Work that came lately, run and load, ms per ms: how many machines it keeps busy. */
   arriving: number;
   /** Machines that take work; those that drain are none. */
@@ -92,15 +90,17 @@ const hair = 1e-9;
  * How many machines each pool should have now, and why. Pure. Per pool:
  *
  * 1. what arrives keeps `arriving` machines busy;
- * 2. when machines that are asked for now have started (median of the start-ups seen), so much work will be
- *    left: what waits and runs, and what comes until then, less what machines do until then that run or are
- *    on their way. To end it within `targetDrainMs` takes that ÷ target machines;
+ * 2. when machines that are asked for now have started (median of the start-ups seen), so much work will
+ *    wait: what waits now, and what comes until then, less what machines do until then that run or are on
+ *    their way. To end it within `targetDrainMs` takes that ÷ target machines. What runs is left out: as much
+ *    will run then, and it is no queue;
  * 3. both, and `spareShare` on top, rounded up. A machine goes only where those that stay would not ask for it
  *    again: they would do less until then, and a load just below a whole number would flap;
  * 4. at least the most that was needed within `coolDownMs`: up at once, down late. A pool without memory
  *    keeps what it has;
- * 5. bounds: of each pool, then of all together. Places that are too few, or needed for the least number,
- *    go to pools by Webster's method, so that no pool loses a place because another needs fewer.
+ * 5. bounds: of each pool, then of all together. Where places are too few, every pool keeps first what it has
+ *    and needs: fleets that swap machines lose a quarter of an hour and what lies on the disks for each. The
+ *    other places go by Webster's method.
  *
  * A number is of running machines and orders together: what is on its way is not ordered again. An order
  * older than `giveUpAfterMs` is not believed.
@@ -120,7 +120,11 @@ export function autoscale(
     return { ...need, kept: after[0]?.machines ?? need.machines };
   });
   const places = withinBounds(
-    needs.map(({ demand, kept }) => ({ pool: demand.pool, machines: kept })),
+    needs.map(({ demand, kept, starting }) => ({
+      pool: demand.pool,
+      machines: kept,
+      present: demand.running + starting.length,
+    })),
     rules,
   );
   const pools = needs.map((need) => {
@@ -143,7 +147,7 @@ function needOf(demand: PoolDemand, nowMs: number, rules: AutoscaleRules): Omit<
   const startingDoneMs = starting.map(({ askedMs }) =>
     Math.max(0, leadMs - startLeftMs(samples, Math.max(0, nowMs - askedMs))),
   );
-  const workMs = backlogMs(demand) + demand.runningLeftMs + demand.arriving * leadMs;
+  const workMs = backlogMs(demand) + demand.arriving * leadMs;
   /** What is needed if so many of those that are there, or on their way, were there. */
   const neededWith = (present: number) => {
     let doneMs = Math.min(present, demand.running) * leadMs;
@@ -175,17 +179,18 @@ function keep(
 }
 
 /**
- * Machines by pool within all bounds: as many as asked for where they allow it. The next place always goes
- * to the pool with the most asked for per place it would have.
+ * Machines by pool within all bounds: as many as asked for where they allow it, else first what is `present`
+ * of it. The next place always goes to the pool with the most asked for per place it would have.
  */
 export function withinBounds(
-  asked: readonly { pool: string; machines: number }[],
+  asked: readonly { pool: string; machines: number; present: number }[],
   rules: Pick<AutoscaleRules, 'min' | 'max' | 'pools'>,
 ): Map<string, number> {
-  const pools = asked.map(({ pool, machines }) => {
+  const pools = asked.map(({ pool, machines, present }) => {
     const { min, max } = rules.pools[pool] ?? { min: 0, max: rules.max };
     // Pools that ask for nothing share what the least number gives them.
-    return { pool, weight: machines + hair, target: Math.min(max, Math.max(min, machines)), max, given: min };
+    const target = Math.min(max, Math.max(min, machines));
+    return { pool, weight: machines + hair, kept: Math.min(target, present), target, max, given: min };
   });
   const total = () => pools.reduce((sum, { given }) => sum + given, 0);
   const give = (limitOf: (pool: (typeof pools)[number]) => number, until: number) => {
@@ -200,6 +205,7 @@ export function withinBounds(
       next.given++;
     }
   };
+  give(({ kept }) => kept, rules.max);
   give(({ target }) => target, rules.max);
   give(({ max }) => max, rules.min);
   return new Map(pools.map(({ pool, given }) => [pool, given]));
@@ -211,8 +217,8 @@ function reasonOf(need: Need, wanted: number, rules: AutoscaleRules): string {
   const waits = demand.waiting.filter(({ jobs }) => jobs > 0);
   if (forBacklog > 0) {
     const queue = waits.map(({ kind, jobs, runMs, loadMs }) => `${jobs} ${kind} ${spoken(runMs + loadMs)}`);
-    const what = queue.length === 0 ? 'what runs' : `a backlog (${queue.join(', ')})`;
-    parts.push(`${tenths(forBacklog)} to end ${what} in ${spoken(rules.targetDrainMs)}`);
+    const now = queue.length === 0 ? 'nothing yet' : queue.join(', ');
+    parts.push(`${tenths(forBacklog)} to end in ${spoken(rules.targetDrainMs)} what will wait (now ${now})`);
   } else if (waits.length > 0) parts.push('what waits is done before a new one could start');
   if (rules.spareShare > 0) parts.push(`${Math.round(rules.spareShare * 100)} % spare`);
   if (machines > least) parts.push(`fewer than ${machines} would have to ask again`);

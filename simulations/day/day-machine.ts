@@ -14,7 +14,7 @@ import { dayConnector } from './day-connector.ts';
 import { DayDisk } from './day-disk.ts';
 import { dayHttp } from './day-http.ts';
 import type { DayWatch } from './day-watch.ts';
-import type { PlannedJob, PlannedMachine, PlannedModel } from './plan.ts';
+import type { MachineKind, PlannedJob, PlannedMachine, PlannedModel } from './plan.ts';
 import type { SharedPipe } from './shared-pipe.ts';
 import { SlowClock } from './slow-clock.ts';
 
@@ -53,14 +53,14 @@ const daySettings = {
 const smallFilesBytes = 4_000_000;
 
 /** What a machine of the plan says of itself, its services aside. */
-function ownClass(plan: PlannedMachine): Omit<MachineClass, 'services'> {
+function ownClass(plan: MachineKind): Omit<MachineClass, 'services'> {
   const { pool, vramMb, ramMb } = plan;
   const diskMb = Math.floor(plan.diskBytes / 1_048_576);
   return { pool, vramMb, ramMb, diskMb, cpuCores: 8, tags: [], region: null };
 }
 
 /** The class under which hubs know it. */
-export function machineClassOf(plan: PlannedMachine): MachineClass {
+export function machineClassOf(plan: MachineKind): MachineClass {
   const { service, version } = simulationSpec;
   return { ...ownClass(plan), services: [{ service, version, slots: 1 }] };
 }
@@ -153,9 +153,15 @@ export class DayMachine {
 
   /** What its plan says about the end. */
   finish(): void {
-    const { ending, drainMs } = this.plan;
     if (this.#over) return;
-    if (ending !== 'scale-in') return this.#end('silent');
+    if (this.plan.ending === 'scale-in') this.drain();
+    else this.#end('silent');
+  }
+
+  /** The fleet shrinks: it takes no more work, and has some time to end what it does. */
+  drain(): void {
+    if (this.#over) return;
+    const { drainMs } = this.plan;
     this.#wake();
     this.#floor.watch.machineDraining(this.plan.id);
     this.#process.enter(() => this.#machine.drain('the fleet shrinks', drainMs));

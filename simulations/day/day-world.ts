@@ -164,7 +164,7 @@ export class DayWorld {
   async play(patienceMs: number): Promise<void> {
     const { plan } = this.#options;
     await this.#start();
-    for (const machine of plan.machines) if (machine.startMs !== null) this.#rent(machine, machine.startMs);
+    for (const machine of plan.machines) this.rent(machine);
     this.#submitFrom(0);
     const endMs = plan.spanMs + patienceMs;
     for (let next = this.clock.nextMs; next !== null && next <= endMs; next = this.clock.nextMs) {
@@ -180,6 +180,26 @@ export class DayWorld {
     this.#machines.get(machineId)?.copy(modelId);
   }
 
+  /** The machine starts at its time, if it ever does, and ends at its time. Answers how to withdraw it before. */
+  rent(plan: PlannedMachine): () => void {
+    const { clock } = this;
+    const { startMs } = plan;
+    if (startMs === null) return () => {};
+    // Composed only when it starts: a fleet of a day is many times as many machines as run at once.
+    const timer = clock.setTimeout(() => {
+      const machine = new DayMachine(this.#floor, plan);
+      this.#machines.set(plan.id, machine);
+      machine.start();
+      if (plan.ending !== 'stays') clock.setTimeout(() => machine.finish(), plan.endMs - startMs);
+    }, startMs - clock.monotonic());
+    return () => clock.clearTimeout(timer);
+  }
+
+  /** The machine takes no more work and goes; one that is gone does not. */
+  drain(machineId: string): void {
+    this.#machines.get(machineId)?.drain();
+  }
+
   async close(): Promise<void> {
     await this.stores.close();
   }
@@ -192,17 +212,6 @@ export class DayWorld {
     await this.clock.settle();
     while (!started && this.clock.step()) await this.clock.settle();
     await starting;
-  }
-
-  #rent(plan: PlannedMachine, startMs: number): void {
-    const { clock } = this;
-    // Composed only when it starts: a fleet of a day is many times as many machines as run at once.
-    clock.setTimeout(() => {
-      const machine = new DayMachine(this.#floor, plan);
-      this.#machines.set(plan.id, machine);
-      machine.start();
-      if (plan.ending !== 'stays') clock.setTimeout(() => machine.finish(), plan.endMs - startMs);
-    }, startMs - clock.monotonic());
   }
 
   /** One timer at a time: each arrival arms the next. */
@@ -270,7 +279,7 @@ async function rememberClasses(
   { plan, nowMs }: { plan: DayPlan; nowMs: number },
 ): Promise<void> {
   const classes = new Map(
-    plan.machines.map((machine) => {
+    [...plan.machines, ...(plan.auto?.kinds ?? [])].map((machine) => {
       const machineClass = machineClassOf(machine);
       return [machineClassId(machineClass), machineClass];
     }),

@@ -82,8 +82,8 @@ function fleetSeries(
 ): Pick<DaySeries, 'machinesWanted' | 'machinesRunning' | 'machinesLost' | 'busyShare'> {
   const closedMs = closeOf(log);
   const machinesWanted = grid.zeros();
-  log.plan.wanted.forEach(({ atMs, machines }, index) => {
-    grid.ends(atMs, log.plan.wanted[index + 1]?.atMs ?? Infinity, (span) => {
+  log.wanted.forEach(({ atMs, machines }, index) => {
+    grid.ends(atMs, log.wanted[index + 1]?.atMs ?? Infinity, (span) => {
       machinesWanted[span] = machines;
     });
   });

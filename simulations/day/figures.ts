@@ -5,11 +5,13 @@ import { daySeries } from './figures-series.ts';
 import { slotFreeMs } from './figures-slots.ts';
 import { closeOf, fairness, jobWaits, waitFigures } from './figures-waits.ts';
 import { certificate } from './lower-bound.ts';
+import type { PlannedIncident } from './plan.ts';
 import {
   type DaySeries,
   figureNames,
   type PolicyFigures,
   type PolicyReport,
+  resultLimits,
   type SimResult,
   type WaitFigures,
 } from './result.ts';
@@ -48,6 +50,8 @@ export interface RunFigures {
   decisions: { good: number; judged: number };
   flow: { boundMs: number; flowMs: number };
   series: DaySeries;
+  /** What happened to a fleet that this policy chose; null where the plan has it. */
+  incidents: PlannedIncident[] | null;
 }
 
 const hourMs = 3_600_000;
@@ -122,7 +126,16 @@ export function runFigures(log: DayLog, run: { wallMs: number; traceHash: string
     decisions: goodDecisions(log),
     flow: certificate(log),
     series: daySeries(log, waits),
+    incidents: log.plan.auto === undefined ? null : log.incidents.slice(0, incidentsLimit).map(shortened),
   };
+}
+
+/** Most incidents of a run that are told. */
+export const incidentsLimit = 10_000;
+
+function shortened({ what, ...incident }: PlannedIncident): PlannedIncident {
+  const { what: limit } = resultLimits;
+  return { ...incident, what: what.length <= limit ? what : `${what.slice(0, limit - 1)}…` };
 }
 
 const share = (part: number, whole: number, ifNone: number) =>
@@ -192,6 +205,7 @@ function policyReport(runs: readonly RunFigures[]): PolicyReport {
     byKind: waitsBy(waits, 'kind'),
     intervals,
     series: first.series,
+    ...(first.incidents === null ? {} : { incidents: first.incidents }),
   };
 }
 

@@ -1,3 +1,6 @@
+import type { AutoscaleRules } from '#machines/policy/autoscale.ts';
+import type { Lane } from '#simulations/workloads/supply.ts';
+
 /**
  * A day as data: everything that is decided before a run begins, and is the same for every policy.
  * Workloads and models of reality write it, the runner plays it, reports read it. Times are ms since
@@ -77,9 +80,46 @@ export interface PlannedMachine {
 /** Something that happened to the fleet or was done to it, for the timeline of the report. */
 export interface PlannedIncident {
   atMs: number;
-  kind: 'lost' | 'back' | 'scale-in' | 'not delivered' | 'wanted';
-  /** Machine, or the number wanted. */
+  kind: 'lost' | 'back' | 'scale-in' | 'not delivered' | 'withdrawn' | 'wanted';
+  /** Machine, or the number wanted; where it was chosen, with the pool and why. */
   what: string;
+}
+
+/** A kind of machine that can be rented. */
+export type MachineKind = Pick<PlannedMachine, 'pool' | 'gpu' | 'vramMb' | 'ramMb' | 'diskBytes' | 'speed'>;
+
+/** From which machines are drawn while a day is played: equal orders give equal machines. */
+export interface RentalRecipe {
+  seed: number;
+  /** No machine lives longer, ms of the day. */
+  horizonMs: number;
+  traits: RentalTraits;
+  /** Spot availability out of a trace; null: lives are drawn. */
+  lanes: { lanes: readonly Lane[]; offsetMs: number } | null;
+}
+
+/** What a provider's machines are like; the fields are those of a scenario's fleet. */
+export interface RentalTraits {
+  imageGb: number;
+  lostPerHour: number;
+  earlyLossShare: number;
+  zombieShare: number;
+  zombieAwayMinutes: number;
+  undeliveredShare: number;
+  drainMinutes: number;
+  linkFactor: number;
+}
+
+/** A fleet that is not scripted: the day begins with the plan's machines, all others are asked for while it is played. */
+export interface AutoPlan {
+  rules: AutoscaleRules;
+  /** How often the number of machines is looked at. */
+  everyMs: number;
+  /** Over how long what arrives is counted. */
+  arrivalsMs: number;
+  /** What may be rented, with its share among the machines of its pool. */
+  kinds: (MachineKind & { share: number })[];
+  rentals: RentalRecipe;
 }
 
 export interface DayPlan {
@@ -98,4 +138,6 @@ export interface DayPlan {
   incidents: PlannedIncident[];
   /** What the store of models delivers to all machines together; null = no bound. */
   originBytesPerMs: number | null;
+  /** Only where the fleet is chosen while the day is played. */
+  auto?: AutoPlan;
 }

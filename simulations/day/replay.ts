@@ -5,7 +5,7 @@ import { planDay } from '#simulations/workloads/plan-day.ts';
 import { readTrace } from '#simulations/workloads/read-trace.ts';
 import type { Scenario } from '#simulations/workloads/scenario.ts';
 import type { DayAnswer, DayStores, DayTask } from './day-worker.ts';
-import { type ResultHead, type RunFigures, simResult } from './figures.ts';
+import { incidentsLimit, type ResultHead, type RunFigures, simResult } from './figures.ts';
 import type { SimResult } from './result.ts';
 
 export interface ReplayOptions {
@@ -32,9 +32,6 @@ export interface Breach {
   seed: number;
   what: string;
 }
-
-/** Most incidents that a report draws. */
-const incidentsLimit = 10_000;
 
 /**
  * Plays every policy on every seed, each in a thread of its own, and puts the figures together. The same

@@ -11,7 +11,15 @@ const amount = z.number().min(0);
 const share = z.number().min(0).max(1);
 
 /** Most samples of a series, policies, seeds and incidents of a result: a report draws them all. */
-export const resultLimits = { samples: 5_000, policies: 64, seeds: 1_000, incidents: 100_000, names: 1_000 };
+export const resultLimits = {
+  samples: 5_000,
+  policies: 64,
+  seeds: 1_000,
+  incidents: 100_000,
+  /** Characters of what an incident says. */
+  what: 400,
+  names: 1_000,
+};
 
 const samples = z.array(amount).max(resultLimits.samples);
 const name = z.string().min(1).max(200);
@@ -104,6 +112,11 @@ export const DaySeries = z.object({
 });
 export type DaySeries = z.infer<typeof DaySeries>;
 
+/** In order of time. */
+const incidents = z
+  .array(z.object({ atMs: amount, kind: z.string().max(200), what: z.string().max(resultLimits.what) }))
+  .max(resultLimits.incidents);
+
 export const PolicyReport = PolicyFigures.extend({
   traceHash: z.string().max(200),
   byPool: z.record(name, WaitFigures),
@@ -111,6 +124,8 @@ export const PolicyReport = PolicyFigures.extend({
   /** Of figures that vary with the seed, by name of the field. */
   intervals: z.partialRecord(z.enum(figureNames), Interval),
   series: DaySeries,
+  /** Of the first seed, where the policy chose its own machines; else those of the result are everybody's. */
+  incidents: incidents.optional(),
 });
 export type PolicyReport = z.infer<typeof PolicyReport>;
 
@@ -133,9 +148,7 @@ export const SimResult = z.object({
     .refine((all) => Object.keys(all).length >= 1 && Object.keys(all).length <= resultLimits.policies, {
       error: `must hold 1 to ${resultLimits.policies} policies`,
     }),
-  /** Of the first seed, in order of time. */
-  incidents: z
-    .array(z.object({ atMs: amount, kind: z.string().max(200), what: z.string().max(200) }))
-    .max(resultLimits.incidents),
+  /** Of the first seed. */
+  incidents,
 });
 export type SimResult = z.infer<typeof SimResult>;

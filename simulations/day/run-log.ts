@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { DayPlan, MachineEnding, PlannedJob, PlannedMachine } from './plan.ts';
+import type { DayPlan, MachineEnding, PlannedIncident, PlannedJob, PlannedMachine } from './plan.ts';
 
 /** How a job ended; null while it has not. */
 export type JobEnd = 'succeeded' | 'failed' | 'dead' | 'cancelled';
@@ -64,6 +64,10 @@ export class DayLog {
   readonly residency: ResidencyEvent[] = [];
   /** Bytes that arrived from when on, pairwise; in order of time. */
   readonly downloads: { atMs: number[]; bytes: number[] } = { atMs: [], bytes: [] };
+  /** How many machines were wanted from when on, in order of time; the plan's, unless they were chosen. */
+  readonly wanted: { atMs: number; machines: number }[];
+  /** What happened to a fleet that was chosen, in order of time; empty where the plan has it. */
+  readonly incidents: PlannedIncident[] = [];
   lateWords = 0;
   /** End of the log; null until `close`. */
   closedMs: number | null = null;
@@ -79,6 +83,7 @@ export class DayLog {
     this.plan = plan;
     this.#plannedJobs = new Map(plan.jobs.map((job) => [job.id, job]));
     this.#plannedMachines = new Map(plan.machines.map((machine) => [machine.id, machine]));
+    this.wanted = [...plan.wanted];
     this.#models = new Map(plan.models.map((model, index) => [model.id, index]));
   }
 
@@ -151,6 +156,24 @@ export class DayLog {
     if (last !== undefined && last.endedMs === null) {
       this.#endRun(last, atMs, ended === 'dead' ? 'lost' : ended);
     }
+  }
+
+  /** A machine that was not in the plan may start from now on. */
+  machineRented(planned: PlannedMachine): void {
+    assert(!this.#plannedMachines.has(planned.id), `machine ${planned.id} was rented twice`);
+    this.#plannedMachines.set(planned.id, planned);
+  }
+
+  /** The fleet should have so many machines from now on. */
+  machinesWanted(machines: number, atMs: number): void {
+    this.#advance(atMs);
+    this.wanted.push({ atMs, machines });
+  }
+
+  /** Something happened to a fleet that is not scripted. */
+  incident(incident: PlannedIncident): void {
+    this.#advance(incident.atMs);
+    this.incidents.push(incident);
   }
 
   machineStarted(machineId: string, atMs: number, slots = 1): void {

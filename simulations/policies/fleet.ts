@@ -28,7 +28,7 @@ export class Fleet implements FleetView {
   readonly rng: Rng;
   readonly #clock: { monotonic(): number };
   readonly #jobs: ReadonlyMap<string, PlannedJob>;
-  readonly #plans: ReadonlyMap<string, PlannedMachine>;
+  readonly #plans: Map<string, PlannedMachine>;
   readonly #arrivedMs = new Map<string, number>();
   readonly #runs = new Map<string, number>();
   readonly #holder = new Map<string, Machine>();
@@ -55,6 +55,11 @@ export class Fleet implements FleetView {
 
   get nowMs(): number {
     return this.#clock.monotonic();
+  }
+
+  /** A machine that was not in the plan may start from now on. */
+  rented(machine: PlannedMachine): void {
+    this.#plans.set(machine.id, machine);
   }
 
   /** The job may be claimed from now on. */

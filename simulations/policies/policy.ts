@@ -1,5 +1,6 @@
+import type { AutoscaleRules, PoolDecision, PoolDemand } from '#machines/policy/autoscale.ts';
 import type { Rng } from '#protocol/env.ts';
-import type { PlannedJob, PlannedMachine, PlannedModel } from '#simulations/day/plan.ts';
+import type { MachineKind, PlannedJob, PlannedMachine, PlannedModel } from '#simulations/day/plan.ts';
 
 /** A job that waits, as policies see it. */
 export interface WaitingJob {
@@ -39,6 +40,17 @@ export interface FleetView {
   readonly rng: Rng;
 }
 
+/** What a policy may look at when it says how many machines there should be. */
+export interface ScaleQuestion {
+  /** Queue, arrivals, machines and orders, pool by pool. */
+  demands: readonly PoolDemand[];
+  /** Its bounds hold for every policy. */
+  rules: AutoscaleRules;
+}
+
+/** Machines that a pool should have, those on their way included; `giveUp` are orders that it no longer believes. */
+export type ScaleAnswer = Pick<PoolDecision, 'pool' | 'wanted' | 'giveUp' | 'reason'>;
+
 export interface Copy {
   machineId: string;
   modelId: string;
@@ -60,6 +72,11 @@ export interface Policy {
   left?(view: FleetView, machineId: string): void;
   /** Models to fetch ahead of demand; asked after each arrival. */
   copies?(view: FleetView, waiting: WaitingJob): readonly Copy[];
+  /**
+   * How many machines each pool should have; asked every control interval of a day that does not script its
+   * fleet, and an answer beyond the bounds ends the run. Left out: the autoscaler that ships.
+   */
+  scale?(view: FleetView, asked: ScaleQuestion): readonly ScaleAnswer[];
 }
 
 /** Makes a policy for one run: what it remembers belongs to that run. */
@@ -69,6 +86,7 @@ export type PolicyMaker = (world: PolicyWorld) => Policy;
 export interface PolicyWorld {
   rng: Rng;
   jobs: readonly PlannedJob[];
-  machines: readonly PlannedMachine[];
+  /** Of the plan; where the fleet is not scripted, the kinds that may be rented stand for those that will be. */
+  machines: readonly MachineKind[];
   models: ReadonlyMap<string, PlannedModel>;
 }

@@ -1,5 +1,5 @@
 import { bytes, duration } from '#runtime/cli/format.ts';
-import type { FigureName, PolicyReport } from '#simulations/day/result.ts';
+import type { FigureName, PolicyReport, SimResult } from '#simulations/day/result.ts';
 
 /** How a figure is told to people. */
 export interface FigureInfo {
@@ -151,6 +151,11 @@ const sums = new Set<FigureName>([
   'costUsd',
   'repeatedRuns',
 ]);
+
+/** Whether each policy chose its own machines; else all of them met the same script. */
+export function hasChosenFleets({ policies }: Pick<SimResult, 'policies'>): boolean {
+  return Object.values(policies).some(({ incidents }) => incidents !== undefined);
+}
 
 /**
  * A figure as people want it, with its half width over the seeds: sums as the mean of one day, all others

@@ -156,8 +156,8 @@ export function daySections(result: SimResult): Markup {
   const apart = drawn.filter(({ shared }) => !shared);
   const same =
     policies.length > 1 && together.length > 0 ? html`<p class="note">The same for all policies:</p>` : null;
-  return html`${same}<div class="charts">${together.flatMap(({ charts }) => charts)}${incidentChart(result)}</div>
-${apart.map(({ metric, charts }) => html`<h3>${metric.title}</h3><p class="note">${metric.remark} One scale for all policies.</p><div class="charts">${charts}</div>`)}`;
+  return html`${same}<div class="charts">${together.flatMap(({ charts }) => charts)}${sharedIncidents(result)}</div>
+${chosenIncidents(result)}${apart.map(({ metric, charts }) => html`<h3>${metric.title}</h3><p class="note">${metric.remark} One scale for all policies.</p><div class="charts">${charts}</div>`)}`;
 }
 
 const shownIncidents = 400;
@@ -167,16 +167,42 @@ const incidentColours: Record<string, string> = {
   lost: 'c1',
   back: 'c2',
   'not delivered': 'c3',
+  withdrawn: 'c4',
   wanted: 'c0',
 };
 
-/** One row per kind of incident, one mark per incident. */
-function incidentChart(result: SimResult): Markup | null {
+function sharedIncidents(result: SimResult): Markup | null {
   const { incidents } = result;
   if (incidents.length === 0) return null;
+  return incidentChart({ id: 'incidents', policy: null, incidents, endMs: lastOf(result.spanMs, incidents) });
+}
+
+/** Each policy's own fleet, on one axis of time. */
+function chosenIncidents({ policies, spanMs }: SimResult): Markup | null {
+  const chosen = Object.entries(policies).flatMap(([caption, { incidents = [] }], policy) =>
+    incidents.length === 0 ? [] : [{ id: `incidents-${policy}`, policy, caption, incidents }],
+  );
+  if (chosen.length === 0) return null;
+  const endMs = Math.max(...chosen.map(({ incidents }) => lastOf(spanMs, incidents)));
+  const charts = chosen.map((chart) => incidentChart({ ...chart, endMs }));
+  return html`<h3>What happened to the fleet</h3><p class="note">Asked for and let go under each policy. Each change of the number wanted says why.</p><div class="charts">${charts}</div>
+`;
+}
+
+const lastOf = (spanMs: number, incidents: SimResult['incidents']) =>
+  incidents.reduce((last, { atMs }) => Math.max(last, atMs), spanMs);
+
+/** One row per kind of incident, one mark per incident. */
+function incidentChart(chart: {
+  id: string;
+  policy: number | null;
+  caption?: string;
+  incidents: SimResult['incidents'];
+  endMs: number;
+}): Markup {
+  const { incidents, endMs, caption } = chart;
   const kinds = [...new Set(incidents.map(({ kind }) => kind))];
   const bottom = 6 + kinds.length * 26;
-  const endMs = Math.max(result.spanMs, ...incidents.map(({ atMs }) => atMs));
   const x = linearScale(
     { from: 0, to: endMs, unit: 'time', ticks: 5, exact: true },
     { start: 112, end: chartWidth - 12 },
@@ -200,11 +226,12 @@ function incidentChart(result: SimResult): Markup | null {
   );
   const rest = incidents.length - shownIncidents;
   return figure({
-    id: 'incidents',
-    title: 'What happened to the fleet',
+    id: chart.id,
+    title: `What happened to the fleet${caption === undefined ? '' : `: ${caption}`}`,
+    ...(caption === undefined ? {} : { caption }),
     description: `${counts.join(', ')}, over ${duration(endMs)}.`,
     height: bottom + 24,
-    policy: null,
+    policy: chart.policy,
     body: html`${ticks}${rows}`,
     table: html`${table(
       ['at', 'what', 'machine'],

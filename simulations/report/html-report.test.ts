@@ -6,7 +6,7 @@ import { figureInfo } from './figure-info.ts';
 import { htmlReport } from './html-report.ts';
 import { script } from './html-script.ts';
 import { darkColours, darkScheme, lightColours, lightScheme, style } from './html-style.ts';
-import { fixtureResult } from './report-fixture.ts';
+import { fixtureChosen, fixtureResult } from './report-fixture.ts';
 
 interface Tag {
   name: string;
@@ -181,6 +181,31 @@ describe('htmlReport', () => {
       new Set(ends.filter(([, key]) => key === metric).map(([, , endMs]) => Number(endMs)));
     expect(endsOf('fleet')).toEqual(new Set([several.spanMs]));
     expect(endsOf('ended')).toEqual(new Set([several.spanMs + 12 * series.stepMs]));
+  });
+
+  test('where each policy chose its machines, each has a chart of them and of what happened to them', () => {
+    const page = htmlReport(fixtureChosen(['emp', 'fifo']));
+    const { tags, text } = read(page);
+    const ids = tags.flatMap(({ attributes }) => attributes.get('id') ?? []);
+    expect(new Set(ids).size).toBe(ids.length);
+    for (const id of ['incidents-0', 'incidents-1', 'time-fleet-0', 'time-fleet-1'])
+      expect(ids).toContain(`${id}-t`);
+    expect(ids).not.toContain('incidents-t');
+    expect(text).toContain('What happened to the fleet: emp');
+    expect(text).toContain('standard 13, was 10: 11.2 for what arrives');
+    expect(text).toContain('each with the machines that were asked for under it');
+    expect(text).not.toContain('The same jobs, machines, losses and seeds');
+    expect(page).toMatch(
+      /<figure data-policy="1">\s*<figcaption>fifo<\/figcaption>\s*<svg[^>]*incidents-1-t/,
+    );
+  });
+
+  test('where the fleet is a script, one chart of it stands for all', () => {
+    const { tags, text } = read(htmlReport(several));
+    const ids = tags.flatMap(({ attributes }) => attributes.get('id') ?? []);
+    expect(ids).toContain('incidents-t');
+    expect(ids.some((id) => id.startsWith('incidents-0'))).toBe(false);
+    expect(text).toContain('The same jobs, machines, losses and seeds');
   });
 
   test('a result without samples and without incidents is still a page', () => {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { duration } from '#runtime/cli/format.ts';
 import type { FigureName, SimResult } from '#simulations/day/result.ts';
 import { colourOf } from './chart-rows.ts';
-import { figureGroups, figureInfo, grouped } from './figure-info.ts';
+import { figureGroups, figureInfo, grouped, hasChosenFleets } from './figure-info.ts';
 import { daySections } from './html-day.ts';
 import { figureBars, summaryTable, waitCharts } from './html-figures.ts';
 import { script } from './html-script.ts';
@@ -88,7 +88,7 @@ ${chooser(names)}
 <main>
 <h2>Figures</h2><p class="note">${seeds}${names.length > 1 ? ' The best of a row is marked; clairvoyant knows the future and does not compete.' : null}</p>
 ${summaryTable(result)}${glossary()}
-<h2>Yardsticks</h2><p class="note">The same jobs, machines, losses and seeds for every policy.</p>
+<h2>Yardsticks</h2><p class="note">${hasChosenFleets(result) ? 'The same jobs and seeds for every policy, each with the machines that were asked for under it: costs belong to the comparison.' : 'The same jobs, machines, losses and seeds for every policy.'}</p>
 <div class="charts pairs">${yardsticks.map((name) => figureBars(result, name))}</div>
 <h2>Waits</h2><p class="note">Circle p50, diamond p95, bar p99; one logarithmic axis for all.</p>
 <div class="charts">${waitCharts(result)}</div>

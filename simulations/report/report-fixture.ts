@@ -130,6 +130,19 @@ function playPlan(plan: DayPlan, care: number): RunFigures {
   return runFigures(logOf(plan, told, closeMs), { wallMs: 1_234, traceHash: `trace-${plan.seed}-${care}` });
 }
 
+/** For tests: the same result where each policy had chosen its own machines, one more from policy to policy. */
+export function fixtureChosen(policies: string[]): SimResult {
+  const result = fixtureResult({ policies, seeds: [1], jobs: 60 });
+  for (const [index, report] of Object.values(result.policies).entries()) {
+    report.incidents = [
+      { atMs: 60_000, kind: 'wanted', what: `standard ${12 + index}, was 10: 11.2 for what arrives` },
+      ...result.incidents.slice(index),
+    ];
+    report.series.machinesWanted = report.series.machinesWanted.map((machines) => machines + index);
+  }
+  return { ...result, incidents: [] };
+}
+
 /** For tests: a result of these policies that has the shape of a real one, the later ones the better. */
 export function fixtureResult(options: { policies: string[]; seeds?: number[]; jobs?: number }): SimResult {
   const { policies, seeds = [1, 2, 3], jobs = 600 } = options;

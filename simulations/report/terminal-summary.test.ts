@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { bestPolicy, figureInfo, grouped, shownText } from './figure-info.ts';
-import { fixtureResult } from './report-fixture.ts';
+import { fixtureChosen, fixtureResult } from './report-fixture.ts';
 import { sparkline, squeezed } from './sparkline.ts';
 import { terminalSummary } from './terminal-summary.ts';
 
@@ -52,6 +52,15 @@ describe('terminalSummary', () => {
       expect(drawn.map((line) => line.split(' ')[0])).toEqual(['fifo', 'emp', 'clairvoyant']);
       for (const line of drawn) expect(line).toMatch(/[▁▂▃▄▅▆▇█]/);
     }
+  });
+
+  test('where each policy chose its machines, those wanted have a sparkline too', () => {
+    const chosen = terminalSummary(fixtureChosen(['emp', 'fifo']), { width: 100, color: false });
+    const heading = chosen.findIndex((line) => line.startsWith('machines wanted, up to 33'));
+    const drawn = chosen.slice(heading + 1, heading + 3);
+    expect(drawn.map((line) => line.split(' ')[0])).toEqual(['emp', 'fifo']);
+    expect(drawn.map((line) => line.split(' ').at(-1))).toEqual(['32', '33']);
+    expect(terminalSummary(result, { width: 100, color: false }).join('\n')).not.toContain('machines wanted');
   });
 
   test('all sparklines have one axis of time', () => {

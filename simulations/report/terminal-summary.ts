@@ -2,14 +2,30 @@ import { styleText } from 'node:util';
 import { bytes, duration } from '#runtime/cli/format.ts';
 import { printable } from '#runtime/cli/output.ts';
 import type { DaySeries, FigureName, PolicyReport, SimResult } from '#simulations/day/result.ts';
-import { bestPolicy, figureGroups, figureInfo, grouped, shown, shownText } from './figure-info.ts';
+import {
+  bestPolicy,
+  figureGroups,
+  figureInfo,
+  grouped,
+  hasChosenFleets,
+  shown,
+  shownText,
+} from './figure-info.ts';
 import { sparkline, total } from './sparkline.ts';
 
 const lines: readonly {
   label: string;
   of: (series: DaySeries) => (number | null)[];
   format: (value: number) => string;
+  /** Says something only where each policy chose its own machines. */
+  ofChosenFleets?: true;
 }[] = [
+  {
+    label: 'machines wanted',
+    of: (series) => series.machinesWanted,
+    format: (value) => grouped(value),
+    ofChosenFleets: true,
+  },
   { label: 'machines', of: (series) => series.machinesRunning, format: (value) => grouped(value) },
   { label: 'queue depth', of: (series) => total(series.queueDepth), format: (value) => grouped(value) },
   { label: 'wait p95', of: (series) => series.waitP95Ms, format: duration },
@@ -88,7 +104,9 @@ function sparkLines(
   const nameWidth = Math.min(20, Math.max(...policies.map(([policy]) => printable(policy).length)));
   const sparkWidth = Math.max(8, Math.min(96, width - nameWidth - 14));
   const endMs = Math.max(...policies.map(([, { series }]) => series.stepMs * series.machinesRunning.length));
-  return lines.flatMap(({ label, of, format }) => {
+  const isChosen = hasChosenFleets(result);
+  const told = lines.filter(({ ofChosenFleets }) => ofChosenFleets !== true || isChosen);
+  return told.flatMap(({ label, of, format }) => {
     const top = Math.max(
       0,
       ...policies.flatMap(([, report]) => of(report.series).map((value) => value ?? 0)),

@@ -29,7 +29,7 @@ describe('scenarios that come along', () => {
   });
 
   test.each([
-    ['nonsense', 'take one of day, viral'],
+    ['nonsense', 'take one of day, day-auto, viral'],
     ['day+', 'there is no scenario ""'],
     ['', 'there is no scenario ""'],
     ['viral+viral', 'stands twice'],

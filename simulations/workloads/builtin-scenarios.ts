@@ -13,6 +13,11 @@ interface Builtin {
 const builtins: readonly Builtin[] = [
   { name: 'day', summary: '10, 50 and again 10 machines, about 50,000 jobs, SALAD-like losses', change: {} },
   {
+    name: 'day-auto',
+    summary: 'the day with a fleet that the autoscaler chooses, 6 to 60 machines',
+    change: { fleet: { auto: {} } },
+  },
+  {
     name: 'viral',
     summary: 'in the late morning a crowd wants one model that lay in the tail',
     change: { events: [{ kind: 'viral', atHour: 10, hours: 3, jobs: 4_000 }] },

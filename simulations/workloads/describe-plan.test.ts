@@ -44,3 +44,11 @@ test('a plan without jobs and one without machines that start can be told', () =
   expect(describePlan(empty)[0]).toContain('0 jobs');
   expect(describePlan({ ...empty, machines: [] }).join('\n')).toContain('0 rentals, 0 machine-hours');
 });
+
+test('of a fleet that is chosen its bounds are told, and what runs as the day begins', () => {
+  const lines = describePlan(planDay({ scenario: scenarioNamed('day-auto'), seed: 1, load: 0.01 }));
+  expect(lines).toContain(
+    'machines chosen every 60 s, 6 to 60; 10 run as the day begins (fast-lane 2, standard 5, heavy 3)',
+  );
+  expect(lines.join('\n')).not.toContain('machine-hours');
+});

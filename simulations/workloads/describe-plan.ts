@@ -1,26 +1,40 @@
-import { type DayPlan, jobKinds, type PlannedMachine } from '#simulations/day/plan.ts';
+import { type AutoPlan, type DayPlan, jobKinds, type PlannedMachine } from '#simulations/day/plan.ts';
 import { poolNames } from '#simulations/reality/gpu-classes.ts';
 import { hourMs } from './arrivals.ts';
 
 /** A plan in a few lines for people: jobs by kind, machines by pool, hours and money, models, losses. */
 export function describePlan(plan: DayPlan): string[] {
-  const { scenario, seed, load, spanMs, jobs, machines, models } = plan;
-  const started = machines.filter((machine) => machine.startMs !== null);
-  const lost = started.filter((machine) => machine.ending === 'lost');
-  const zombies = lost.filter((machine) => machine.away !== null).length;
-  const wanted = plan.wanted.map((step) => step.machines);
-  const hours = sum(started, rentedHours);
-  const usd = sum(started, (machine) => rentedHours(machine) * machine.usdPerHour);
+  const { scenario, seed, load, spanMs, jobs, models } = plan;
   const poison = jobs.filter((job) => job.failRuns === 'poison').length;
   const origin = plan.originBytesPerMs;
   return [
     `${scenario}, seed ${seed}, load ${load}: ${jobs.length} jobs over ${figure(spanMs / hourMs)} h`,
     ...jobKinds.flatMap((kind) => kindLine(plan, kind)),
     ...(poison > 0 ? [`  of these ${poison} fail in every run`] : []),
-    `machines wanted ${Math.min(...wanted)} to ${Math.max(...wanted)}; ${started.length} rentals, ${figure(hours)} machine-hours, ${figure(usd)} USD`,
+    ...(plan.auto === undefined ? scriptLines(plan) : chosenLines(plan, plan.auto)),
+    `${models.length} models, ${bytesOf(sum(models, (model) => model.bytes))}; store ${origin === null ? 'without a bound' : `${figure(origin / 125_000)} Gbit/s`}`,
+  ];
+}
+
+function scriptLines({ machines, wanted }: DayPlan): string[] {
+  const started = machines.filter((machine) => machine.startMs !== null);
+  const lost = started.filter((machine) => machine.ending === 'lost');
+  const zombies = lost.filter((machine) => machine.away !== null).length;
+  const numbers = wanted.map((step) => step.machines);
+  const hours = sum(started, rentedHours);
+  const usd = sum(started, (machine) => rentedHours(machine) * machine.usdPerHour);
+  return [
+    `machines wanted ${Math.min(...numbers)} to ${Math.max(...numbers)}; ${started.length} rentals, ${figure(hours)} machine-hours, ${figure(usd)} USD`,
     ...poolNames.flatMap((pool) => poolLine(started, pool)),
     `${lost.length} lost${zombies > 0 ? `, of these ${zombies} come back as zombies` : ''}, ${machines.length - started.length} not delivered`,
-    `${models.length} models, ${bytesOf(sum(models, (model) => model.bytes))}; store ${origin === null ? 'without a bound' : `${figure(origin / 125_000)} Gbit/s`}`,
+  ];
+}
+
+/** A fleet that is chosen: nobody knows yet which machines there will be. */
+function chosenLines({ machines }: DayPlan, { rules, everyMs }: AutoPlan): string[] {
+  const pools = poolNames.map((pool) => `${pool} ${machines.filter((one) => one.pool === pool).length}`);
+  return [
+    `machines chosen every ${figure(everyMs / 1_000)} s, ${rules.min} to ${rules.max}; ${machines.length} run as the day begins (${pools.join(', ')})`,
   ];
 }
 

@@ -1,8 +1,10 @@
+import type { Rng } from '#protocol/env.ts';
 import { EmpError } from '#protocol/errors.ts';
 import type { DayPlan, JobKind, PlannedJob, PlannedModel } from '#simulations/day/plan.ts';
 import { type Catalogue, drawCatalogue } from '#simulations/reality/catalogue.ts';
 import { seededRng } from '#simulations/seeded-rng.ts';
 import { hourMs, type Shape, scenarioShape } from './arrivals.ts';
+import { autoFleet } from './plan-auto.ts';
 import { drawEvent } from './plan-events.ts';
 import { drawFleet } from './plan-fleet.ts';
 import { drawJobs, setShares } from './plan-jobs.ts';
@@ -50,7 +52,6 @@ export function planDay(options: PlanOptions): DayPlan {
     ...replayed.flatMap((one) => one.jobs),
     ...eventStreams(options, catalogue),
   ].sort((a, b) => a.atMs - b.atMs);
-  const supply = lanes.length === 0 ? null : supplyOf(lanes, offsetInto(lanes, seed));
   return {
     scenario: scenario.name,
     seed,
@@ -58,9 +59,17 @@ export function planDay(options: PlanOptions): DayPlan {
     spanMs,
     models: distinct([...catalogue.models, ...replayed.flatMap((one) => one.models)]),
     jobs,
-    ...drawFleet(rng.fork('fleet'), scenario, supply),
+    ...fleetOf(rng, options, lanes),
     originBytesPerMs: scenario.originGbps === null ? null : scenario.originGbps * 125_000,
   };
+}
+
+/** The script of the fleet, or how it is chosen while the day is played. */
+function fleetOf(rng: Rng, { scenario, seed }: PlanOptions, lanes: readonly Lane[]) {
+  const { auto } = scenario.fleet;
+  const found = lanes.length === 0 ? null : { lanes, offsetMs: offsetInto(lanes, seed) };
+  if (auto !== null) return autoFleet({ scenario, auto, seed, lanes: found });
+  return drawFleet(rng.fork('fleet'), scenario, found && supplyOf(found.lanes, found.offsetMs));
 }
 
 const kindOf = (trace: JobTrace): JobKind => (trace.kind === 'images' ? 'image' : 'llm');

@@ -1,12 +1,10 @@
 import type { Rng } from '#protocol/env.ts';
 import { EmpError } from '#protocol/errors.ts';
 import type { DayPlan, PlannedIncident, PlannedMachine } from '#simulations/day/plan.ts';
-import { drawDiskRate } from '#simulations/reality/disks.ts';
-import { drawGpuClass, type PoolName, poolNames } from '#simulations/reality/gpu-classes.ts';
-import { drawLink } from '#simulations/reality/links.ts';
-import { drawLifetimeMs, drawZombieMs, noticeMs, zombieStayMs } from '#simulations/reality/losses.ts';
-import { orderDeadlineMs, startDelayMs } from '#simulations/reality/start-up.ts';
+import { type PoolName, poolNames } from '#simulations/reality/gpu-classes.ts';
+import { noticeMs } from '#simulations/reality/losses.ts';
 import { hourMs, wantedAt } from './arrivals.ts';
+import { drawRental, type RentalSource } from './plan-rental.ts';
 import { planLimits, type Scenario } from './scenario.ts';
 import type { Supply } from './supply.ts';
 
@@ -27,7 +25,9 @@ export function drawFleet(rng: Rng, scenario: Scenario, supply: Supply | null): 
   const pools = poolOfPlaces(scenario.fleet.pools, Math.max(...steps.map((step) => step.machines)));
   for (const [number, pool] of pools.entries()) {
     const chance = rng.fork(`place ${number}`);
-    const place = { scenario, supply, chance, pool, number, spanMs, rentals: 0 };
+    const { fleet } = scenario;
+    const leadMs = Math.round(fleet.leadMinutes * minute);
+    const place = { traits: fleet, supply, chance, pool, number, horizonMs: spanMs, leadMs, rentals: 0 };
     for (const span of filledSpans(steps, number, spanMs)) fillPlace(place, machines, span);
   }
   machines.sort((a, b) => a.askedMs - b.askedMs || (a.id < b.id ? -1 : 1));
@@ -76,13 +76,8 @@ function filledSpans(steps: DayPlan['wanted'], place: number, spanMs: number): [
 }
 
 /** A place of the stack, and what fills it. */
-interface Place {
-  scenario: Scenario;
-  supply: Supply | null;
-  chance: Rng;
-  pool: PoolName;
-  number: number;
-  spanMs: number;
+interface Place extends RentalSource {
+  leadMs: number;
   rentals: number;
 }
 
@@ -90,93 +85,17 @@ interface Place {
 function fillPlace(place: Place, machines: PlannedMachine[], [fromMs, untilMs]: [number, number]): void {
   // What is wanted as the day begins has been running; everything else is ordered ahead.
   let running = fromMs === 0;
-  let askedMs = Math.max(0, fromMs - Math.round(place.scenario.fleet.leadMinutes * minute));
+  let askedMs = Math.max(0, fromMs - place.leadMs);
   while (askedMs < untilMs) {
     if (machines.length >= planLimits.rentals) throw tooManyRentals();
-    const rental = drawRental(place, { askedMs, untilMs, running });
-    if (rental === null) return;
+    const drawn = drawRental(place, { askedMs, untilMs, running });
+    if (drawn === null) return;
+    const rental = { id: `${place.pool}-${place.number + 1}-${++place.rentals}`, ...drawn };
     machines.push(rental);
     if (rental.startMs !== null && rental.ending !== 'lost') return;
     askedMs = (rental.away?.fromMs ?? rental.endMs) + noticeMs;
     running = false;
   }
-}
-
-interface Order {
-  askedMs: number;
-  /** The place is given up then. */
-  untilMs: number;
-  /** It was ordered before the day and runs as it begins. */
-  running: boolean;
-}
-
-/** One rental, drawn whole whatever comes of it; null where the place is given up before it starts. */
-function drawRental(place: Place, order: Order): PlannedMachine | null {
-  const { scenario, pool } = place;
-  const { fleet } = scenario;
-  const chance = place.chance.fork('rental');
-  const { gpu, vramMb, ramMb, diskBytes, speed, usdPerHour } = drawGpuClass(chance.fork('class'), pool);
-  const link = drawLink(chance.fork('link'), fleet.linkFactor);
-  const life = drawLife(place, order, { chance, downBytesPerMs: link.downBytesPerMs });
-  if (life === null) return null;
-  place.rentals++;
-  return {
-    id: `${pool}-${place.number + 1}-${place.rentals}`,
-    askedMs: order.askedMs,
-    ...withZombie(life, { place, chance: chance.fork('zombie') }),
-    drainMs: Math.round(fleet.drainMinutes * minute),
-    gpu,
-    pool,
-    vramMb,
-    ramMb,
-    diskBytes,
-    speed,
-    ...link,
-    diskBytesPerMs: drawDiskRate(chance.fork('disk')),
-    usdPerHour,
-  };
-}
-
-type Life = Pick<PlannedMachine, 'startMs' | 'endMs' | 'ending'>;
-
-/** When a rental starts and how it goes. A supply from a trace says when machines are to be had, and takes them. */
-function drawLife(
-  place: Place,
-  { askedMs, untilMs, running }: Order,
-  from: { chance: Rng; downBytesPerMs: number },
-): Life | null {
-  const { scenario, supply, spanMs } = place;
-  const { imageGb, lostPerHour, earlyLossShare, undeliveredShare } = scenario.fleet;
-  const start = from.chance.fork('start');
-  const delivered = start.next() >= undeliveredShare || running;
-  const { downBytesPerMs } = from;
-  const delayMs = startDelayMs({ share: start.next(), imageBytes: imageGb * 1e9, downBytesPerMs });
-  const hazard = { lostPerHour, earlyShare: running ? 0 : earlyLossShare };
-  const lifetimeMs = drawLifetimeMs(from.chance.fork('life'), hazard);
-  const readyMs = running ? 0 : Math.round(askedMs + delayMs);
-  const window = supply?.window(place.number, readyMs) ?? { fromMs: readyMs, untilMs: readyMs + lifetimeMs };
-  const startMs = Math.max(readyMs, Math.ceil(window.fromMs));
-  if (!delivered || startMs - readyMs > orderDeadlineMs) {
-    const endMs = askedMs + orderDeadlineMs;
-    return endMs < untilMs ? { startMs: null, endMs, ending: 'scale-in' } : null;
-  }
-  if (startMs >= untilMs) return null;
-  const lostMs = Math.max(startMs + 1, Math.round(window.untilMs));
-  if (lostMs < untilMs) return { startMs, endMs: lostMs, ending: 'lost' };
-  return { startMs, endMs: untilMs, ending: untilMs === spanMs ? 'stays' : 'scale-in' };
-}
-
-/** A lost machine that comes back within the day lives on, unheard, until then. */
-function withZombie(
-  life: Life,
-  { place: { scenario, spanMs }, chance }: { place: Place; chance: Rng },
-): Life & Pick<PlannedMachine, 'away'> {
-  const { zombieShare, zombieAwayMinutes } = scenario.fleet;
-  const awayMs = drawZombieMs(chance, { share: zombieShare, meanAwayMs: zombieAwayMinutes * minute });
-  const { endMs: fromMs } = life;
-  if (life.ending !== 'lost' || awayMs === null || fromMs + awayMs >= spanMs) return { ...life, away: null };
-  const untilMs = fromMs + awayMs;
-  return { ...life, endMs: untilMs + zombieStayMs, away: { fromMs, untilMs } };
 }
 
 function tooManyRentals(): EmpError {

@@ -107,6 +107,27 @@ describe('a scenario file', () => {
     expect(error.message).toContain('and 4 more');
   });
 
+  test('bounds of a chosen fleet that contradict each other are refused by field', () => {
+    const refused = (auto: unknown) => refusal(written({ fleet: { auto } })).message;
+    expect(refused({ min: 9, max: 8 })).toBe('mine.json:5: fleet.auto.max: 8 is less than min, 9');
+    expect(refused({ pools: { heavy: { min: 3, max: 2 } } })).toBe(
+      'mine.json:7: fleet.auto.pools.heavy.max: 2 is less than min, 3',
+    );
+    expect(refused({ min: 0, max: 2 })).toContain(
+      'fleet.auto.max: 2 is less than the pools have at least, 3',
+    );
+    expect(refused({ pools: { slow: {} } })).toContain('fleet.auto.pools.slow: this field is not known here');
+    expect(refused({ targetDrainS: 1 })).toContain('fleet.auto.targetDrainS');
+  });
+
+  test('spares of a script and a chosen fleet do not go together', () => {
+    const error = refusal(written({ fleet: { spareShare: 0.1, auto: {} } }));
+    expect(error.message).toContain('fleet.spareShare: is of scripted fleets; with fleet.auto set');
+    expect(
+      parseScenario(written({ fleet: { spareShare: 0.1, auto: null } }), 'a.json').fleet.auto,
+    ).toBeNull();
+  });
+
   test('a broken text is refused with line and column', () => {
     expect(refusal('{\n "name": }').message).toBe('mine.json:2: column 10: a value is expected here');
     expect(refusal('{ "name": "a", "name": "b" }').message).toContain('stands twice');

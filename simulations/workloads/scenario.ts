@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ruleProblem } from '#machines/policy/autoscale.ts';
 import { jobKinds } from '#simulations/day/plan.ts';
 import { poolNames } from '#simulations/reality/gpu-classes.ts';
 import { saladHazard, undeliveredShare } from '#simulations/reality/losses.ts';
@@ -50,37 +51,83 @@ export const dayWanted = [
   { atHour: 24, machines: 10 },
 ];
 
-const Fleet = z.strictObject({
-  wanted: wantedPoints.default(dayWanted),
-  /** How often the number wanted is set anew, minutes. SALAD advises a quarter of an hour. */
-  stepMinutes: z.number().min(1).max(240).default(15),
-  /** How long before they are wanted machines are ordered, minutes; 10 is the median start of a container. */
-  leadMinutes: z.number().min(0).max(240).default(10),
-  /** Ordered beyond the number wanted. SALAD advises 0.05 to 0.1. */
-  spareShare: share.default(0),
-  /** Of the machines wanted, by pool. */
-  pools: wholeShares(poolNames).default({ 'fast-lane': 0.2, standard: 0.5, heavy: 0.3 }),
-  /** Compressed image, GB; what it has beyond 5.53 is pulled over each machine's own link. */
-  imageGb: z
-    .number()
-    .min(0.01)
-    .max(35)
-    .default(testedImageBytes / 1e9),
-  /** Spot losses of machines that survived their first half hour. */
-  lostPerHour: z.number().min(0).max(60).default(saladHazard.lostPerHour),
-  /** Share of new machines that are lost within half an hour. */
-  earlyLossShare: share.default(saladHazard.earlyShare),
-  /** Share of losses after which the machine comes back as a zombie; SALAD documents them, and no rate. */
-  zombieShare: share.default(0),
-  /** Mean time until a zombie is back, minutes; an assumption. */
-  zombieAwayMinutes: z.number().min(1).max(1_440).default(60),
-  /** Share of orders that the provider accepts and never fills. */
-  undeliveredShare: z.number().min(0).max(0.9).default(undeliveredShare),
-  /** What a machine that is scaled in has to finish its work. */
-  drainMinutes: z.number().min(0).max(240).default(10),
-  /** On all links alike. */
-  linkFactor: z.number().min(0.01).max(100).default(1),
-});
+/** Bounds of one pool; with at least one machine its jobs never wait for a first one. */
+const autoPool = z
+  .strictObject({
+    min: z.int().min(0).max(planLimits.machines).default(1),
+    max: z.int().min(0).max(planLimits.machines).default(planLimits.machines),
+  })
+  .prefault({});
+
+/** How many machines there are follows the queue: the rules of machines/policy/autoscale.ts, which says what each does. */
+const Auto = z
+  .strictObject({
+    /** Machines of all pools together, those on their way included. */
+    min: z.int().min(0).max(planLimits.machines).default(6),
+    max: z.int().min(1).max(planLimits.machines).default(60),
+    pools: z.strictObject({ 'fast-lane': autoPool, standard: autoPool, heavy: autoPool }).prefault({}),
+    /** Within which time what waits should be done once machines that are asked for now have started, seconds. */
+    targetDrainS: z.number().min(10).max(86_400).default(600),
+    /** Ordered beyond what is needed. SALAD advises 0.05 to 0.1. */
+    spareShare: share.default(0.1),
+    /** How often the number is looked at, seconds. */
+    everyS: z.number().min(5).max(3_600).default(60),
+    /** For how long a pool keeps what it needed last, seconds. */
+    coolDownS: z.number().min(0).max(86_400).default(1_800),
+    /** Over how long what arrives is counted, seconds. */
+    arrivalsS: z.number().min(30).max(14_400).default(900),
+  })
+  .superRefine((auto, context) => {
+    const found = ruleProblem(auto);
+    if (found !== null)
+      context.addIssue({ code: 'custom', path: found.field.split('.'), message: found.problem });
+  });
+
+const Fleet = z
+  .strictObject({
+    wanted: wantedPoints.default(dayWanted),
+    /** How often the number wanted is set anew, minutes. SALAD advises a quarter of an hour. */
+    stepMinutes: z.number().min(1).max(240).default(15),
+    /** How long before they are wanted machines are ordered, minutes; 10 is the median start of a container. */
+    leadMinutes: z.number().min(0).max(240).default(10),
+    /** Ordered beyond the number wanted. SALAD advises 0.05 to 0.1. */
+    spareShare: share.default(0),
+    /** Of the machines wanted, by pool. */
+    pools: wholeShares(poolNames).default({ 'fast-lane': 0.2, standard: 0.5, heavy: 0.3 }),
+    /** Compressed image, GB; what it has beyond 5.53 is pulled over each machine's own link. */
+    imageGb: z
+      .number()
+      .min(0.01)
+      .max(35)
+      .default(testedImageBytes / 1e9),
+    /** Spot losses of machines that survived their first half hour. */
+    lostPerHour: z.number().min(0).max(60).default(saladHazard.lostPerHour),
+    /** Share of new machines that are lost within half an hour. */
+    earlyLossShare: share.default(saladHazard.earlyShare),
+    /** Share of losses after which the machine comes back as a zombie; SALAD documents them, and no rate. */
+    zombieShare: share.default(0),
+    /** Mean time until a zombie is back, minutes; an assumption. */
+    zombieAwayMinutes: z.number().min(1).max(1_440).default(60),
+    /** Share of orders that the provider accepts and never fills. */
+    undeliveredShare: z.number().min(0).max(0.9).default(undeliveredShare),
+    /** What a machine that is scaled in has to finish its work. */
+    drainMinutes: z.number().min(0).max(240).default(10),
+    /** On all links alike. */
+    linkFactor: z.number().min(0.01).max(100).default(1),
+    /**
+     * Null: the fleet is a script. Else the autoscaler chooses it, and `wanted` says no more than how arrivals are
+     * spread and which machines run as the day begins; `stepMinutes` and `leadMinutes` mean nothing.
+     */
+    auto: Auto.nullable().default(null),
+  })
+  .superRefine(({ auto, spareShare }, context) => {
+    if (auto === null || spareShare === 0) return;
+    context.addIssue({
+      code: 'custom',
+      path: ['spareShare'],
+      message: 'is of scripted fleets; with fleet.auto set fleet.auto.spareShare',
+    });
+  });
 
 const Jobs = z.strictObject({
   /** Over the whole span at load 1, events not counted. */
