@@ -90,6 +90,7 @@ describe('requirements of the former queue', () => {
       { models: [], compliance: [], positive_requirements: {}, negative_requirements: {} },
       { positive_requirements: { gpu_model: 'all', region: 'all' } },
       { geographic_region: 'all' },
+      { geographic_region: 'all', positive_requirements: { region: 'all' } },
     ])
       expect(translated(requirements).requirements, JSON.stringify(requirements)).toEqual({});
   });
@@ -124,6 +125,14 @@ describe('requirements of the former queue', () => {
       tags: ['nvme', 'fast', 'tier.premium'],
       region: 'eu',
     });
+    for (const [one, other] of [
+      ['eu', 'eu'],
+      ['all', 'eu'],
+      ['eu', 'all'],
+    ])
+      expect(
+        translated({ geographic_region: one, positive_requirements: { region: other } }).requirements,
+      ).toEqual({ region: 'eu' });
     expect(translated({ service_type: 'ollama' }, { service: undefined }).service).toBe('ollama');
     expect(translated({ timeout_minutes: 1 }, { maxRunMs: 60_000 }).maxRunMs).toBe(60_000);
   });

@@ -11,28 +11,57 @@ import type { Requirements } from './requirements.ts';
 /** Gigabytes as cards are sold by, 10^9 bytes, in MiB: a card of 24 GB has 22 889 MiB and some more. */
 const mebibytesOf = (gigabytes: number) => Math.ceil((gigabytes * 1e9) / 1_048_576);
 
-const all = z.literal('all');
-const amount = 'this is a number of gigabytes above 0, at most 16000, or all';
-const gigabytes = z.union([all, z.number(amount).positive(amount).max(16_000, amount)], amount);
-/** Part of a tag `key.value`: a key without dots keeps two of them apart. */
-const key = /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/;
+/** A number up to `limit`, or `all`, which asks for nothing. One check: of a union, callers would be told of one half. */
+const amount = (what: string, fits: (value: number) => boolean) =>
+  z.custom<number | 'all'>(
+    (value) => value === 'all' || (typeof value === 'number' && fits(value)),
+    `this is ${what}, or all`,
+  );
+const gigabytes = amount(
+  'a number of gigabytes above 0, at most 16000',
+  (value) => value > 0 && value <= 16_000,
+);
+const cores = amount(
+  'a number of cores, 1 to 1024',
+  (value) => Number.isInteger(value) && value >= 1 && value <= 1_024,
+);
+
 const wordForm = 'has 1 to 31 characters of A-Z a-z 0-9 . _ -, since it becomes part of a tag';
 const word = z.string().regex(/^[A-Za-z0-9._-]{1,31}$/, `this ${wordForm}`);
 const words = z.array(word).max(16);
-const fact = z.union(
-  [z.boolean(), word, words],
-  `a value is true, false, a word or a list of words; a word ${wordForm}`,
-);
-const facts = z
-  .record(z.string(), z.unknown())
-  .refine((each) => Object.keys(each).length <= 16, 'at most 16 requirements');
-const cards = z.union(
-  [GpuName, z.array(GpuName).min(1).max(16)],
-  'this is a model of a card, or a list of them',
-);
+const Fact = z.union([z.boolean(), word, words]);
+const Cards = z.union([z.literal('all'), GpuName, z.array(GpuName).min(1).max(16)]);
 
-const numberAdvice =
-  'a number asks for at least so much, which tags cannot say: use vramMb, ramMb, diskMb or cpuCores, or a word';
+/** Part of a tag `key.value`: a key without dots keeps two of them apart. */
+const key = /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/;
+
+/** What is wrong with one of the positive or negative requirements, null if it can be translated. */
+function factFault(name: string, value: unknown, positive: boolean): string | null {
+  if (!key.test(name)) return 'a key has 1 to 32 characters of A-Z a-z 0-9 _ - and no dot';
+  if (name === 'gpu_model' || name === 'region') {
+    if (!positive)
+      return `machines tell it without a tag: name what you want in positive_requirements.${name}`;
+    if (name === 'region') return RegionName.safeParse(value).error?.issues[0]?.message ?? null;
+    return Cards.safeParse(value).success
+      ? null
+      : 'this is a model of a card such as RTX 4090, or a list of them';
+  }
+  if (typeof value === 'number')
+    return 'a number asks for at least so much, which tags cannot say: use vramMb, ramMb, diskMb or cpuCores, or a word';
+  if (Fact.safeParse(value).success) return null;
+  return `a value is true, false, a word or a list of words; a word ${wordForm}`;
+}
+
+const facts = (positive: boolean) =>
+  z
+    .record(z.string(), z.unknown())
+    .refine((each) => Object.keys(each).length <= 16, 'at most 16 requirements')
+    .superRefine((each, context) => {
+      for (const [name, value] of Object.entries(each)) {
+        const fault = factFault(name, value, positive);
+        if (fault !== null) context.addIssue({ code: 'custom', path: [name], message: fault });
+      }
+    });
 
 /** What the former fields ask for in ours. */
 interface Translation {
@@ -54,12 +83,12 @@ const LegacyFields = z.strictObject({
     .strictObject({
       gpu_memory_gb: gigabytes.optional(),
       ram_gb: gigabytes.optional(),
-      cpu_cores: z.union([all, z.int().min(1).max(1_024)], 'this is a number of cores, or all').optional(),
+      cpu_cores: cores.optional(),
     })
     .optional(),
   models: z.array(ModelId).max(32).optional(),
-  positive_requirements: facts.optional(),
-  negative_requirements: facts.optional(),
+  positive_requirements: facts(true).optional(),
+  negative_requirements: facts(false).optional(),
   component: word.optional(),
   workflow: word.optional(),
   customer_isolation: z
@@ -76,10 +105,14 @@ const LegacyFields = z.strictObject({
 });
 type LegacyFields = z.infer<typeof LegacyFields>;
 
-type Context = Pick<z.core.$RefinementCtx, 'addIssue'>;
-
-const LegacyRequirements = LegacyFields.transform((legacy, context) => ({
-  ...translate(legacy, context),
+const LegacyRequirements = LegacyFields.superRefine((legacy, context) => {
+  const [one, other] = [legacy.geographic_region, legacy.positive_requirements?.['region']];
+  const named = [one, other].filter((region) => region !== undefined && region !== 'all');
+  if (named.length < 2 || one === other) return;
+  const message = `geographic_region asks for ${one}: name one region`;
+  context.addIssue({ code: 'custom', path: ['positive_requirements', 'region'], message });
+}).transform((legacy) => ({
+  ...translate(legacy),
   serviceType: legacy.service_type ?? null,
   models: legacy.models ?? [],
   maxRunMs: legacy.timeout_minutes === undefined ? null : Math.round(legacy.timeout_minutes * 60_000),
@@ -88,87 +121,54 @@ const LegacyRequirements = LegacyFields.transform((legacy, context) => ({
 /** The fields of the former queue, for a look at whether a document has any. */
 export const legacyFields: readonly string[] = Object.keys(LegacyFields.shape);
 
-function translate(legacy: LegacyFields, context: Context): Translation {
+function translate(legacy: LegacyFields): Translation {
   const made: Translation = { requirements: {}, tags: [], withoutTags: [], from: new Map() };
-  const set = <K extends keyof Requirements>(name: K, value: Requirements[K], path: PropertyKey[]) => {
-    made.requirements[name] = value;
+  const set = <K extends keyof Requirements>(
+    name: K,
+    value: Requirements[K] | 'all',
+    path: PropertyKey[],
+  ) => {
+    if (value === undefined || value === 'all') return;
+    made.requirements[name] = value as Requirements[K];
     made.from.set(name, path);
   };
   const { gpu_memory_gb, ram_gb, cpu_cores } = legacy.hardware ?? {};
   if (typeof gpu_memory_gb === 'number')
     set('vramMb', mebibytesOf(gpu_memory_gb), ['hardware', 'gpu_memory_gb']);
   if (typeof ram_gb === 'number') set('ramMb', mebibytesOf(ram_gb), ['hardware', 'ram_gb']);
-  if (typeof cpu_cores === 'number') set('cpuCores', cpu_cores, ['hardware', 'cpu_cores']);
+  set('cpuCores', cpu_cores, ['hardware', 'cpu_cores']);
   if (legacy.customer_isolation === 'strict') set('isolation', 'strict', ['customer_isolation']);
-  const region = legacy.geographic_region ?? 'all';
-  if (region !== 'all') set('region', region, ['geographic_region']);
+  set('region', legacy.geographic_region, ['geographic_region']);
   for (const field of ['component', 'workflow', 'quality_level'] as const) {
     const value = legacy[field] ?? 'all';
     if (value !== 'all') made.tags.push({ tag: `${field}.${value}`, path: [field] });
   }
   for (const [index, value] of (legacy.compliance ?? []).entries())
     made.tags.push({ tag: `compliance.${value}`, path: ['compliance', index] });
-  for (const [name, value] of Object.entries(legacy.positive_requirements ?? {})) {
-    const path = ['positive_requirements', name];
-    if (name === 'gpu_model') translateCards(value, { context, set, path });
-    else if (name === 'region')
-      translateRegion(value, { context, set, path, known: made.requirements.region });
-    else translateFact({ name, value, path, positive: true }, made, context);
-  }
-  for (const [name, value] of Object.entries(legacy.negative_requirements ?? {}))
-    translateFact({ name, value, path: ['negative_requirements', name], positive: false }, made, context);
+  const { gpu_model, region, ...positive } = legacy.positive_requirements ?? {};
+  const cards = Cards.optional().parse(gpu_model) ?? 'all';
+  set('gpu', cards === 'all' ? cards : [cards].flat(), ['positive_requirements', 'gpu_model']);
+  set('region', RegionName.optional().parse(region), ['positive_requirements', 'region']);
+  translateFacts(made, positive, 'positive_requirements');
+  translateFacts(made, legacy.negative_requirements ?? {}, 'negative_requirements');
   return made;
 }
 
-type Setter = <K extends keyof Requirements>(name: K, value: Requirements[K], path: PropertyKey[]) => void;
-
-function translateCards(value: unknown, to: { context: Context; set: Setter; path: PropertyKey[] }): void {
-  if (value === 'all') return;
-  const named = cards.safeParse(value);
-  if (named.success) to.set('gpu', [named.data].flat(), to.path);
-  else refuse(to.context, to.path, named.error.issues[0]?.message ?? '');
-}
-
-function translateRegion(
-  value: unknown,
-  to: { context: Context; set: Setter; path: PropertyKey[]; known: string | undefined },
-): void {
-  if (value === 'all') return;
-  const named = RegionName.safeParse(value);
-  if (!named.success) return refuse(to.context, to.path, named.error.issues[0]?.message ?? '');
-  if (to.known !== undefined && to.known !== named.data)
-    return refuse(to.context, to.path, `geographic_region asks for ${to.known}: name one region`);
-  to.set('region', named.data, to.path);
-}
-
 /** A machine has `key.value` for each value of a key, and `key` alone for one that is true. */
-function translateFact(
-  { name, value, path, positive }: { name: string; value: unknown; path: PropertyKey[]; positive: boolean },
+function translateFacts(
   made: Translation,
-  context: Context,
+  each: Record<string, unknown>,
+  field: 'positive_requirements' | 'negative_requirements',
 ): void {
-  const told = fact.safeParse(value);
-  if (!key.test(name))
-    return refuse(context, path, 'a key has 1 to 32 characters of A-Z a-z 0-9 _ - and no dot');
-  if (!positive && (name === 'gpu_model' || name === 'region'))
-    return refuse(
-      context,
-      path,
-      `machines tell it without a tag: name what you want in positive_requirements.${name}`,
-    );
-  if (typeof value === 'number') return refuse(context, path, numberAdvice);
-  if (!told.success) return refuse(context, path, told.error.issues[0]?.message ?? '');
-  if (typeof told.data === 'boolean') {
-    const list = told.data === positive ? made.tags : made.withoutTags;
-    list.push({ tag: name, path });
-    return;
+  const isPositive = field === 'positive_requirements';
+  for (const [name, value] of Object.entries(each)) {
+    const told = Fact.parse(value);
+    const path = [field, name];
+    const isWanted = told === false ? !isPositive : isPositive;
+    const list = isWanted ? made.tags : made.withoutTags;
+    if (typeof told === 'boolean') list.push({ tag: name, path });
+    else for (const word of [told].flat()) list.push({ tag: `${name}.${word}`, path });
   }
-  const list = positive ? made.tags : made.withoutTags;
-  for (const each of [told.data].flat()) list.push({ tag: `${name}.${each}`, path });
-}
-
-function refuse(context: Context, path: PropertyKey[], message: string): void {
-  context.addIssue({ code: 'custom', path, message });
 }
 
 /** A submission without fields of the former queue, and what became of those it had. */

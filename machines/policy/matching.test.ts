@@ -233,10 +233,10 @@ describe('matching', () => {
       { requirement: 'connectorVersion', needed: '>=1.2.0 <2.0.0', available: '1' },
       { requirement: 'environment', needed: digests[0], available: 'none' },
       { requirement: 'gpu', needed: 'rtx4090', available: 'l40s and rtx4090' },
-      { requirement: 'customer', needed: 'amber', available: 'dedicated to another customer' },
+      { requirement: 'customer', needed: 'room for amber', available: 'room for another customer' },
     ]);
     expect(unmetRequirements(small, { ...group({ isolation: 'strict' }), customer: 'amber' })).toEqual([
-      { requirement: 'isolation', needed: 'machines dedicated to amber', available: 'not dedicated' },
+      { requirement: 'isolation', needed: 'a machine of amber alone', available: 'one for everybody' },
     ]);
     for (const customers of [{ allow: ['birch'] }, { deny: ['amber', 'birch'] }])
       expect(

@@ -109,19 +109,19 @@ function unmetCards({ gpus = [] }: MachineClass, { gpu }: Requirements): Unmet[]
  */
 function unmetCustomers(rule: CustomerRule | undefined, group: Group): Unmet[] {
   const { customer } = group;
-  const isOwn = rule !== undefined && 'strict' in rule && rule.strict === customer;
+  const owner = rule !== undefined && 'strict' in rule ? rule.strict : null;
+  if (owner !== null && owner === customer) return [];
   if (group.requirements.isolation === 'strict') {
-    if (isOwn) return [];
-    const needed = customer === undefined ? 'one customer' : `machines dedicated to ${customer}`;
-    const available =
-      rule !== undefined && 'strict' in rule ? 'dedicated to another customer' : 'not dedicated';
-    return [{ requirement: 'isolation', needed, available }];
+    const needed = `a machine of ${customer ?? 'one customer'} alone`;
+    const shared = rule === undefined ? 'one for everybody' : 'one for several customers';
+    return [
+      { requirement: 'isolation', needed, available: owner === null ? shared : 'one of another customer' },
+    ];
   }
-  if (rule === undefined || isOwn || admits(rule, group)) return [];
-  const needed = customer ?? 'jobs of customers that its rule did not name when they came';
-  if ('strict' in rule)
-    return [{ requirement: 'customer', needed, available: 'dedicated to another customer' }];
-  const available = 'allow' in rule ? 'kept for other customers' : 'closed to some customers';
+  if (rule === undefined || admits(rule, group)) return [];
+  const needed = `room for ${customer ?? 'customers whom its rule did not name when they came'}`;
+  if (owner !== null) return [{ requirement: 'customer', needed, available: 'room for another customer' }];
+  const available = 'allow' in rule ? 'room for other customers' : 'none for some customers';
   return [{ requirement: 'customer', needed, available }];
 }
 

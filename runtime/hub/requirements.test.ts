@@ -83,7 +83,9 @@ describe('whose jobs a machine runs', () => {
       errors: [
         {
           pointer: '/requirements/isolation',
-          detail: expect.stringMatching(/machines dedicated to amber.*not dedicated/),
+          detail: expect.stringMatching(
+            /a machine of amber alone.*(one for everybody|one for several customers) \| one for/,
+          ),
         },
       ],
     });
@@ -100,7 +102,7 @@ describe('whose jobs a machine runs', () => {
     await rig.join({ machineId: 'own', machineClass: { customers: { strict: 'amber' } } });
     const told = {
       pointer: '/customer',
-      detail: expect.stringMatching(/needed dune.*dedicated to another customer/),
+      detail: expect.stringMatching(/needed room for dune.*room for another customer/),
     };
     expect(await refusal({ customer: 'dune' })).toEqual({ code: 'REQUIREMENT_UNMET', errors: [told] });
     await expect(dryRunJob(hub, asked({ customer: 'dune' }))).rejects.toMatchObject({ errors: [told] });
@@ -108,10 +110,10 @@ describe('whose jobs a machine runs', () => {
     expect(machines).toMatchObject([
       {
         verdict: 'unfit',
-        unmet: [{ requirement: 'customer', needed: 'dune', available: 'dedicated to another customer' }],
+        unmet: [{ requirement: 'customer', needed: 'room for dune', available: 'room for another customer' }],
       },
     ]);
-    expect(summary.join(' ')).toContain('customer: needs dune, there is dedicated to another customer');
+    expect(summary.join(' ')).toContain('customer: needs room for dune, there is room for another customer');
     expect(JSON.stringify([machines, summary])).not.toContain('amber');
   });
 
@@ -256,20 +258,26 @@ describe('requirements of the former queue', () => {
       requirements: {
         vramMb: -1,
         colour: 'red',
-        hardware: { gpu_count: 2 },
+        hardware: { gpu_memory_gb: '24', gpu_count: 2 },
+        positive_requirements: { cuda: 12 },
         customer_isolation: 'very',
         component: '',
       },
     });
     expect(found.code).toBe('VALIDATION_FAILED');
-    expect(found.errors.map((each) => each.pointer).sort()).toEqual([
+    const details = new Map(found.errors.map(({ pointer, detail }) => [pointer, detail]));
+    expect([...details.keys()].sort()).toEqual([
       '/priority',
       '/requirements/colour',
       '/requirements/component',
       '/requirements/customer_isolation',
       '/requirements/hardware/gpu_count',
+      '/requirements/hardware/gpu_memory_gb',
+      '/requirements/positive_requirements/cuda',
       '/requirements/vramMb',
     ]);
+    expect(details.get('/requirements/hardware/gpu_memory_gb')).toContain('number of gigabytes');
+    expect(details.get('/requirements/positive_requirements/cuda')).toContain('at least so much');
     expect(await refusal({ requirements: { models: ['nope', 'neither'] } })).toMatchObject({
       code: 'UNKNOWN_MODEL',
       errors: [{ pointer: '/requirements/models/0' }, { pointer: '/requirements/models/1' }],
