@@ -42,9 +42,13 @@ ${chart.body}
 </figure>`;
 }
 
-/** Rows under their headings; the first cell of each names the row, the others are numbers. */
-export function table(headings: readonly string[], rows: readonly (readonly string[])[]): Markup {
-  return html`<table><thead><tr>${headings.map((heading) => html`<th scope="col">${heading}</th>`)}</tr></thead><tbody>
+/** Rows under their headings; the first cell of each names the row, the others are numbers, or `words` that wrap. */
+export function table(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+  cells: 'numbers' | 'words' = 'numbers',
+): Markup {
+  return html`<table${cells === 'words' ? html` class="words"` : null}><thead><tr>${headings.map((heading) => html`<th scope="col">${heading}</th>`)}</tr></thead><tbody>
 ${rows.map((row) => html`<tr>${row.map((cell, index) => (index === 0 ? html`<th scope="row">${cell}</th>` : html`<td>${cell}</td>`))}</tr>\n`)}</tbody></table>`;
 }
 

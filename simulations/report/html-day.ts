@@ -234,8 +234,9 @@ function incidentChart(chart: {
     policy: chart.policy,
     body: html`${ticks}${rows}`,
     table: html`${table(
-      ['at', 'what', 'machine'],
+      ['at', 'what', caption === undefined ? 'machine' : 'machine, or pool and why'],
       incidents.slice(0, shownIncidents).map(({ atMs, kind, what }) => [duration(atMs), kind, what]),
+      'words',
     )}${rest > 0 ? html`<p class="note">and ${grouped(rest)} more</p>` : null}`,
   });
 }

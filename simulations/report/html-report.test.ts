@@ -148,7 +148,7 @@ describe('htmlReport', () => {
     for (const figure of figures) {
       expect(figure).toMatch(/<svg [^>]*role="img" aria-labelledby=/);
       expect(figure).toMatch(/<title id="[^"]+">[^<]+<\/title><desc id="[^"]+">[^<]+<\/desc>/);
-      expect(figure).toMatch(/<details><summary>.*<table><thead>[\s\S]*<tbody>\s*<tr>/);
+      expect(figure).toMatch(/<details><summary>.*<table(?: class="words")?><thead>[\s\S]*<tbody>\s*<tr>/);
       // In the samples null stands for a gap.
       expect(figure.replace(/data-time="[^"]*"/, '')).not.toMatch(/NaN|Infinity|undefined|null/);
     }
@@ -193,6 +193,7 @@ describe('htmlReport', () => {
     expect(ids).not.toContain('incidents-t');
     expect(text).toContain('What happened to the fleet: emp');
     expect(text).toContain('standard 13, was 10: 11.2 for what arrives');
+    expect(tags.filter(({ attributes }) => attributes.get('class') === 'words')).toHaveLength(2);
     expect(text).toContain('each with the machines that were asked for under it');
     expect(text).not.toContain('The same jobs, machines, losses and seeds');
     expect(page).toMatch(

@@ -59,7 +59,9 @@ details .scroll{max-height:22rem;overflow-y:auto}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;min-width:100%}
 th,td{padding:5px 12px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--rule)}
 thead th{position:sticky;top:0;background:var(--raised)}
-th:first-child,.left td{text-align:left}
+th:first-child,.left td,.words th,.words td{text-align:left}
+.words{width:100%}
+.words td:last-child{white-space:normal;overflow-wrap:anywhere}
 tbody th{font-weight:400}
 table.summary{min-width:0}
 .fit{width:fit-content;max-width:100%}

@@ -25,6 +25,9 @@ describe('scenarios that come along', () => {
     expect(events.map((event) => event.kind)).toEqual(['viral', 'poison']);
     expect(fleet).toMatchObject({ lostPerHour: 0.1, linkFactor: 0.4 });
     expect(originGbps).toBe(2);
+    const { fleet: chosen, spanHours } = scenarioNamed('hour+churn+day-auto');
+    expect(chosen).toMatchObject({ lostPerHour: 0.1, auto: { min: 6, max: 60 } });
+    expect(spanHours).toBe(1);
     expect(scenarioNamed('day+flood').events).toEqual(scenarioNamed('flood').events);
   });
 
