@@ -21,7 +21,8 @@ export async function allJobs(records: Records): Promise<Job[]> {
   return jobs;
 }
 
-async function allEntries(broker: Broker): Promise<Map<string, BrokerView>> {
+/** Every entry of the Broker, page by page. */
+export async function allEntries(broker: Broker): Promise<Map<string, BrokerView>> {
   const entries = new Map<string, BrokerView>();
   for (let after: string | null = null; ; ) {
     const page: { jobId: string }[] = await broker.list({ after, limit: pageLimit });

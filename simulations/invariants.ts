@@ -45,7 +45,10 @@ export function numbersOf(checker: Pick<Checker, 'name'>): InvariantNumber[] {
     : (head.split(', ').filter((each) => each in invariants) as InvariantNumber[]);
 }
 
-/** Those that judge the stores at rest and need no history: for runs of real processes. */
+/**
+ * Those that judge the stores at rest and need no history. Virtual worlds ask them with the others;
+ * `emp chaos` asks them of real servers at the end of each run (faults/rest.ts).
+ */
 export function restingCheckers(): Checker[] {
   return [timelinesTrue(), storesAgree(), indexesTrue(), drained()];
 }

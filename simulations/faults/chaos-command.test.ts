@@ -24,7 +24,7 @@ test('prints one line for each fault, in the form of docs/faults.md', async () =
   const { code, stdout } = await runMain(['chaos', 'table', dir]);
   expect(code).toBe(0);
   expect(stdout.split('\n')[2]).toBe(
-    '| `kill-hub` | 2 | 3 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | – | – | 0 | unknown |',
+    '| `kill-hub` | 2 | 3 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | – | – | 0 | unknown |',
   );
 });
 

@@ -189,3 +189,24 @@ test('no effect after a heal leaves no recovery time', () => {
     allEndedMs: null,
   });
 });
+
+describe('rest', () => {
+  test('a run whose stores were not at rest is not ok, and says what was left', () => {
+    const verdict = planted().good('a').rests(['a is leased at m/1']).check();
+    expect(counts(verdict)).toEqual(bad);
+    expect(verdict).toMatchObject({ atRest: false, left: ['a is leased at m/1'] });
+  });
+
+  test('a run that settled and does not tell of it is not ok', () => {
+    expect(planted().good('a').rests(null).check()).toMatchObject({ atRest: false, left: [], ok: false });
+  });
+
+  test('a history of the format before does not tell, and may be clean', () => {
+    const verdict = planted().begin({ format: 2 }).good('a').rests(null).check();
+    expect(verdict).toMatchObject({ atRest: null, ok: true });
+  });
+
+  test('nobody looks at the stores of a run that did not settle', () => {
+    expect(planted().good('a').check('timeout')).toMatchObject({ atRest: null, ok: false });
+  });
+});

@@ -1,6 +1,13 @@
 import { isTerminal, type JobState } from '#protocol/job.ts';
 import { compareTokens, maxToken, tokenAfter, zeroToken } from '#protocol/token.ts';
-import type { EventLine, HistoryLine, JobLine, NemesisLine, OpLine } from './history.ts';
+import {
+  type EventLine,
+  type HistoryLine,
+  historyFormat,
+  type JobLine,
+  type NemesisLine,
+  type OpLine,
+} from './history.ts';
 import { endTypes, type Finding, fateOf, isChange, isEarlier, type Story, tell } from './job-story.ts';
 import { contradictedAnswers, wrongEnds } from './wrong-ends.ts';
 
@@ -42,6 +49,10 @@ export interface Verdict {
   firstEffectMs: number | null;
   /** From the last heal to the last end; null where everything had ended before it. */
   allEndedMs: number | null;
+  /** Whether both stores were at rest at the end; null where it did not settle, or a former version does not tell. */
+  atRest: boolean | null;
+  /** What was left in the Broker when every job had ended, and where the stores disagreed. */
+  left: string[];
   settled: boolean;
   /** What did not come in time, or why the run could not be made. */
   detail: string;
@@ -84,6 +95,7 @@ export function checkHistory(lines: readonly HistoryLine[]): Verdict {
     expiredRuns: events.filter(({ type }) => type === 'job.expired').length,
     injections: lines.filter((line) => line.kind === 'nemesis' && line.action === 'inject').length,
     ...recovery(lines, events),
+    ...restOf(lines, end.outcome === 'settled' && meta.format >= historyFormat),
     settled: end.outcome === 'settled',
     detail: end.detail,
   };
@@ -92,7 +104,15 @@ export function checkHistory(lines: readonly HistoryLine[]): Verdict {
   for (const story of stories) judge(story, verdict);
   const { lost, unexpected, duplicated, staleWrites, contradicted, settled } = verdict;
   const bad = [lost, unexpected, duplicated, staleWrites, contradicted, verdict.wrongEnds];
-  return { ...verdict, ok: settled && bad.every((findings) => findings.length === 0) };
+  const isQuiet = settled && verdict.atRest !== false;
+  return { ...verdict, ok: isQuiet && bad.every((findings) => findings.length === 0) };
+}
+
+/** A run that settled was looked at; that nothing tells so is no rest. */
+function restOf(lines: readonly HistoryLine[], mustTell: boolean): Pick<Verdict, 'atRest' | 'left'> {
+  const told = lines.findLast((line) => line.kind === 'rest');
+  if (told === undefined) return { atRest: mustTell ? false : null, left: [] };
+  return { atRest: told.left.length === 0, left: told.left };
 }
 
 /** Submits without an answer that left nothing yet: one that is accepted later is met by the next run. */

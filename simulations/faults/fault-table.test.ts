@@ -75,8 +75,8 @@ test('the table for readers has times in seconds, and a dash where there is none
   const verdict = planted().nemesis('heal', 10).good('a').check();
   const rows = [summarise('kill-hub', [verdict]), summarise('stop-hub', [planted().good('a').check()])];
   expect(markdownTable(rows).split('\n').slice(2)).toEqual([
-    '| `kill-hub` | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0.0 s | 0.0 s | 0 | unknown |',
-    '| `stop-hub` | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | – | – | 0 | unknown |',
+    '| `kill-hub` | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0.0 s | 0.0 s | 0 | unknown |',
+    '| `stop-hub` | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | – | – | 0 | unknown |',
   ]);
 });
 
@@ -119,4 +119,16 @@ test('a history that was set aside is no run, and the row tells why its run was 
     },
     { history: expect.stringContaining('before-3'), why: expect.stringContaining('is not JSON') },
   ]);
+});
+
+test('a row tells how many runs were not at rest, of those whose histories tell', async () => {
+  const rest = async (...histories: Planted[]) => {
+    const [row] = readTable(await setup(histories)).faults;
+    return row === undefined ? '' : markdownTable([row]).split('\n')[2]?.split(' | ').at(10);
+  };
+  const former = () => planted().begin({ format: 2 }).good('a').rests(null);
+  const left = () => planted().good('a').rests(['x']);
+  expect(await rest(former())).toBe('–');
+  expect(await rest(planted().good('a'), left())).toBe('1');
+  expect(await rest(planted().good('a'), left(), former())).toBe('1 of 2');
 });

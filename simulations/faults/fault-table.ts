@@ -20,6 +20,9 @@ export interface FaultSummary {
   staleWrites: number;
   contradicted: number;
   wrongEnds: number;
+  /** Runs whose histories tell whether the stores were at rest, and those where they were not. */
+  lookedAt: number;
+  notAtRest: number;
   expiredRuns: number;
   injections: number;
   /** Over the runs, ms; null where no run had work left after a heal. */
@@ -59,6 +62,8 @@ export function summarise(
     staleWrites: sum(({ staleWrites }) => staleWrites.length),
     contradicted: sum(({ contradicted }) => contradicted.length),
     wrongEnds: sum(({ wrongEnds }) => wrongEnds.length),
+    lookedAt: verdicts.filter(({ atRest }) => atRest !== null).length,
+    notAtRest: verdicts.filter(({ atRest }) => atRest === false).length,
     expiredRuns: sum(({ expiredRuns }) => expiredRuns),
     injections: sum(({ injections }) => injections),
     firstEffectMsP50: first.length === 0 ? null : percentile(first, 0.5),
@@ -85,7 +90,9 @@ export function uncleanOf(verdict: Verdict): string | null {
   const found = Object.entries({ ...counts, 'wrong ends': wrongEnds })
     .filter(([, findings]) => findings.length > 0)
     .map(([name, findings]) => `${name} ${findings.length}`);
-  return [...(settled ? [] : [`it did not settle: ${detail}`]), ...found].join(', ');
+  if (!settled) found.unshift(`it did not settle: ${detail}`);
+  else if (verdict.atRest === false) found.push('not at rest');
+  return found.join(', ');
 }
 
 export interface FaultTable {
@@ -168,16 +175,22 @@ function buildCell(builds: FaultSummary['builds']): string {
   return `mixed: ${builds.map(({ build, runs }) => `${name(build)} ${runs}`).join(', ')}`;
 }
 
+/** Runs that were not at rest; where not every history tells, of how many. */
+function restCell({ runs, lookedAt, notAtRest }: FaultSummary): string {
+  if (lookedAt === 0) return '–';
+  return lookedAt === runs ? String(notAtRest) : `${notAtRest} of ${lookedAt}`;
+}
+
 /** The table of docs/faults.md. */
 export function markdownTable(faults: readonly FaultSummary[]): string {
   const head = [
     ...['fault', 'runs', 'acknowledged', 'lost', 'unexpected', 'duplicated', 'recovered', 'stale writes'],
-    ...['contradicted', 'wrong ends', 'expired runs', 'first effect', 'all ended'],
+    ...['contradicted', 'wrong ends', 'not at rest', 'expired runs', 'first effect', 'all ended'],
     ...['made again', 'build'],
   ];
   const rows = faults.map((row) => [
     ...[`\`${row.fault}\``, row.runs, row.acknowledged, row.lost, row.unexpected, row.duplicated],
-    ...[row.recovered, row.staleWrites, row.contradicted, row.wrongEnds, row.expiredRuns],
+    ...[row.recovered, row.staleWrites, row.contradicted, row.wrongEnds, restCell(row), row.expiredRuns],
     ...[seconds(row.firstEffectMsMax), seconds(row.allEndedMsMax), row.madeAgain, buildCell(row.builds)],
   ]);
   const line = (cells: readonly unknown[]) => `| ${cells.join(' | ')} |`;

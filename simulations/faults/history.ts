@@ -17,13 +17,13 @@ const T = z.number().min(0);
 const At = z.number();
 const text = z.string().max(4_000);
 
-/** Format of the file; a reader refuses any other. */
-export const historyFormat = 2;
+/** Format of files that are written. Those of format 2 tell no `rest` and are read as well; no other is. */
+export const historyFormat = 3;
 
 /** The first line: what was run, on what, with which settings. */
 export const MetaLine = z.strictObject({
   kind: z.literal('meta'),
-  format: z.literal(historyFormat),
+  format: z.union([z.literal(2), z.literal(historyFormat)]),
   fault: z.string(),
   run: z.int().min(1),
   seed: z.int(),
@@ -129,6 +129,17 @@ export const JobLine = z.strictObject({
   reason: z.string().nullable(),
 });
 
+/** A look at both stores when every job had ended: what was left in the Broker, and where they disagree. */
+export const RestLine = z.strictObject({
+  kind: z.literal('rest'),
+  tMs: T,
+  atMs: At,
+  /** In words; empty: the stores were at rest. */
+  left: z.array(text).max(100),
+  /** From the end of the last job until nothing was left, or until that was waited for no longer. */
+  waitedMs: z.int().min(0),
+});
+
 /** The last line: a history without it was cut and is not checked. */
 export const EndLine = z.strictObject({
   kind: z.literal('end'),
@@ -150,6 +161,7 @@ export const HistoryLine = z.discriminatedUnion('kind', [
   RunLine,
   EffectLine,
   JobLine,
+  RestLine,
   EndLine,
 ]);
 export type HistoryLine = z.infer<typeof HistoryLine>;
@@ -159,6 +171,7 @@ export type NemesisLine = z.infer<typeof NemesisLine>;
 export type EventLine = z.infer<typeof EventLine>;
 export type RunLine = z.infer<typeof RunLine>;
 export type EffectLine = z.infer<typeof EffectLine>;
+export type RestLine = z.infer<typeof RestLine>;
 export type JobLine = z.infer<typeof JobLine>;
 export type EndLine = z.infer<typeof EndLine>;
 

@@ -28,6 +28,7 @@ export class Planted {
   #meta: MetaLine = meta;
   #seq = 0;
   #call = 0;
+  #left: string[] | null = [];
   #asked: Pick<OpLine, 'failWith' | 'maxAttempts'> = { failWith: 'none', maxAttempts: 2 };
 
   /** What the payloads of later submits ask for; `{}` as histories were that did not tell. */
@@ -110,6 +111,12 @@ export class Planted {
     return this;
   }
 
+  /** What the look at the stores found at its end; null: nobody looked. Nothing was left unless this says otherwise. */
+  rests(left: string[] | null): this {
+    this.#left = left;
+    return this;
+  }
+
   /** Changes its first line; later events have the numbers after `afterSeq`. */
   begin(first: Partial<MetaLine>): this {
     this.#meta = { ...this.#meta, ...first };
@@ -121,8 +128,10 @@ export class Planted {
   /** As a file would hold it. */
   text(outcome: 'settled' | 'timeout' | 'failed' = 'settled'): string {
     const detail = outcome === 'settled' ? '' : 'a reason';
-    const end = { kind: 'end', tMs: 9, atMs: 9, outcome, detail, lines: this.lines.length } as const;
-    return [...this.lines, end].map((line) => JSON.stringify(line)).join('\n');
+    const rest = { kind: 'rest', tMs: 8, atMs: 8, left: this.#left ?? [], waitedMs: 1 } as const;
+    const lines = this.#left === null || outcome !== 'settled' ? this.lines : [...this.lines, rest];
+    const end = { kind: 'end', tMs: 9, atMs: 9, outcome, detail, lines: lines.length } as const;
+    return [...lines, end].map((line) => JSON.stringify(line)).join('\n');
   }
 
   /** Through text, as a published file would come. */

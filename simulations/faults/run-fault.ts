@@ -5,6 +5,7 @@ import { settled } from './collect.ts';
 import type { Fault } from './fault.ts';
 import type { NemesisLine, OpLine } from './history.ts';
 import { Load } from './load.ts';
+import { type Rest, untilAtRest } from './rest.ts';
 import { redisInfo } from './server-control.ts';
 import { whole } from './whole.ts';
 
@@ -26,6 +27,7 @@ export interface Stage {
   cluster: Cluster;
   tellOp: (line: Omit<OpLine, 'kind' | 'tMs'>) => void;
   tellNemesis: (line: Pick<NemesisLine, 'action' | 'number' | 'detail'>) => void;
+  tellRest: (rest: Rest) => void;
 }
 
 /** Jobs a second that clients hand in: what two cores do beside servers, hubs, machines and the clients. */
@@ -41,7 +43,7 @@ const settleLimitMs = 120_000;
 
 /**
  * One run on a cluster that stands: a load, the fault at moments that the seed draws, the heal, the wait
- * for every job to end and for every part to stand again. Rejects where the run could not be made.
+ * for every job to end, for every part to stand again and for the stores to be at rest. Rejects where the run could not be made.
  */
 export async function play(
   options: PlayOptions,
@@ -71,6 +73,7 @@ export async function play(
   try {
     await settled(cluster, settleLimitMs);
     await whole(cluster, settleLimitMs);
+    stage.tellRest(await untilAtRest(cluster, { prefix }));
     return { outcome: 'settled', detail: '' };
   } catch (error) {
     signal.throwIfAborted();

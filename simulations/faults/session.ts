@@ -109,7 +109,8 @@ export function describe(verdict: Verdict): string {
   const { lost, unexpected, duplicated, recovered, staleWrites, contradicted, wrongEnds, submits } = verdict;
   const counts = `${submits.acknowledged} of ${submits.attempted} acknowledged, lost ${lost.length}, unexpected ${unexpected.length}, duplicated ${duplicated.length}, recovered ${recovered}, stale writes ${staleWrites.length}, contradicted ${contradicted.length}, wrong ends ${wrongEnds.length}`;
   const times = `first effect ${verdict.firstEffectMs ?? '-'} ms, all ended ${verdict.allEndedMs ?? '-'} ms after the heal`;
-  return `${counts}; ${times}${verdict.settled ? '' : `; it did not settle: ${verdict.detail}`}`;
+  const rest = verdict.atRest === null ? '' : verdict.atRest ? '; at rest' : '; not at rest';
+  return `${counts}; ${times}${rest}${verdict.settled ? '' : `; it did not settle: ${verdict.detail}`}`;
 }
 
 /** Findings that are told of one count, each job by name. */
@@ -129,5 +130,8 @@ function findingLines(verdict: Verdict): string[] {
     const more = findings.length - told.length;
     return more > 0 ? [...told, `${name}: ${more} more`] : told;
   });
-  return verdict.settled ? lines : [`it did not settle: ${verdict.detail}`, ...lines];
+  if (!verdict.settled) return [`it did not settle: ${verdict.detail}`, ...lines];
+  if (verdict.atRest !== false) return lines;
+  const left = verdict.left.length === 0 ? ['nothing tells whether it was'] : verdict.left;
+  return [...lines, ...left.slice(0, toldLimit).map((what) => `not at rest: ${what}`)];
 }

@@ -13,6 +13,7 @@ import type { Fault } from './fault.ts';
 import { HistoryFile, type HistoryLine, historyFormat, type OpLine, readHistory } from './history.ts';
 import { loadClients } from './load.ts';
 import { appendOnly, singleRedis } from './redis-side.ts';
+import type { Rest } from './rest.ts';
 import { type PlayOptions, perSecond, play } from './run-fault.ts';
 import { setAside } from './set-aside.ts';
 
@@ -138,6 +139,7 @@ export class Standing {
         tellOp: (line: Omit<OpLine, 'kind' | 'tMs'>) => this.#tell({ kind: 'op', tMs: this.#tMs(), ...line }),
         tellNemesis: (line: { action: 'inject' | 'heal' | 'note'; number: number; detail: string }) =>
           this.#tell({ kind: 'nemesis', tMs: this.#tMs(), atMs: clock.now(), ...line }),
+        tellRest: (rest: Rest) => this.#tell({ kind: 'rest', tMs: this.#tMs(), atMs: clock.now(), ...rest }),
       };
       const outcome = await play({ ...options, fault, prefix: prefixOf(options.run), clock, signal }, stage);
       const earlier = site.runs.map(prefixOf);
