@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Rng } from '#protocol/env.ts';
 import { JobSubmission, type JobSubmissionInput } from '#protocol/job.ts';
 import { JobId } from '#protocol/names.ts';
+import { chaosCustomers, customerOf, drawWishes } from './chaos-fleet.ts';
 import { pick } from './seeded-rng.ts';
 import { stockInputs, stockModels } from './world-stock.ts';
 
@@ -28,6 +29,7 @@ type Oddity =
   | 'short ttl'
   | 'pinned'
   | 'new group'
+  | 'choosy'
   | 'one try';
 
 const oddities: { value: Oddity; weight: number }[] = [
@@ -40,6 +42,7 @@ const oddities: { value: Oddity; weight: number }[] = [
   { value: 'short ttl', weight: 4 },
   { value: 'pinned', weight: 4 },
   { value: 'new group', weight: 4 },
+  { value: 'choosy', weight: 20 },
   { value: 'one try', weight: 6 },
 ];
 
@@ -66,7 +69,7 @@ const hangMs = 6 * 3_600_000;
 function oddFields(
   rng: Rng,
   oddity: Oddity,
-  options: { durationMs: number; dueMs: number; machines: string[] },
+  options: { durationMs: number; dueMs: number; machines: readonly number[] },
 ): Partial<JobSubmissionInput> {
   const { durationMs, dueMs, machines } = options;
   switch (oddity) {
@@ -84,11 +87,17 @@ function oddFields(
       return { notBefore: new Date(dueMs + rng.int(1_000, 90_000)).toISOString() };
     case 'short ttl':
       return { ttlMs: rng.int(1_000, 20_000) };
-    case 'pinned':
-      return { requirements: { machineId: pick(rng, machines) } };
+    case 'pinned': {
+      const index = pick(rng, machines);
+      const customer = customerOf(rng.fork('customer'), index);
+      return { customer, requirements: { machineId: `machine-${index + 1}` } };
+    }
     case 'new group':
       // A requirement that nobody had before: hubs learn of it in the middle of their work.
       return { requirements: { ramMb: rng.int(1, 400) * 40 } };
+    case 'choosy':
+      // What one machine of the fleet has, in any combination; others may have it, too.
+      return drawWishes(rng.fork('wishes'), pick(rng, machines));
     case 'one try':
       return { maxAttempts: 1 };
   }
@@ -114,12 +123,12 @@ const chainedShare = 0.2;
 const chainLinks = 3;
 
 /**
- * Jobs of one run, in order of submission. Each is drawn from its own stream. `startMs` is wall time.
+ * Jobs of one run for a mixed fleet of machines with these numbers, in order of submission. Each is drawn from its own stream. `startMs` is wall time.
  * Some wait for the end of another, as the steps of a workflow do.
  */
 export function drawJobs(
   rng: Rng,
-  options: { count: number; spanMs: number; startMs: number; machines: string[] },
+  options: { count: number; spanMs: number; startMs: number; machines: readonly number[] },
 ): PlannedJob[] {
   const jobs: PlannedJob[] = [];
   const depths: number[] = [];
@@ -141,7 +150,7 @@ export function drawJobs(
 
 function drawJob(
   own: Rng,
-  options: { id: string; dueMs: number; machines: string[] },
+  options: { id: string; dueMs: number; machines: readonly number[] },
 ): Pick<PlannedJob, 'cancelAfterMs' | 'submission'> {
   const durationMs = drawDuration(own);
   const odd = oddFields(own, drawOddity(own), { durationMs, ...options });
@@ -152,7 +161,7 @@ function drawJob(
       service: 'simulation',
       pool: pick(own, ['fast-lane', 'standard']),
       priority: own.int(0, 100),
-      customer: pick(own, ['amber', 'birch', 'cedar']),
+      customer: pick(own, chaosCustomers),
       ...drawBody(own, durationMs),
       maxAttempts: own.int(2, 6),
       ...odd,

@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { mayRun } from './chaos-fleet.ts';
+import type { PlannedJob } from './chaos-jobs.ts';
 import type { ChaosScript } from './chaos-script.ts';
 import { chaosDefaults, drawScript, machineKindOf, readScript, writeScript } from './chaos-script.ts';
 import { shrinkScript } from './chaos-shrink.ts';
@@ -71,9 +73,11 @@ describe('shrinking a script', () => {
 
   test('leaves what it takes: faults, machines, jobs and sites', async () => {
     const [fault, other] = [script.faults[3], script.faults[20]];
+    const broken = script.jobs.find(({ submission }) => submission.id === 'job-17') as PlannedJob;
+    const needed = script.machines.findLast((index) => mayRun({ index, fleet: 'mixed' }, broken.submission));
     const breaks = async (candidate: ChaosScript) =>
       [fault, other].every((each) => candidate.faults.some((left) => left.atMs === each?.atMs)) &&
-      candidate.machines.includes(6) &&
+      candidate.machines.includes(needed ?? -1) &&
       jobIds(candidate).includes('job-17');
     const { script: smaller, tries } = await shrinkScript(
       script,
@@ -81,7 +85,7 @@ describe('shrinking a script', () => {
       { triesLimit: 2_000, breaks },
     );
     expect(smaller.faults.map(({ atMs }) => atMs)).toEqual([fault?.atMs, other?.atMs]);
-    expect([smaller.machines, jobIds(smaller), smaller.buggify]).toEqual([[6], ['job-17'], []]);
+    expect([smaller.machines, jobIds(smaller), smaller.buggify]).toEqual([[needed], ['job-17'], []]);
     expect(tries).toBeLessThanOrEqual(2_000);
   });
 

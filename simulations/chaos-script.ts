@@ -25,6 +25,8 @@ export const ChaosScript = z.strictObject({
   seed: z.int().min(0),
   machineKind: MachineKind,
   hubs: z.int().min(1).max(8),
+  /** `mixed`: machines differ, as chaos-fleet.ts says; `alike`: they do not. */
+  fleet: z.enum(['alike', 'mixed']).default('alike'),
   /** Numbers of the machines, from 0: `machine-1` has the number 0. */
   machines: z.array(z.int().min(0).max(999)).min(1).max(200),
   /** How long faults go on, virtual ms; then everything is healed. */
@@ -66,13 +68,14 @@ export function drawScript(options: DrawOptions): Required<ChaosScript> {
     seed,
     machineKind,
     hubs,
+    fleet: 'mixed',
     machines: numbers,
     chaosMs,
     jobs: drawJobs(rng.fork('jobs'), {
       count: jobs,
       spanMs: chaosMs,
       startMs: virtualStartMs,
-      machines: numbers.map((index) => `machine-${index + 1}`),
+      machines: numbers,
     }),
     faults: drawFaults(rng.fork('faults'), faultWorld, chaosDefaults.faults),
     buggify: drawSites(rng.fork('buggify')),

@@ -1,4 +1,5 @@
 import { type PlayOptions, playScript } from './chaos.ts';
+import { mayRun } from './chaos-fleet.ts';
 import type { ChaosScript } from './chaos-script.ts';
 import { shrink } from './shrink.ts';
 
@@ -151,10 +152,9 @@ class Search {
 }
 
 function withMachines(script: ChaosScript, machines: readonly number[]): ChaosScript | null {
-  const here = new Set(machines.map((index) => `machine-${index + 1}`));
-  const jobs = script.jobs.filter(({ submission }) => {
-    const pin = submission.requirements?.machineId;
-    return pin === undefined || here.has(pin);
-  });
+  const { fleet = 'alike' } = script;
+  const jobs = script.jobs.filter(({ submission }) =>
+    machines.some((index) => mayRun({ index, fleet }, submission)),
+  );
   return machines.length === 0 || jobs.length === 0 ? null : { ...script, machines: [...machines], jobs };
 }

@@ -1,3 +1,4 @@
+import type { Requirements } from '#protocol/requirements.ts';
 import { compareTokens } from '#protocol/token.ts';
 import { type BuggifySite, buggifySites } from './buggify.ts';
 import { type FaultKind, faultKinds } from './fault-script.ts';
@@ -41,6 +42,8 @@ export const chaosMarks = [
   'a link closed and its lease was shortened',
   'a wake was passed on',
   'a chain went on',
+  'a job with several requirements was claimed',
+  'a job of one customer alone was claimed',
   'a machine was cordoned',
   'a model was evicted',
   'a model was refused for its hash',
@@ -100,11 +103,11 @@ export function watchMarks(): {
   const mark = (name: Mark, when: boolean) => {
     if (when) sometimes.seen(name);
   };
-  const memory = { tokens: new Map<string, string>(), holders: new Map<string, string>() };
+  const memory: Memory = { tokens: new Map(), holders: new Map(), wishes: new Map() };
   return {
     observe(seen) {
-      if (seen.kind === 'broker') markBroker(seen, mark, memory.tokens);
-      if (seen.kind === 'records') markRecords(seen, mark, memory.holders);
+      if (seen.kind === 'broker') markBroker(seen, mark, memory);
+      if (seen.kind === 'records') markRecords(seen, mark, memory);
       if (seen.kind === 'frame') markFrame(seen, mark);
       mark('a model was evicted', seen.kind === 'evicted');
       if (seen.kind === 'noted')
@@ -130,10 +133,17 @@ function markFrame(seen: Extract<Observation, { kind: 'frame' }>, mark: Marker):
 
 type Marker = (name: Mark, when: boolean) => void;
 
+/** What came before, by job id or role: tokens of claims, holders of roles, requirements. */
+interface Memory {
+  tokens: Map<string, string>;
+  holders: Map<string, string>;
+  wishes: Map<string, Requirements>;
+}
+
 function markBroker(
   seen: Extract<Observation, { kind: 'broker' }>,
   mark: Marker,
-  tokens: Map<string, string>,
+  { tokens, wishes }: Memory,
 ): void {
   switch (seen.method) {
     case 'claim': {
@@ -143,6 +153,9 @@ function markBroker(
       if (answer.kind !== 'leased') return;
       mark('a claim was answered again', tokens.get(answer.lease.jobId) === answer.lease.token);
       tokens.set(answer.lease.jobId, answer.lease.token);
+      const wished = wishes.get(answer.lease.jobId) ?? {};
+      mark('a job with several requirements was claimed', Object.keys(wished).length >= 3);
+      mark('a job of one customer alone was claimed', wished.isolation === 'strict');
       return;
     }
     case 'beats': {
@@ -205,9 +218,12 @@ function markBroker(
 function markRecords(
   seen: Extract<Observation, { kind: 'records' }>,
   mark: Marker,
-  holders: Map<string, string>,
+  { holders, wishes }: Memory,
 ): void {
   switch (seen.method) {
+    case 'submitJobs':
+      for (const { id, requirements } of seen.args[0]) wishes.set(id, requirements);
+      return;
     case 'exitJob': {
       const { answer } = seen;
       const { cause, token } = seen.args[0];

@@ -1,6 +1,7 @@
 import type { JobState } from '#protocol/job.ts';
 import { Buggify } from './buggify.ts';
 import { ChaosClients } from './chaos-clients.ts';
+import { traitsOf } from './chaos-fleet.ts';
 import {
   type ChaosScript,
   chaosTtlMs,
@@ -91,6 +92,7 @@ export async function playScript(script: ChaosScript, options: PlayOptions = {})
     hubs: script.hubs,
     stores: options.stores ?? embeddedStores({ leaseTtlMs: chaosTtlMs }),
     leaseTtlMs: chaosTtlMs,
+    ...(script.fleet === 'mixed' ? { traits: traitsOf } : {}),
     makeMachine: makers[machineKind],
     buggify,
     onObservation: (seen) => {

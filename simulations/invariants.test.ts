@@ -166,10 +166,28 @@ describe('hard requirements', () => {
   const enrol = (over: object = {}) =>
     records('enrolMachine', [{ machineId: 'm1', machineClass: { ...stageClass, ...over } }], m1);
   const row = (requirements: object, service = 'simulation') =>
-    records('submitJobs', [[{ id: 'j1', service, requirements }], 0], []);
+    records('submitJobs', [[{ id: 'j1', service, customer: 'amber', requirements }], 0], []);
+  const digest = `sha256:${'a1'.repeat(32)}`;
   test('a machine that has all passes, and so does a job that nobody described', () => {
-    const wants = { vramMb: 24_000, tags: ['eu'], withoutTags: ['spot'], region: 'eu-1', machineId: 'm1' };
-    const has = { vramMb: 24_000, tags: ['eu', 'fast'], region: 'eu-1' };
+    const wants = {
+      vramMb: 24_000,
+      tags: ['eu'],
+      withoutTags: ['spot'],
+      region: 'eu-1',
+      machineId: 'm1',
+      gpu: ['rtx4090', 'l40s'],
+      connectorVersion: '>=0.9.0 <2.0.0',
+      environment: digest,
+      isolation: 'strict',
+    };
+    const has = {
+      vramMb: 24_000,
+      tags: ['eu', 'fast'],
+      region: 'eu-1',
+      gpus: ['l40s'],
+      environment: digest,
+      customers: { strict: 'amber' },
+    };
     expect(judge(requirementsHold(), [row(wants), enrol(has), claim('j1')])).toBeNull();
     expect(judge(requirementsHold(), [enrol(), claim('j2')])).toBeNull();
   });
@@ -181,6 +199,16 @@ describe('hard requirements', () => {
     ['no tag spot', { withoutTags: ['spot'] }, 'simulation', { tags: ['spot'] }],
     ['region eu-1', { region: 'eu-1' }, 'simulation', {}],
     ['machine m2', { machineId: 'm2' }, 'simulation', {}],
+    ['cards rtx4090 alone', { gpu: ['rtx4090'] }, 'simulation', {}],
+    ['cards l40s alone', { gpu: ['l40s'] }, 'simulation', { gpus: ['l40s', 'rtx4090'] }],
+    ['version >=1.0.1', { connectorVersion: '>=1.0.1' }, 'simulation', {}],
+    ['version >=0.1.0 <1.0.0', { connectorVersion: '>=0.1.0 <1.0.0' }, 'simulation', {}],
+    ['environment sha256:b2', { environment: 'sha256:b2' }, 'simulation', { environment: 'sha256:a1' }],
+    ['isolation for amber', { isolation: 'strict' }, 'simulation', {}],
+    ['isolation for amber', { isolation: 'strict' }, 'simulation', { customers: { allow: ['amber'] } }],
+    ["room for amber, it is birch's", {}, 'simulation', { customers: { strict: 'birch' } }],
+    ['leave for amber', {}, 'simulation', { customers: { allow: ['birch'] } }],
+    ['leave for amber', {}, 'simulation', { customers: { deny: ['amber'] } }],
   ])('I5: a grant to a machine without %s is a breach', (lacks, requirements, service, has) => {
     expect(judge(requirementsHold(), [row(requirements, service), enrol(has), claim('j1')])).toContain(
       `j1 went to m1/1, which has not ${lacks}`,

@@ -28,7 +28,7 @@ export const productionMachines: MachineMaker = (options) => {
       settings: { ...machineSettings, cache: { ...machineSettings.cache, reserveBytes: 100_000 } },
     },
     env: process.env,
-    ...portsOf(options, { slots, service }),
+    ...portsOf(options, { slots, service, version: services[0]?.version ?? simulationSpec.version }),
   });
   let over = false;
   void machine.stopped.then(({ reason }) => {
@@ -67,7 +67,7 @@ const manifestName = 'manifest.json';
 /** Its ports, each as bad as the weather and the seed want it. */
 function portsOf(
   { world, process, disk, weather }: Parameters<MachineMaker>[0],
-  { slots, service }: { slots: number; service: { kill: () => void } },
+  { slots, service, version }: { slots: number; service: { kill: () => void }; version: string },
 ): Pick<MachineOptions, 'ports' | 'connectors'> {
   const { clock } = process.env;
   const buggify = world.options.buggify === undefined ? {} : { buggify: world.options.buggify };
@@ -76,6 +76,7 @@ function portsOf(
   let atWork = 0;
   const factory = simConnector(slow, {
     ...buggify,
+    version,
     hangs: () => weather.hanging > 0,
     onRun: (change, { jobId, token, models: residents }) => {
       atWork += change === 'began' ? 1 : -1;

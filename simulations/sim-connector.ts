@@ -16,6 +16,8 @@ import type { Buggify } from './buggify.ts';
 
 /** What a simulated service suffers, and who watches it. */
 export interface SimServiceOptions {
+  /** Version that it reports; its own unless told otherwise. */
+  version?: string;
   buggify?: Buggify;
   /** True while it answers nothing and does not hear that it should stop. */
   hangs?: () => boolean;
@@ -50,7 +52,7 @@ export function simConnector(disk: Disk, options: SimServiceOptions = {}): Conne
     const { clock } = context.env;
     const service = new SimService(options, clock);
     return {
-      spec: inner.spec,
+      spec: options.version === undefined ? inner.spec : { ...inner.spec, version: options.version },
       async start(signal) {
         await service.starting(signal);
         await inner.start(signal);

@@ -50,6 +50,9 @@ const diskBytes = 1_000_000_000;
 export const simDataDir = '/data';
 export const simBudgetBytes = 2_000_000;
 
+/** What tells machines of one world apart beside their shape; `version` is that of their connector. */
+export type MachineTraits = Partial<Omit<MachineClass, 'pool' | 'services'>> & { version?: string };
+
 /** Where the provider put it, and how many slots its owner configured. */
 export interface MachineShape {
   pool: string;
@@ -179,11 +182,10 @@ export class WorldMachine {
   #launch(process: SimProcess, disk: SimDisk): RunningMachine {
     const world = this.#world;
     const { pool, slots } = this.shape;
-    const machineClass: MachineClass = {
-      ...stageClass,
-      pool,
-      services: [{ service: 'simulation', version: '1', slots }],
-    };
+    const own = world.options.traits?.({ index: this.index, starts: this.#starts }) ?? {};
+    const { version = '1', ...traits } = own;
+    const services = [{ service: 'simulation', version, slots }];
+    const machineClass: MachineClass = { ...stageClass, ...traits, pool, services };
     const running = world.options.makeMachine({
       world,
       process,

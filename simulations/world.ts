@@ -21,7 +21,7 @@ import type { OpenStores, StoreFactory } from './stage.ts';
 import { Trace } from './trace.ts';
 import { VirtualClock } from './virtual-clock.ts';
 import { WorldHub } from './world-hub.ts';
-import { type MachineMaker, WorldMachine } from './world-machine.ts';
+import { type MachineMaker, type MachineTraits, WorldMachine } from './world-machine.ts';
 import { stock } from './world-stock.ts';
 
 export interface WorldOptions {
@@ -33,6 +33,8 @@ export interface WorldOptions {
   makeMachine: MachineMaker;
   /** Numbers of the machines, from 0, where not all of them: the others draw what they draw anyway. */
   machineNumbers?: readonly number[];
+  /** What each start of a machine has and others have not; all are alike unless told otherwise. */
+  traits?: (machine: { index: number; starts: number }) => MachineTraits;
   /** Makes the ports misbehave within what they may do. */
   buggify?: Buggify;
   /** Told of everything that happens, after checkers and trace: for `sometimes` counters. */
@@ -254,7 +256,9 @@ export class World {
       const refused = (error: unknown) => {
         const failure = error instanceof EmpError ? error : toEmpError(error);
         this.trace.note(`${what} refused by ${hub.name}: ${failure.code}`);
-        once(failure.retryable ? again : () => {})();
+        // A machine that meets a requirement may join any moment: this client waits for it.
+        const isWorthIt = failure.retryable || failure.code === 'REQUIREMENT_UNMET';
+        once(isWorthIt ? again : () => {})();
       };
       // The request reaches the hub's process and its answer leaves it: neither happens while it is frozen.
       hub.process.enter(() => {
