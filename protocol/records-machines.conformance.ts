@@ -202,6 +202,27 @@ export function machineSuite(setup: RecordsSetup): void {
       ]);
     });
 
+    test('all that a class and a group may say comes back as it was said', async () => {
+      const { records, enrol } = await hub();
+      const environment = `sha256:${'a1'.repeat(32)}`;
+      const own = { gpus: ['l40s', 'rtx4090'], environment, customers: { deny: ['amber', 'birch'] } };
+      expect((await enrol('m1', t0, own)).machineClass).toEqual({ ...machineClass, ...own });
+      expect(await records.listClasses({ seenAfterMs: t0 })).toEqual([
+        { classId: machineClassId({ ...machineClass, ...own }), machineClass: { ...machineClass, ...own } },
+      ]);
+      const requirements = {
+        gpu: ['rtx4090'],
+        connectorVersion: '>=1.0.0 <2.0.0',
+        environment,
+        isolation: 'strict' as const,
+      };
+      const named = { service: 'simulation', pool: 'standard', requirements, customer: 'amber' };
+      const open = { service: 'simulation', pool: 'standard', requirements: {}, notCustomers: ['amber'] };
+      await records.internGroup('g0', named);
+      await records.internGroup('g1', open);
+      expect((await records.listGroups()).map(({ group }) => group)).toEqual([named, open]);
+    });
+
     test('an equal manifest is a repeat, another replaces it', async () => {
       const { records, recorder } = await hub();
       expect(await records.getModel('flux-dev')).toBeNull();
