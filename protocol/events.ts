@@ -14,6 +14,7 @@ const holder = { machineId: MachineId, incarnation: Incarnation };
 const counts = { attempts: z.int().min(0), runs: z.int().min(0) };
 const text = z.string().max(2_000);
 const run = { token: FencingToken, ...holder };
+const scheduled = { name: z.string().max(64) };
 const paused = { kind: z.enum(['pool', 'service']), name: z.string(), actor: z.string().max(128) };
 /** Recorded after the run had ended or was fenced: it changed no state. */
 const claim = z.strictObject({ ...run, run: z.int().min(1), late: z.boolean() });
@@ -80,6 +81,19 @@ export const EVENT_DATA = {
   'model.registered': z.strictObject({ modelId: ModelId, replaced: z.boolean() }),
   'work.paused': z.strictObject({ ...paused, reason: text }),
   'work.resumed': z.strictObject(paused),
+  'schedule.saved': z.strictObject({
+    ...scheduled,
+    actor: z.string().max(128),
+    nextAtMs: z.number().nullable(),
+  }),
+  'schedule.removed': z.strictObject({ ...scheduled, actor: z.string().max(128) }),
+  /** A time of a schedule has come; the job, if one was submitted, is named by the event. */
+  'schedule.came_due': z.strictObject({
+    ...scheduled,
+    outcome: z.enum(['submitted', 'skipped', 'failed']),
+    dueAtMs: z.number(),
+    detail: text,
+  }),
   'hub.started': z.strictObject({ hubId: z.string(), version: z.string() }),
   'hub.stopped': z.strictObject({ hubId: z.string() }),
   /** The Broker was found to be another server than the one it was opened on, and was closed. */

@@ -4,7 +4,7 @@ import { z } from 'zod';
  * The forms of every name that reaches a key, a path or a URL. They exclude `:`, `/`, `{}`, blanks
  * and control characters, so that no name can be read as another key or leave its folder.
  */
-const name = (what: string, limit: number) =>
+export const name = (what: string, limit: number) =>
   z
     .string()
     .regex(

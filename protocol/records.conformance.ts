@@ -7,6 +7,7 @@ import { machineSuite } from './records-machines.conformance.ts';
 import { pausesSuite } from './records-pauses.conformance.ts';
 import { recorderSuite } from './records-recorder.conformance.ts';
 import { retentionSuite } from './records-retention.conformance.ts';
+import { schedulesSuite } from './records-schedules.conformance.ts';
 import { sharedSuite } from './records-shared.conformance.ts';
 import { submitSuite } from './records-submit.conformance.ts';
 import { tableSuite } from './records-table.conformance.ts';
@@ -32,6 +33,7 @@ export function recordsConformance(name: string, setup: RecordsSetup): void {
     recorderSuite(tracked);
     machineSuite(tracked);
     pausesSuite(tracked);
+    schedulesSuite(tracked);
     retentionSuite(tracked);
     hubsSuite(tracked);
     sharedSuite(tracked);

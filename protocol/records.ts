@@ -4,6 +4,7 @@ import type { JsonObject } from './json.ts';
 import type { ModelManifest } from './model.ts';
 import type { HubId, Incarnation, JobId, MachineId } from './names.ts';
 import type { Group, MachineClass } from './requirements.ts';
+import type { ScheduleRecords } from './schedule-records.ts';
 import type { FencingToken } from './token.ts';
 
 /**
@@ -185,7 +186,7 @@ export const pausesLimit = 256;
 /** Every effect of a singleton names its lease; a stale one is refused and nothing is written. */
 export type Fenced<T> = { kind: 'ok'; value: T } | { kind: 'staleSingleton' };
 
-export interface Records {
+export interface Records extends ScheduleRecords {
   submitJobs(jobs: NewJob[], nowMs: number): Promise<SubmitRowAnswer[]>;
   /**
    * Jobs that a refusal must not set never get here: called only after `added` or `exists`. With the

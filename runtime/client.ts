@@ -20,6 +20,7 @@ import {
   openRequest,
   requestJson,
 } from './client-http.ts';
+import { ScheduleCalls } from './client-schedules.ts';
 import type { DryRun } from './hub/dry-run.ts';
 import type { Explanation } from './hub/explanation.ts';
 import type { MachineView } from './hub/machines.ts';
@@ -86,6 +87,9 @@ export class HubClient {
     };
     this.#patienceMs = options.patienceMs ?? 60_000;
   }
+
+  /** Jobs that come again and again. */
+  readonly schedules = new ScheduleCalls((asked) => this.#call(asked));
 
   get baseUrl(): string {
     return this.#http.baseUrl;

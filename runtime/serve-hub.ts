@@ -13,6 +13,7 @@ import { healthRoutes } from './http/health-routes.ts';
 import { type HttpApp, httpApp, type Route } from './http/http-app.ts';
 import { jobRoutes } from './http/job-routes.ts';
 import { baseUrlOf, checkOrigin, traceIdOf } from './http/request-checks.ts';
+import { scheduleRoutes } from './http/schedule-routes.ts';
 import { parseDocument, toProblem } from './hub/problem.ts';
 import type { StoreNames } from './hub/status.ts';
 
@@ -46,6 +47,7 @@ export function hubApp(options: {
   healthRoutes(app, core, options.stores);
   jobRoutes(app, hub);
   fleetRoutes(app, hub);
+  scheduleRoutes(app, hub);
   eventRoutes(app, hub, { streams, stopped });
   options.extend?.(app);
   const sockets = new WebSocketServer({

@@ -15,6 +15,7 @@ import { modelMethods } from './models.ts';
 import { pauseMethods } from './pauses.ts';
 import { retentionMethods } from './retention.ts';
 import { runMethods } from './runs.ts';
+import { scheduleMethods } from './schedules.ts';
 import { singletonMethods } from './singletons.ts';
 import { submitMethods } from './submits.ts';
 
@@ -79,6 +80,7 @@ export async function openPostgresRecords(options: PostgresRecordsOptions): Prom
     ...pauseMethods(db),
     ...retentionMethods(db),
     ...runMethods(db),
+    ...scheduleMethods(db),
     ...recorderMethods(db),
     ...eventMethods(db),
     ...machineMethods(db, nowMs),

@@ -13,6 +13,7 @@ import { modelMethods } from './models.ts';
 import { pauseMethods } from './pauses.ts';
 import { retentionMethods } from './retention.ts';
 import { runMethods } from './runs.ts';
+import { scheduleMethods } from './schedules.ts';
 import { singletonMethods } from './singletons.ts';
 import { submitMethods } from './submits.ts';
 
@@ -96,6 +97,7 @@ export async function openSqliteRecords(options: SqliteRecordsOptions): Promise<
     ...pauseMethods(db),
     ...retentionMethods(db, nowMs),
     ...runMethods(db),
+    ...scheduleMethods(db, nowMs),
     ...recorderMethods(db, nowMs),
     ...eventMethods(db, nowMs),
     ...machineMethods(db, nowMs),

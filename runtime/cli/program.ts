@@ -14,6 +14,7 @@ import type { Streams } from './output.ts';
 import { collect, durationMs, list, pair, wholeNumber } from './parse.ts';
 import type { PauseOptions } from './pause.ts';
 import type { RunOptions } from './run.ts';
+import type { ScheduleOptions } from './schedules.ts';
 import { addSim } from './sim.ts';
 
 /** Runs the work of a command with its context; `main.ts` gives the one that prints and exits. */
@@ -73,6 +74,7 @@ export function createProgram(streams: Streams, run: Runner): Command {
   addLooks(program, action);
   program.commandsGroup('Machines and models:');
   addFleet(program, action);
+  addSchedules(program, action);
   program.commandsGroup('Measure:');
   action(
     program
@@ -289,6 +291,37 @@ function addFleet(program: Command, action: Action): void {
   action(models, async (context) => (await import('./models.ts')).models(context));
   action(models.command('register').description('register the built-in upscaling models'), async (context) =>
     (await import('./models.ts')).register(context),
+  );
+}
+
+function addSchedules(program: Command, action: Action): void {
+  const list = program.command('schedules').description('list the jobs that come again and again');
+  action(list, async (context) => (await import('./schedules.ts')).schedules(context));
+  action(
+    list
+      .command('set')
+      .argument('<name>')
+      .description('keep a schedule, or change the one of this name')
+      .requiredOption('--cron <pattern>', 'minute, hour, day, month, weekday; or @hourly, @daily, …')
+      .requiredOption('-j, --job <file>', 'the job as JSON, as for POST /v1/jobs without id; - reads stdin')
+      .option('--timezone <name>', 'whose clock the pattern means (UTC)')
+      .addOption(
+        new Option('--overlap <rule>', 'while the job before has not ended (allow)').choices([
+          'allow',
+          'skip',
+        ]),
+      )
+      .option('--paused', 'keep it, but submit nothing'),
+    async (context, args, options: ScheduleOptions) =>
+      (await import('./schedules.ts')).set(context, args, options),
+  );
+  action(
+    list.command('show').argument('<name>').description('one schedule, with its next times'),
+    async (context, args) => (await import('./schedules.ts')).show(context, args),
+  );
+  action(
+    list.command('remove').argument('<name>').description('what it submitted goes on'),
+    async (context, args) => (await import('./schedules.ts')).remove(context, args),
   );
 }
 

@@ -11,6 +11,7 @@ import { reconcile } from './reconcile.ts';
 import { Recorder } from './record.ts';
 import { retain } from './retention.ts';
 import { Role } from './roles.ts';
+import { fireSchedules } from './schedules.ts';
 import { StaleEntries } from './stale-entries.ts';
 import { sweepLapsed } from './sweep.ts';
 import { expireWaiting } from './ttl.ts';
@@ -70,6 +71,7 @@ export class StandingWork {
     this.#keeper = task('keeper', async () => {
       await expireWaiting(hub, sweeperRole);
       await endOverdue(hub, sweeperRole);
+      await fireSchedules(hub, sweeperRole);
       // Reads every machine: once per lease time is as fine as silence is measured.
       if (env.clock.monotonic() - markedMs >= config.leaseTtlMs) {
         markedMs = env.clock.monotonic();

@@ -1,0 +1,28 @@
+import { z } from 'zod';
+import { ScheduleName } from '#protocol/schedule.ts';
+import type { Hub } from '#runtime/hub/hub.ts';
+import { parseDocument } from '#runtime/hub/problem.ts';
+import { removeSchedule, saveSchedule, showSchedule } from '#runtime/hub/schedules.ts';
+import type { HttpApp } from './http-app.ts';
+import { parsePath } from './request-checks.ts';
+
+const SchedulePath = z.strictObject({ name: ScheduleName });
+
+/** Jobs that come again and again. */
+export function scheduleRoutes(app: HttpApp, hub: Hub): void {
+  app.get('/v1/schedules', async () => ({ items: await hub.records.listSchedules() }));
+  app.get('/v1/schedules/:name', async (request) => {
+    const { name } = parsePath(SchedulePath, request);
+    return { schedule: await showSchedule(hub, name) };
+  });
+  app.put('/v1/schedules/:name', async (request) => {
+    // A name is made here: one that cannot be is told why, not that it is unknown.
+    const { name } = parseDocument(SchedulePath, request.params, { what: 'The path' });
+    return { schedule: await saveSchedule(hub, { name, document: request.body, actor: 'operator' }) };
+  });
+  app.delete('/v1/schedules/:name', async (request) => {
+    const { name } = parsePath(SchedulePath, request);
+    await removeSchedule(hub, { name, actor: 'operator' });
+    return { removed: { name } };
+  });
+}
