@@ -95,9 +95,14 @@ function parse(text: string): Interval | { fault: string } {
   return { from, before };
 }
 
+/** The range that was asked for last: one is held against one class after the other. */
+let last: { range: string; interval: Interval } | null = null;
+
 function parsed(range: string): Interval {
+  if (last?.range === range) return last.interval;
   const interval = parse(range);
   if ('fault' in interval) throw new RangeError(interval.fault);
+  last = { range, interval };
   return interval;
 }
 

@@ -1,7 +1,12 @@
-import { gpuModel } from '#protocol/gpu-model.ts';
 import type { MachineId } from '#protocol/names.ts';
-import type { CustomerRule, Group, MachineClass, Requirements } from '#protocol/requirements.ts';
-import { canonicalRange, inRange } from '#protocol/version-range.ts';
+import {
+  type CustomerRule,
+  canonicalGroup,
+  type Group,
+  type MachineClass,
+  type Requirements,
+} from '#protocol/requirements.ts';
+import { inRange } from '#protocol/version-range.ts';
 
 /**
  * Hard requirements against what machines are. Decided once per class and group and cached by the
@@ -36,93 +41,88 @@ const sizes = [
 ] as const;
 
 /**
- * What this class lacks for the group, empty if it may run the group's jobs, in words for whoever asked:
- * they never name another customer. A pin to a machine is judged by `machineMeets`.
+ * What this class lacks for the group (in canonical form, as it is interned), empty if it may run the
+ * group's jobs, in words for whoever asked: they never name another customer. A pin to a machine is judged by `machineMeets`.
  */
 export function unmetRequirements(machineClass: MachineClass, group: Group): Unmet[] {
-  return [
-    ...unmetService(machineClass, group),
-    ...unmetSizes(machineClass, group.requirements),
-    ...unmetTags(machineClass, group.requirements),
-    ...unmetPlace(machineClass, group.requirements),
-    ...unmetCards(machineClass, group.requirements),
-    ...unmetCustomers(machineClass.customers, group),
-  ];
-}
-
-function unmetService({ services }: MachineClass, { service, requirements }: Group): Unmet[] {
-  const offered = services.find((each) => each.service === service);
-  if (offered === undefined) {
-    const available = services.map((each) => each.service).join(', ');
-    return [{ requirement: 'service', needed: service, available }];
-  }
-  const { connectorVersion } = requirements;
-  if (connectorVersion === undefined || inRange(offered.version, connectorVersion)) return [];
-  const needed = canonicalRange(connectorVersion);
-  return [{ requirement: 'connectorVersion', needed, available: offered.version }];
-}
-
-function unmetSizes(machineClass: MachineClass, requirements: Requirements): Unmet[] {
-  return sizes.flatMap(({ key, unit }): Unmet[] => {
-    const [needed, available] = [requirements[key] ?? 0, machineClass[key]];
-    if (available >= needed) return [];
-    return [{ requirement: key, needed: `${needed}${unit}`, available: `${available}${unit}` }];
-  });
-}
-
-function unmetTags(machineClass: MachineClass, { tags = [], withoutTags = [] }: Requirements): Unmet[] {
+  // Asked of each class at each submit: nothing is made for what is met.
   const unmet: Unmet[] = [];
-  const has = new Set(machineClass.tags);
-  const available = machineClass.tags.join(', ') || 'none';
-  const missing = tags.filter((tag) => !has.has(tag));
-  if (missing.length > 0) unmet.push({ requirement: 'tags', needed: missing.join(', '), available });
-  const unwanted = withoutTags.filter((tag) => has.has(tag));
-  if (unwanted.length > 0)
-    unmet.push({ requirement: 'withoutTags', needed: `not ${unwanted.join(', ')}`, available });
+  judgeService(unmet, machineClass, group);
+  judgeSizes(unmet, machineClass, group.requirements);
+  judgeTags(unmet, machineClass, group.requirements);
+  judgePlace(unmet, machineClass, group.requirements);
+  judgeCards(unmet, machineClass, group.requirements);
+  judgeCustomers(unmet, machineClass.customers, group);
   return unmet;
 }
 
-function unmetPlace(machineClass: MachineClass, requirements: Requirements): Unmet[] {
-  return (['region', 'environment'] as const).flatMap((requirement): Unmet[] => {
+function judgeService(unmet: Unmet[], { services }: MachineClass, { service, requirements }: Group): void {
+  const offered = services.find((each) => each.service === service);
+  if (offered === undefined) {
+    const available = services.map((each) => each.service).join(', ');
+    unmet.push({ requirement: 'service', needed: service, available });
+    return;
+  }
+  const { connectorVersion } = requirements;
+  if (connectorVersion === undefined || inRange(offered.version, connectorVersion)) return;
+  unmet.push({ requirement: 'connectorVersion', needed: connectorVersion, available: offered.version });
+}
+
+function judgeSizes(unmet: Unmet[], machineClass: MachineClass, requirements: Requirements): void {
+  for (const { key, unit } of sizes) {
+    const [needed, available] = [requirements[key] ?? 0, machineClass[key]];
+    if (available < needed)
+      unmet.push({ requirement: key, needed: `${needed}${unit}`, available: `${available}${unit}` });
+  }
+}
+
+function judgeTags(unmet: Unmet[], { tags: has }: MachineClass, { tags, withoutTags }: Requirements): void {
+  const available = () => has.join(', ') || 'none';
+  const missing = tags?.filter((tag) => !has.includes(tag)) ?? [];
+  if (missing.length > 0)
+    unmet.push({ requirement: 'tags', needed: missing.join(', '), available: available() });
+  const unwanted = withoutTags?.filter((tag) => has.includes(tag)) ?? [];
+  if (unwanted.length > 0)
+    unmet.push({ requirement: 'withoutTags', needed: `not ${unwanted.join(', ')}`, available: available() });
+}
+
+const places = ['region', 'environment'] as const;
+
+function judgePlace(unmet: Unmet[], machineClass: MachineClass, requirements: Requirements): void {
+  for (const requirement of places) {
     const [needed, has] = [requirements[requirement], machineClass[requirement]];
-    return needed === undefined || needed === has ? [] : [{ requirement, needed, available: has ?? 'none' }];
-  });
+    if (needed !== undefined && needed !== has) unmet.push({ requirement, needed, available: has ?? 'none' });
+  }
 }
 
 /** A slot may be on any card of the machine: each of them must be of a model that was named. */
-function unmetCards({ gpus = [] }: MachineClass, { gpu }: Requirements): Unmet[] {
-  if (gpu === undefined) return [];
-  const wanted = new Set(gpu.map(gpuModel));
-  if (gpus.length > 0 && gpus.every((model) => wanted.has(model))) return [];
-  return [
-    {
-      requirement: 'gpu',
-      needed: [...wanted].join(' or '),
-      available: gpus.join(' and ') || 'no known card',
-    },
-  ];
+function judgeCards(unmet: Unmet[], { gpus = [] }: MachineClass, { gpu }: Requirements): void {
+  if (gpu === undefined) return;
+  if (gpus.length > 0 && gpus.every((model) => gpu.includes(model))) return;
+  const available = gpus.join(' and ') || 'no known card';
+  unmet.push({ requirement: 'gpu', needed: gpu.join(' or '), available });
 }
 
 /**
  * Whose jobs are in the group against whose jobs the machine runs. A group that says nothing of its
  * customers may hold anybody's jobs: no machine with a rule serves it.
  */
-function unmetCustomers(rule: CustomerRule | undefined, group: Group): Unmet[] {
+function judgeCustomers(unmet: Unmet[], rule: CustomerRule | undefined, group: Group): void {
   const { customer } = group;
   const owner = rule !== undefined && 'strict' in rule ? rule.strict : null;
-  if (owner !== null && owner === customer) return [];
+  if (owner !== null && owner === customer) return;
   if (group.requirements.isolation === 'strict') {
     const needed = `a machine of ${customer ?? 'one customer'} alone`;
     const shared = rule === undefined ? 'one for everybody' : 'one for several customers';
-    return [
-      { requirement: 'isolation', needed, available: owner === null ? shared : 'one of another customer' },
-    ];
+    const available = owner === null ? shared : 'one of another customer';
+    unmet.push({ requirement: 'isolation', needed, available });
+    return;
   }
-  if (rule === undefined || admits(rule, group)) return [];
+  if (rule === undefined || admits(rule, group)) return;
   const needed = `room for ${customer ?? 'customers whom its rule did not name when they came'}`;
-  if (owner !== null) return [{ requirement: 'customer', needed, available: 'room for another customer' }];
-  const available = 'allow' in rule ? 'room for other customers' : 'none for some customers';
-  return [{ requirement: 'customer', needed, available }];
+  const others = 'allow' in rule ? 'room for other customers' : 'none for some customers';
+  const available = owner === null ? others : 'room for another customer';
+  unmet.push({ requirement: 'customer', needed, available });
 }
 
 function admits(rule: CustomerRule, { customer, notCustomers }: Group): boolean {
@@ -147,9 +147,10 @@ export function machineMeets(
   return (pin === undefined || pin === machine.machineId) && classMeets(machine.machineClass, group);
 }
 
-/** Finds the classes that may run a group, or says by name what none of them has. */
-export function findClasses(classes: readonly KnownClass[], group: Group): ClassSearch {
+/** Finds the classes that may run a group, in any form, or says by name what none of them has. */
+export function findClasses(classes: readonly KnownClass[], asked: Group): ClassSearch {
   if (classes.length === 0) return { kind: 'noneKnown' };
+  const group = canonicalGroup(asked);
   const judged = classes.map((known) => ({ ...known, unmet: unmetRequirements(known.machineClass, group) }));
   const met = judged.filter((each) => each.unmet.length === 0);
   if (met.length > 0) return { kind: 'met', classIds: met.map((each) => each.classId) };

@@ -230,16 +230,16 @@ describe('requirements of the former queue', () => {
       },
       { pointer: `${prefix}/requirements/tags`, detail: expect.stringContaining('needed nvme,') },
       {
-        pointer: `${prefix}/requirements/component`,
-        detail: expect.stringContaining('needed component.video'),
-      },
-      {
         pointer: `${prefix}/requirements/compliance/0`,
         detail: expect.stringContaining('needed compliance.gdpr'),
       },
       {
         pointer: `${prefix}/requirements/compliance/1`,
         detail: expect.stringContaining('needed compliance.hipaa'),
+      },
+      {
+        pointer: `${prefix}/requirements/component`,
+        detail: expect.stringContaining('needed component.video'),
       },
       {
         pointer: `${prefix}/requirements/negative_requirements/tier`,
