@@ -1,9 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readHistory } from './history.ts';
-import { missingServers, runFaults, tableOf } from './session.ts';
+import { checkFile, missingServers, runFaults, tableOf } from './session.ts';
 
 /** Two runs of one fault on one cluster: on real servers, as the short set. */
 
@@ -21,7 +21,19 @@ async function series(outDir: string, options: { runs: number; resume: boolean }
   return notes;
 }
 
-test('runs on one cluster follow each other, and a series that is whole is not made again', async (context) => {
+/** A history without its last line that begins so. */
+function without(history: string, start: string): string {
+  const lines = history.trimEnd().split('\n');
+  const end = JSON.parse(lines.at(-1) ?? '') as { lines: number };
+  const at = lines.findLastIndex((line) => line.startsWith(start));
+  return [...lines.toSpliced(at, 1).slice(0, -1), JSON.stringify({ ...end, lines: end.lines - 1 })].join(
+    '\n',
+  );
+}
+
+test('runs on one cluster follow each other, and a series that is whole is not made again, only what is not clean', {
+  timeout: 240_000,
+}, async (context) => {
   const missing = missingServers();
   if (missing !== null && !inCi) return context.skip(missing);
   const outDir = await mkdtemp(join(tmpdir(), 'emp-chaos-series-'));
@@ -31,6 +43,7 @@ test('runs on one cluster follow each other, and a series that is whole is not m
   const [first, second] = [readHistory(path(1)), readHistory(path(2))];
   const lastSeq = first.findLast((line) => line.kind === 'event')?.seq ?? 0;
   expect(first[0]).toMatchObject({ run: 1, clusterFrom: 1, runsBefore: 0, afterSeq: 0 });
+  expect(first[0]).toMatchObject({ versions: { sources: expect.stringMatching(/^[0-9a-f]{12}$/) } });
   expect(second[0]).toMatchObject({ run: 2, clusterFrom: 1, runsBefore: 1, afterSeq: lastSeq });
   expect(lastSeq).toBeGreaterThan(0);
   const jobs = second.flatMap((line) => (line.kind === 'job' ? line.jobId : []));
@@ -40,5 +53,19 @@ test('runs on one cluster follow each other, and a series that is whole is not m
   const notes = await series(outDir, { runs: 2, resume: true });
   expect(notes).toEqual([1, 2].map((run) => `${fault} run ${run} of 2, seed ${run}: made before, clean`));
   expect(tableOf(outDir)).toMatchObject({ faults: [{ fault, runs: 2, ok: 2 }], notClean: [], refused: [] });
+
+  // The second run is no longer clean: its last job never had a row.
+  await writeFile(path(2), without(await readFile(path(2), 'utf8'), '{"kind":"job"'));
+  await series(outDir, { runs: 2, resume: true });
+  const aside = join(outDir, fault, 'run-002.before-1', 'history.jsonl');
+  expect(tableOf(outDir)).toMatchObject({
+    faults: [{ fault, runs: 2, ok: 2, madeAgain: 1 }],
+    madeAgain: [{ history: aside, why: 'lost 1' }],
+    notClean: [],
+  });
+  expect(checkFile(aside)).toMatchObject({
+    verdict: { ok: false },
+    what: [expect.stringMatching(/^lost: /)],
+  });
   await rm(outDir, { recursive: true, force: true });
 });

@@ -27,7 +27,8 @@ export interface StandingOptions {
   signal: AbortSignal;
 }
 
-const usualShape: ClusterShape = {
+/** What stands around a fault that asks for nothing else. */
+export const usualShape: ClusterShape = {
   hubs: 2,
   machines: 3,
   slots: 16,
