@@ -13,7 +13,9 @@ import { FencingToken } from './token.ts';
 const holder = { machineId: MachineId, incarnation: Incarnation };
 const counts = { attempts: z.int().min(0), runs: z.int().min(0) };
 const text = z.string().max(2_000);
+const count = z.int().min(0);
 const run = { token: FencingToken, ...holder };
+const bulked = { bulkId: z.string().max(64), actor: z.string().max(128) };
 const scheduled = { name: z.string().max(64) };
 const paused = { kind: z.enum(['pool', 'service']), name: z.string(), actor: z.string().max(128) };
 /** Recorded after the run had ended or was fenced: it changed no state. */
@@ -93,6 +95,13 @@ export const EVENT_DATA = {
     outcome: z.enum(['submitted', 'skipped', 'failed']),
     dueAtMs: z.number(),
     detail: text,
+  }),
+  'bulk.started': z.strictObject({ ...bulked, action: z.enum(['cancel', 'requeue']), matched: count }),
+  'bulk.ended': z.strictObject({
+    ...bulked,
+    state: z.enum(['done', 'aborted']),
+    done: count,
+    refused: count,
   }),
   'hub.started': z.strictObject({ hubId: z.string(), version: z.string() }),
   'hub.stopped': z.strictObject({ hubId: z.string() }),

@@ -1,4 +1,5 @@
 import { afterEach, describe } from 'vitest';
+import { bulksSuite } from './records-bulks.conformance.ts';
 import { cancelSuite } from './records-cancels.conformance.ts';
 import { exitSuite } from './records-exits.conformance.ts';
 import type { RecordsSetup, RecordsUnderTest } from './records-fixture.conformance.ts';
@@ -32,6 +33,7 @@ export function recordsConformance(name: string, setup: RecordsSetup): void {
     cancelSuite(tracked);
     recorderSuite(tracked);
     machineSuite(tracked);
+    bulksSuite(tracked);
     pausesSuite(tracked);
     schedulesSuite(tracked);
     retentionSuite(tracked);

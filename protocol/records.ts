@@ -1,4 +1,5 @@
 import type { BrokerEvent } from './broker.ts';
+import type { BulkRecords } from './bulk-records.ts';
 import type { Job, JobError, JobResult, JobRun, JobState, JobTransition } from './job.ts';
 import type { JsonObject } from './json.ts';
 import type { ModelManifest } from './model.ts';
@@ -115,6 +116,8 @@ export interface JobFilter {
   machineId?: MachineId;
   label?: { key: string; value: string };
   submittedAfterMs?: number;
+  submittedBeforeMs?: number;
+  finishedBeforeMs?: number;
 }
 
 export interface Page<T> {
@@ -186,7 +189,7 @@ export const pausesLimit = 256;
 /** Every effect of a singleton names its lease; a stale one is refused and nothing is written. */
 export type Fenced<T> = { kind: 'ok'; value: T } | { kind: 'staleSingleton' };
 
-export interface Records extends ScheduleRecords {
+export interface Records extends ScheduleRecords, BulkRecords {
   submitJobs(jobs: NewJob[], nowMs: number): Promise<SubmitRowAnswer[]>;
   /**
    * Jobs that a refusal must not set never get here: called only after `added` or `exists`. With the

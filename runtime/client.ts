@@ -11,6 +11,7 @@ import type {
 } from '#protocol/job.ts';
 import type { ModelManifest } from '#protocol/model.ts';
 import type { MachineRow, Pause, RecordedEvent } from '#protocol/records.ts';
+import { BulkCalls } from './client-bulks.ts';
 import { type EventQuery, type FollowOptions, followEvents } from './client-events.ts';
 import { downloadOutput, inputName, measureFile, mimeOf, putFile } from './client-files.ts';
 import {
@@ -86,10 +87,12 @@ export class HubClient {
       timeoutMs: options.timeoutMs ?? 30_000,
     };
     this.#patienceMs = options.patienceMs ?? 60_000;
+    this.bulks = new BulkCalls((asked) => this.#call(asked), options.env.clock);
   }
 
-  /** Jobs that come again and again. */
   readonly schedules = new ScheduleCalls((asked) => this.#call(asked));
+  /** What is done to many jobs at once. */
+  readonly bulks: BulkCalls;
 
   get baseUrl(): string {
     return this.#http.baseUrl;

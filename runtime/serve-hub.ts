@@ -7,6 +7,7 @@ import { hubLinkPath } from '#protocol/hub-link.ts';
 import { frameLimitBytes } from '#protocol/link.ts';
 import { acceptedLink } from '#protocol/peer/ws-accept.ts';
 import type { HubCore } from './compose-hub.ts';
+import { bulkRoutes } from './http/bulk-routes.ts';
 import { EventStreams, EventsQuery, eventRoutes } from './http/event-routes.ts';
 import { fleetRoutes } from './http/fleet-routes.ts';
 import { healthRoutes } from './http/health-routes.ts';
@@ -48,6 +49,7 @@ export function hubApp(options: {
   jobRoutes(app, hub);
   fleetRoutes(app, hub);
   scheduleRoutes(app, hub);
+  bulkRoutes(app, hub);
   eventRoutes(app, hub, { streams, stopped });
   options.extend?.(app);
   const sockets = new WebSocketServer({

@@ -60,6 +60,9 @@ function matching(filter: JobFilter): Matching {
   for (const [column, value] of Object.entries(equal))
     if (value !== undefined) on.where.push(sql`j.${sql.ref(column)} = ${value}`);
   if (filter.submittedAfterMs !== undefined) on.where.push(sql`${on.atMs} > ${filter.submittedAfterMs}`);
+  if (filter.submittedBeforeMs !== undefined) on.where.push(sql`${on.atMs} < ${filter.submittedBeforeMs}`);
+  if (filter.finishedBeforeMs !== undefined)
+    on.where.push(sql`j.finished_at_ms < ${filter.finishedBeforeMs}`);
   return on;
 }
 

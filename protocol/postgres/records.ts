@@ -2,6 +2,7 @@ import type { Clock, Log, Rng } from '#protocol/env.ts';
 import { EmpError } from '#protocol/errors.ts';
 import type { Records } from '#protocol/records.ts';
 import { recorderMethods } from './broker-events.ts';
+import { bulkMethods } from './bulks.ts';
 import { Database } from './database.ts';
 import { eventMethods } from './events.ts';
 import { exitMethods } from './exits.ts';
@@ -77,6 +78,7 @@ export async function openPostgresRecords(options: PostgresRecordsOptions): Prom
     ...submitMethods(db, commits),
     ...listMethods(db),
     ...exitMethods(db, commits),
+    ...bulkMethods(db),
     ...pauseMethods(db),
     ...retentionMethods(db),
     ...runMethods(db),

@@ -43,6 +43,14 @@ function conditionsOf(filter: JobFilter): Conditions {
     on.where.push(`${on.atMs} > ?`);
     on.values.push(filter.submittedAfterMs);
   }
+  if (filter.submittedBeforeMs !== undefined) {
+    on.where.push(`${on.atMs} < ?`);
+    on.values.push(filter.submittedBeforeMs);
+  }
+  if (filter.finishedBeforeMs !== undefined) {
+    on.where.push('j.finished_at_ms < ?');
+    on.values.push(filter.finishedBeforeMs);
+  }
   return on;
 }
 

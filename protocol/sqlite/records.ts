@@ -1,6 +1,7 @@
 import { type Clock, type Rng, sleep } from '#protocol/env.ts';
 import type { Records } from '#protocol/records.ts';
 import { recorderMethods } from './broker-events.ts';
+import { bulkMethods } from './bulks.ts';
 import { Database } from './database.ts';
 import { eventMethods } from './events.ts';
 import { exitMethods } from './exits.ts';
@@ -94,6 +95,7 @@ export async function openSqliteRecords(options: SqliteRecordsOptions): Promise<
     ...submitMethods(db),
     ...listMethods(db),
     ...exitMethods(db, nowMs),
+    ...bulkMethods(db, nowMs),
     ...pauseMethods(db),
     ...retentionMethods(db, nowMs),
     ...runMethods(db),

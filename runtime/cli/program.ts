@@ -1,5 +1,6 @@
 import { Argument, Command, Option } from 'commander';
 import { JOB_STATES } from '#runtime/job-states.ts';
+import type { BulkOptions } from './bulk.ts';
 import type { ChaosRunOptions } from './chaos.ts';
 import type { CommandContext, GlobalOptions } from './context.ts';
 import type { DemoOptions } from './demo.ts';
@@ -75,6 +76,7 @@ export function createProgram(streams: Streams, run: Runner): Command {
   program.commandsGroup('Machines and models:');
   addFleet(program, action);
   addSchedules(program, action);
+  addBulks(program, action);
   program.commandsGroup('Measure:');
   action(
     program
@@ -291,6 +293,36 @@ function addFleet(program: Command, action: Action): void {
   action(models, async (context) => (await import('./models.ts')).models(context));
   action(models.command('register').description('register the built-in upscaling models'), async (context) =>
     (await import('./models.ts')).register(context),
+  );
+}
+
+function addBulks(program: Command, action: Action): void {
+  const list = program.command('bulk').description('what is done to many jobs at once');
+  action(list, async (context) => (await import('./bulk.ts')).list(context));
+  for (const [verb, what] of [
+    ['cancel', 'cancel all jobs that meet a filter now'],
+    ['requeue', 'give failed, cancelled and dead jobs that meet a filter now another life'],
+  ] as const) {
+    action(
+      list
+        .command(verb)
+        .description(what)
+        .option('--state <a,b>', 'in these states', (text) => text.split(','))
+        .option('--service <name>')
+        .option('--customer <name>')
+        .option('--pool <name>')
+        .option('--machine <id>', 'that this machine ran last')
+        .option('--label <key:value>')
+        .option('--before <time>', 'submitted before, RFC 3339')
+        .option('--after <time>', 'submitted after, RFC 3339')
+        .option('--dry-run', 'only say how many')
+        .option('--detach', 'do not wait until it is through'),
+      async (context, _, options: BulkOptions) => (await import('./bulk.ts')).begin(context, verb, options),
+    );
+  }
+  action(
+    list.command('abort').argument('<id>').description('what was done stays done'),
+    async (context, args) => (await import('./bulk.ts')).abort(context, args),
   );
 }
 

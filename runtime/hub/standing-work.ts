@@ -1,6 +1,7 @@
 import type { Env } from '#protocol/env.ts';
 import { toEmpError } from '#protocol/errors.ts';
 import type { HubRole } from '#protocol/hub-link.ts';
+import { runBulks } from './bulks.ts';
 import { refreshFlags } from './flags.ts';
 import type { Hub } from './hub.ts';
 import { markLost } from './lost.ts';
@@ -79,7 +80,9 @@ export class StandingWork {
       }
       if (env.clock.monotonic() - retainedMs >= retainEveryMs && !(await retain(hub, sweeperRole)))
         retainedMs = env.clock.monotonic();
-      return sweeperRole.current() === null ? null : config.sweepEveryMs;
+      const goesOn = await runBulks(hub, sweeperRole);
+      if (sweeperRole.current() === null) return null;
+      return goesOn ? 0 : config.sweepEveryMs;
     });
     this.reconciler = task('reconciler', async (told) => {
       await reconcile(hub, reconcilerRole, { stale, pulse: pulse(told) });
