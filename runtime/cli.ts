@@ -23,5 +23,7 @@ const code = await main(process.argv.slice(2), {
   env: process.env,
   signal: end.signal,
 });
+// A pipe takes 64 KiB at a time, and what it has not taken when the process exits is lost.
+await new Promise<void>((resolve) => process.stdout.write('', () => resolve()));
 // An aborted connect to a silent address would hold the process for ten seconds more.
 process.exit(code);

@@ -177,3 +177,10 @@ test('drain lets a machine leave, and it ends with 0', async () => {
   expect(await machine.ended).toEqual({ code: 0, signal: null });
   await world.events.until(({ type, machineId }) => type === 'machine.left' && machineId === 'machine-b');
 });
+
+test('an answer larger than a pipe holds arrives whole', async () => {
+  const { code, stdout } = await emp('sim', 'plan', 'day', '--json');
+  expect(code).toBe(0);
+  expect(stdout.length).toBeGreaterThan(1_000_000);
+  expect(JSON.parse(stdout)).toMatchObject({ scenario: 'day' });
+});
