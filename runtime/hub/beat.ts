@@ -21,6 +21,8 @@ export async function beat(
   body: LinkBody<'beat'>,
 ): Promise<LinkAnswer<'beat'>> {
   machine.running = body.running;
+  // The Broker is told of it no more: its leases are being given back.
+  if (machine.leaving) return { kind: 'ok', drop: [], cancel: [], work: false };
   tellCordon(machine);
   tellDrain(machine, body.report);
   const free = freeServices(machine, body);

@@ -16,12 +16,13 @@ import {
 import { machineKey } from '#protocol/names.ts';
 import type { PeerLink } from '#protocol/peer.ts';
 import { beatMsOf, closeRestMsOf } from '#runtime/hub-config.ts';
-import { beat, releaseAll, storeReport } from './beat.ts';
+import { beat } from './beat.ts';
 import { claimJob } from './claim.ts';
 import { completeJob } from './complete.ts';
 import { exitForMachine } from './exit.ts';
 import type { Hub } from './hub.ts';
 import { joinMachine } from './join.ts';
+import { leaveHub } from './leave.ts';
 import { linkCloseCodes, RateLimit, SilenceLimit } from './link-limits.ts';
 import type { MachineLink } from './links.ts';
 import { reportLost } from './lost.ts';
@@ -63,6 +64,7 @@ export class LinkSession {
   #joining = false;
   #requests = 0;
   #superseded = false;
+  readonly #talking = new Set<Promise<unknown>>();
   #left = false;
   #over = false;
 
@@ -155,11 +157,11 @@ export class LinkSession {
     if (machine === null) throw new EmpError('UNAUTHORIZED', { detail: `Say hello before ${type}` });
     switch (type) {
       case 'claim':
-        return await claimJob(this.#hub, machine, body as LinkBody<'claim'>);
+        return await this.#talk(claimJob(this.#hub, machine, body as LinkBody<'claim'>));
       case 'beat':
-        return await beat(this.#hub, machine, body as LinkBody<'beat'>);
+        return await this.#talk(beat(this.#hub, machine, body as LinkBody<'beat'>));
       case 'complete':
-        return await completeJob(this.#hub, machine, body as LinkBody<'complete'>);
+        return await this.#talk(completeJob(this.#hub, machine, body as LinkBody<'complete'>));
       case 'exit':
         return await exitForMachine(this.#hub, machine, body as LinkBody<'exit'>);
       case 'sign':
@@ -167,6 +169,12 @@ export class LinkSession {
       case 'leave':
         return await this.#leave(machine, body as LinkBody<'leave'>);
     }
+  }
+
+  /** What may make the Broker know this incarnation: a farewell waits for it. */
+  async #talk<T>(work: Promise<T>): Promise<T> {
+    this.#talking.add(work);
+    return await work.finally(() => this.#talking.delete(work));
   }
 
   /** An older incarnation is told what it is; nothing that it says is done. */
@@ -268,18 +276,9 @@ export class LinkSession {
     else older.close(linkCloseCodes.superseded, 'this incarnation has another link');
   }
 
-  async #leave(machine: MachineLink, body: LinkBody<'leave'>): Promise<JsonObject> {
-    const hub = this.#hub;
-    const { machineId, incarnation } = machine;
-    // Before the first await: a claim that comes now would take a job that nobody gives back.
-    machine.leaving = true;
-    machine.idle = false;
-    const { leases } = await hub.broker.leave({ machineId, incarnation });
+  async #leave(machine: MachineLink, { reason }: LinkBody<'leave'>): Promise<JsonObject> {
+    await leaveHub(this.#hub, machine, { reason, underWay: this.#talking });
     this.#left = true;
-    hub.links.remove(machine);
-    await releaseAll(hub, machine, leases, `machine left: ${body.reason}`);
-    await storeReport(hub, machine, 'left');
-    hub.poke.recorder();
     return { kind: 'ok' };
   }
 
