@@ -69,11 +69,14 @@ export function simConnector(disk: Disk, options: SimServiceOptions = {}): Conne
       async stop() {
         service.stopped();
         await inner.stop();
+        await service.letGo();
       },
       run: (run) => service.running(run, () => runOn(disk, inner, run)),
     };
   };
 }
+
+type WatchedRun = Pick<ConnectorRun, 'jobId' | 'token' | 'models'>;
 
 /** The process of a service, as far as faults concern it. */
 class SimService {
@@ -82,6 +85,7 @@ class SimService {
   #dead = false;
   /** Aborts when it is ended: what hangs ends with it, there and then. */
   #life = new AbortController();
+  readonly #atWork = new Set<Promise<ConnectorResult>>();
 
   constructor(options: SimServiceOptions, clock: Clock) {
     this.#options = options;
@@ -122,11 +126,20 @@ class SimService {
       throw new EmpError('CONNECTOR_FAILED', { detail: 'simulated: the probe was refused' });
   }
 
-  async running(
-    run: { jobId: string; token: string; models: readonly ResidentModel[] },
-    work: () => Promise<ConnectorResult>,
-  ): Promise<ConnectorResult> {
+  /** Resolves when it works on nothing any more: who has stopped a service may take its models away. */
+  async letGo(): Promise<void> {
+    while (this.#atWork.size > 0) await Promise.allSettled(this.#atWork);
+  }
+
+  async running(run: WatchedRun, work: () => Promise<ConnectorResult>): Promise<ConnectorResult> {
     if (this.#dead) throw killed();
+    const working = this.#work(run, work);
+    this.#atWork.add(working);
+    return await working.finally(() => this.#atWork.delete(working));
+  }
+
+  async #work(run: WatchedRun, work: () => Promise<ConnectorResult>): Promise<ConnectorResult> {
+    const life = this.#life.signal;
     this.#options.onRun?.('began', run);
     try {
       const ended = work();
@@ -137,15 +150,14 @@ class SimService {
         },
       );
       // What does not answer does not stop either, whatever it is told.
-      await this.#hanging(new AbortController().signal);
+      await this.#hanging(new AbortController().signal, life);
       return result();
     } finally {
       this.#options.onRun?.('ended', run);
     }
   }
 
-  async #hanging(signal: AbortSignal): Promise<void> {
-    const life = this.#life.signal;
+  async #hanging(signal: AbortSignal, life = this.#life.signal): Promise<void> {
     while (this.#options.hangs?.() === true && !life.aborted) {
       await sleep(this.#clock, hangingMs, AbortSignal.any([signal, life])).catch((error: unknown) => {
         if (!life.aborted) throw error;
