@@ -32,7 +32,8 @@ describe('the actors of a whole machine', () => {
 
   test('all have a path below the root', async () => {
     const { hub, machine } = await machineRig();
-    await hub.saw('beat');
+    // It asks for work when its cache has been looked through, which a beat does not wait for.
+    await Promise.all([hub.saw('beat'), hub.saw('claim')]);
     expect(
       machine.inspect
         .tree()
