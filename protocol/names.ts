@@ -4,7 +4,7 @@ import { z } from 'zod';
  * The forms of every name that reaches a key, a path or a URL. They exclude `:`, `/`, `{}`, blanks
  * and control characters, so that no name can be read as another key or leave its folder.
  */
-export const name = (what: string, limit: number) =>
+const name = (what: string, limit: number) =>
   z
     .string()
     .regex(
@@ -24,6 +24,8 @@ export const PoolName = name('a pool name', 64);
 export const CustomerName = name('a customer name', 128);
 export const ModelId = name('a model id', 128);
 export const TagName = name('a tag', 64);
+/** Becomes a part of the ids of the schedule's jobs. */
+export const ScheduleName = name('a schedule name', 64);
 export const RegionName = name('a region', 64);
 /** File name of an input or output: no path, no hidden file. */
 export const FileName = name('a file name', 128);

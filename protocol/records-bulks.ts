@@ -4,6 +4,17 @@ import { type Entries, newEntries, recordFact } from './ledger.ts';
 
 /** What bulk actions come to in every store: the facts that are told, and their limit. */
 
+/** The bulk action that a row tells of: what it was begun with as JSON, and how far it has come. */
+export function bulkOf(row: Record<string, unknown>): Bulk {
+  return {
+    ...JSON.parse(String(row.document)),
+    state: row.state as Bulk['state'],
+    done: Number(row.done),
+    refused: Number(row.refused),
+    updatedAtMs: Number(row.updated_at_ms),
+  };
+}
+
 export function checkBulks(running: number): void {
   if (running < bulksLimit) return;
   const detail = `${bulksLimit} bulk actions are under way already: wait for one, or abort it`;

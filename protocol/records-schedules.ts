@@ -8,6 +8,20 @@ import { type Schedule, schedulesLimit } from './schedule.ts';
 export type SavedSchedule = Parameters<Records['putSchedule']>[0];
 export type AdvancedSchedule = Parameters<Records['advanceSchedule']>[0];
 
+/** The schedule that a row tells of, its definition and last outcome as JSON. */
+export function scheduleOf(row: Record<string, unknown>): Schedule {
+  return {
+    ...JSON.parse(String(row.document)),
+    name: String(row.name),
+    nextAtMs: row.next_at_ms as number | null,
+    last: row.last === null ? null : JSON.parse(String(row.last)),
+    lastJobId: row.last_job as string | null,
+    actor: String(row.actor),
+    createdAtMs: Number(row.created_at_ms),
+    updatedAtMs: Number(row.updated_at_ms),
+  };
+}
+
 /** The schedule as it is kept: one of this name keeps what it did so far. */
 export function keptSchedule(before: Schedule | null, saved: SavedSchedule): Schedule {
   const { name, definition, nextAtMs, actor, nowMs } = saved;

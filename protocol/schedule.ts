@@ -1,10 +1,6 @@
 import { z } from 'zod';
 import { JobSubmission } from './job.ts';
 import type { JobId } from './names.ts';
-import { name } from './names.ts';
-
-/** Becomes a part of the ids of its jobs. */
-export const ScheduleName = name('a schedule name', 64);
 
 /** Schedules that may be kept at once. */
 export const schedulesLimit = 1_000;

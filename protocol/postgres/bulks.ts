@@ -1,8 +1,8 @@
 import type { Bulk } from '#protocol/bulk.ts';
 import { checkLimit } from '#protocol/page-cursor.ts';
 import type { Fenced, Records } from '#protocol/records.ts';
-import { bulkEnded, bulkStarted, checkBulks } from '#protocol/records-bulks.ts';
-import type { Database, Row, Transaction } from './database.ts';
+import { bulkEnded, bulkOf, bulkStarted, checkBulks } from '#protocol/records-bulks.ts';
+import type { Database, Transaction } from './database.ts';
 import { writeEntries } from './ledgers.ts';
 import { leaseHolds } from './singletons.ts';
 
@@ -16,16 +16,6 @@ const advance = `UPDATE emp.bulks SET done = done + $1, refused = refused + $2, 
   RETURNING document, state, done, refused, cursor, updated_at_ms`;
 const abort = `UPDATE emp.bulks SET state = 'aborted', updated_at_ms = $1 WHERE id = $2 AND state = 'running'
   RETURNING document, state, done, refused, cursor, updated_at_ms`;
-
-function toBulk(row: Row): Bulk {
-  return {
-    ...JSON.parse(String(row.document)),
-    state: row.state as Bulk['state'],
-    done: Number(row.done),
-    refused: Number(row.refused),
-    updatedAtMs: Number(row.updated_at_ms),
-  };
-}
 
 async function putBulk(tx: Transaction, bulk: Bulk): Promise<void> {
   await tx.query(lock);
@@ -44,7 +34,7 @@ async function advanceBulk(
   const { id, done, refused, cursor, nowMs } = asked;
   const [row] = await tx.query(advance, [done, refused, cursor, nowMs, id]);
   if (row === undefined) return { kind: 'ok', value: false };
-  if (cursor === null) await writeEntries(tx, bulkEnded({ ...toBulk(row), state: 'done', nowMs }));
+  if (cursor === null) await writeEntries(tx, bulkEnded({ ...bulkOf(row), state: 'done', nowMs }));
   return { kind: 'ok', value: true };
 }
 
@@ -55,13 +45,13 @@ export function bulkMethods(db: Database): Pick<Records, BulkMethods> {
     putBulk: (bulk) => db.transaction((tx) => putBulk(tx, bulk)),
     getBulk: async (id) => {
       const [row] = await db.query(`${columns} WHERE id = $1`, [id]);
-      return row === undefined ? null : toBulk(row);
+      return row === undefined ? null : bulkOf(row);
     },
     listBulks: async ({ limit }) =>
-      (await db.query(`${columns} ORDER BY number DESC LIMIT $1`, [checkLimit(limit, 1_000)])).map(toBulk),
+      (await db.query(`${columns} ORDER BY number DESC LIMIT $1`, [checkLimit(limit, 1_000)])).map(bulkOf),
     runningBulks: async () =>
       (await db.query(`${columns} WHERE state = 'running' ORDER BY number`)).map((row) => ({
-        ...toBulk(row),
+        ...bulkOf(row),
         cursor: row.cursor as string | null,
       })),
     advanceBulk: (asked) => db.transaction((tx) => advanceBulk(tx, asked)),
@@ -69,7 +59,7 @@ export function bulkMethods(db: Database): Pick<Records, BulkMethods> {
       db.transaction(async (tx) => {
         const [row] = await tx.query(abort, [asked.nowMs, asked.id]);
         if (row === undefined) return false;
-        await writeEntries(tx, bulkEnded({ ...toBulk(row), ...asked, state: 'aborted' }));
+        await writeEntries(tx, bulkEnded({ ...bulkOf(row), ...asked, state: 'aborted' }));
         return true;
       }),
   };

@@ -8,9 +8,10 @@ import {
   removedFact,
   type SavedSchedule,
   savedFact,
+  scheduleOf,
 } from '#protocol/records-schedules.ts';
 import type { Schedule } from '#protocol/schedule.ts';
-import type { Database, Row, Transaction } from './database.ts';
+import type { Database, Transaction } from './database.ts';
 import { writeEntries } from './ledgers.ts';
 import { leaseHolds } from './singletons.ts';
 
@@ -26,19 +27,6 @@ const due = `${columns} WHERE next_at_ms IS NOT NULL AND next_at_ms <= $1 ORDER 
 const advance = `UPDATE emp.schedules SET next_at_ms = $1, last = $2, last_job = coalesce($3, last_job)
   WHERE name = $4 AND next_at_ms = $5 RETURNING name`;
 
-function toSchedule(row: Row): Schedule {
-  return {
-    ...JSON.parse(String(row.document)),
-    name: String(row.name),
-    nextAtMs: row.next_at_ms as number | null,
-    last: row.last === null ? null : JSON.parse(String(row.last)),
-    lastJobId: row.last_job as string | null,
-    actor: String(row.actor),
-    createdAtMs: Number(row.created_at_ms),
-    updatedAtMs: Number(row.updated_at_ms),
-  };
-}
-
 async function putSchedule(tx: Transaction, saved: SavedSchedule): Promise<Schedule> {
   await tx.query(lock);
   const [row] = await tx.query(`${columns} WHERE name = $1`, [saved.name]);
@@ -46,7 +34,7 @@ async function putSchedule(tx: Transaction, saved: SavedSchedule): Promise<Sched
     const [all] = await tx.query('SELECT count(*)::int AS n FROM emp.schedules');
     checkSchedules(Number(all?.n));
   }
-  const kept = keptSchedule(row === undefined ? null : toSchedule(row), saved);
+  const kept = keptSchedule(row === undefined ? null : scheduleOf(row), saved);
   const { name, nextAtMs, actor, createdAtMs, updatedAtMs } = kept;
   await tx.query(put, [name, JSON.stringify(saved.definition), nextAtMs, actor, createdAtMs, updatedAtMs]);
   await writeEntries(tx, savedFact(kept));
@@ -78,9 +66,9 @@ export function scheduleMethods(db: Database): Pick<Records, ScheduleMethods> {
         await writeEntries(tx, removedFact(asked));
         return true;
       }),
-    listSchedules: async () => (await db.query(`${columns} ORDER BY name`)).map(toSchedule),
+    listSchedules: async () => (await db.query(`${columns} ORDER BY name`)).map(scheduleOf),
     dueSchedules: async ({ nowMs, limit }) =>
-      (await db.query(due, [nowMs, checkLimit(limit, 1_000)])).map(toSchedule),
+      (await db.query(due, [nowMs, checkLimit(limit, 1_000)])).map(scheduleOf),
     advanceSchedule: (asked) => db.transaction((tx) => advanceSchedule(tx, asked)),
   };
 }

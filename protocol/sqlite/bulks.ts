@@ -1,8 +1,8 @@
 import type { Bulk } from '#protocol/bulk.ts';
 import { checkLimit } from '#protocol/page-cursor.ts';
 import type { Fenced, Records } from '#protocol/records.ts';
-import { bulkEnded, bulkStarted, checkBulks } from '#protocol/records-bulks.ts';
-import type { Database, Row } from './database.ts';
+import { bulkEnded, bulkOf, bulkStarted, checkBulks } from '#protocol/records-bulks.ts';
+import type { Database } from './database.ts';
 import { writeEntries } from './ledger.ts';
 import { leaseHolds } from './singletons.ts';
 
@@ -13,19 +13,9 @@ const advance = `UPDATE bulks SET done = done + ?, refused = refused + ?, cursor
   state = CASE WHEN ? IS NULL THEN 'done' ELSE state END WHERE id = ? AND state = 'running'`;
 const abort = "UPDATE bulks SET state = 'aborted', updated_at_ms = ? WHERE id = ? AND state = 'running'";
 
-function toBulk(row: Row): Bulk {
-  return {
-    ...JSON.parse(String(row.document)),
-    state: row.state as Bulk['state'],
-    done: Number(row.done),
-    refused: Number(row.refused),
-    updatedAtMs: Number(row.updated_at_ms),
-  };
-}
-
 const find = (db: Database, id: string): Bulk | null => {
   const row = db.get(`${columns} WHERE id = ?`, id);
-  return row === undefined ? null : toBulk(row);
+  return row === undefined ? null : bulkOf(row);
 };
 
 function putBulk(db: Database, bulk: Bulk): void {
@@ -58,13 +48,13 @@ export function bulkMethods(db: Database, nowMs: () => number): Pick<Records, Bu
     getBulk: (id) => db.readOne(() => find(db, id)),
     listBulks: ({ limit }) =>
       db.readOne(() =>
-        db.all(`${columns} ORDER BY number DESC LIMIT ?`, checkLimit(limit, 1_000)).map(toBulk),
+        db.all(`${columns} ORDER BY number DESC LIMIT ?`, checkLimit(limit, 1_000)).map(bulkOf),
       ),
     runningBulks: () =>
       db.readOne(() =>
         db
           .all(`${columns} WHERE state = 'running' ORDER BY number`)
-          .map((row) => ({ ...toBulk(row), cursor: row.cursor as string | null })),
+          .map((row) => ({ ...bulkOf(row), cursor: row.cursor as string | null })),
       ),
     advanceBulk: (asked) => db.write(() => advanceBulk(db, asked, nowMs())),
     abortBulk: (asked) =>

@@ -8,9 +8,10 @@ import {
   removedFact,
   type SavedSchedule,
   savedFact,
+  scheduleOf,
 } from '#protocol/records-schedules.ts';
 import type { Schedule } from '#protocol/schedule.ts';
-import type { Database, Row } from './database.ts';
+import type { Database } from './database.ts';
 import { writeEntries } from './ledger.ts';
 import { leaseHolds } from './singletons.ts';
 
@@ -22,23 +23,10 @@ const put = `INSERT INTO schedules (name, document, next_at_ms, actor, created_a
 const advance = `UPDATE schedules SET next_at_ms = ?, last = ?, last_job = coalesce(?, last_job)
   WHERE name = ? AND next_at_ms = ?`;
 
-function toSchedule(row: Row): Schedule {
-  return {
-    ...JSON.parse(String(row.document)),
-    name: String(row.name),
-    nextAtMs: row.next_at_ms as number | null,
-    last: row.last === null ? null : JSON.parse(String(row.last)),
-    lastJobId: row.last_job as string | null,
-    actor: String(row.actor),
-    createdAtMs: Number(row.created_at_ms),
-    updatedAtMs: Number(row.updated_at_ms),
-  };
-}
-
 function putSchedule(db: Database, saved: SavedSchedule): Schedule {
   const row = db.get(`${columns} WHERE name = ?`, saved.name);
   if (row === undefined) checkSchedules(Number(db.get('SELECT count(*) AS n FROM schedules')?.n));
-  const kept = keptSchedule(row === undefined ? null : toSchedule(row), saved);
+  const kept = keptSchedule(row === undefined ? null : scheduleOf(row), saved);
   const { name, nextAtMs, actor, createdAtMs, updatedAtMs } = kept;
   db.run(put, name, JSON.stringify(saved.definition), nextAtMs, actor, createdAtMs, updatedAtMs);
   writeEntries(db, null, savedFact(kept));
@@ -70,7 +58,7 @@ export function scheduleMethods(db: Database, nowMs: () => number): Pick<Records
         writeEntries(db, null, removedFact(asked));
         return true;
       }),
-    listSchedules: () => db.readOne(() => db.all(`${columns} ORDER BY name`).map(toSchedule)),
+    listSchedules: () => db.readOne(() => db.all(`${columns} ORDER BY name`).map(scheduleOf)),
     dueSchedules: (asked) =>
       db.readOne(() =>
         db
@@ -79,7 +67,7 @@ export function scheduleMethods(db: Database, nowMs: () => number): Pick<Records
             asked.nowMs,
             checkLimit(asked.limit, 1_000),
           )
-          .map(toSchedule),
+          .map(scheduleOf),
       ),
     advanceSchedule: (asked) => db.write(() => advanceSchedule(db, asked, nowMs())),
   };

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ScheduleName } from '#protocol/schedule.ts';
+import { ScheduleName } from '#protocol/names.ts';
 import type { Hub } from '#runtime/hub/hub.ts';
 import { parseDocument } from '#runtime/hub/problem.ts';
 import { removeSchedule, saveSchedule, showSchedule } from '#runtime/hub/schedules.ts';
