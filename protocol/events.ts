@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { JobError, JobState } from './job.ts';
 import { JsonObject } from './json.ts';
+import { LimitName } from './limit.ts';
 import { CustomerName, Incarnation, MachineId, ModelId, PoolName, ServiceName } from './names.ts';
 import { FencingToken } from './token.ts';
 
@@ -17,7 +18,11 @@ const count = z.int().min(0);
 const run = { token: FencingToken, ...holder };
 const bulked = { bulkId: z.string().max(64), actor: z.string().max(128) };
 const scheduled = { name: z.string().max(64) };
-const paused = { kind: z.enum(['pool', 'service']), name: z.string(), actor: z.string().max(128) };
+const paused = {
+  kind: z.enum(['pool', 'service', 'customer']),
+  name: z.string(),
+  actor: z.string().max(128),
+};
 /** Recorded after the run had ended or was fenced: it changed no state. */
 const claim = z.strictObject({ ...run, run: z.int().min(1), late: z.boolean() });
 
@@ -96,6 +101,8 @@ export const EVENT_DATA = {
     dueAtMs: z.number(),
     detail: text,
   }),
+  'limit.saved': z.strictObject({ name: LimitName, actor: z.string().max(128) }),
+  'limit.removed': z.strictObject({ name: LimitName, actor: z.string().max(128) }),
   'bulk.started': z.strictObject({ ...bulked, action: z.enum(['cancel', 'requeue']), matched: count }),
   'bulk.ended': z.strictObject({
     ...bulked,

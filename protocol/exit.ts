@@ -27,6 +27,8 @@ export interface GuardRow {
   runs: number;
   runsAtRequeue: number;
   cancelRequested: boolean;
+  /** Limits count it: whatever would wait again is held. */
+  limited: boolean;
 }
 
 export type ExitDecision =
@@ -75,6 +77,7 @@ export function decideExit(options: {
     return { kind: 'exit', state, fenceFloor: tokenAfter(token), attempts, notBeforeMs, counted, usedUp };
   };
   if (row.cancelRequested) return exit('cancelled');
+  if (cause.kind === 'withhold') return exit('held');
   if (cause.kind === 'fail' && !cause.error.retryable) return exit('failed');
   if (counted && attempts >= row.maxAttempts) return exit('dead', 'attempts');
   if (options.runs - row.runsAtRequeue >= runsLimit) return exit('dead', 'runs');
@@ -82,14 +85,19 @@ export function decideExit(options: {
   if (row.state === 'leased' && row.token !== null && compareTokens(row.token, token) > 0)
     return exit('leased');
   if (cause.kind === 'fail' && cause.notBeforeMs !== null && cause.notBeforeMs > nowMs)
-    return exit('scheduled', null, cause.notBeforeMs);
-  return exit('waiting');
+    return exit(row.limited ? 'held' : 'scheduled', null, cause.notBeforeMs);
+  return exit(row.limited ? 'held' : 'waiting');
 }
 
 export function exitOutcome(cause: ExitCause): RunOutcome {
-  return ({ fail: 'failed', release: 'released', expire: 'expired', cancel: 'cancelled' } as const)[
-    cause.kind
-  ];
+  const outcomes = {
+    fail: 'failed',
+    release: 'released',
+    withhold: 'released',
+    expire: 'expired',
+    cancel: 'cancelled',
+  } as const;
+  return outcomes[cause.kind];
 }
 
 /** What the run ended with, in words, for the timeline. */

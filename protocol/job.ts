@@ -17,8 +17,8 @@ import { FencingToken } from './token.ts';
 
 /**
  * - `scheduled`: not before a time, or backing off. Left by promote at that time, or cancel.
- * - `held`: outside its customer's admission window. Left by admit when one of the customer's jobs
- *   ends, or cancel.
+ * - `held`: kept out by a limit or a pause of its customer. Left by admit when there is room, cancel, or
+ *   expire-ttl at the sweeper.
  * - `waiting`: claimable. Left by claim, cancel, or expire-ttl at the sweeper.
  * - `leased`: one incarnation holds it. Left by complete, fail, release, cancel, or, if the machine
  *   is silent past its lease, by expire at the sweeper.
@@ -51,6 +51,7 @@ export const JobOperation = z.enum([
   'fail',
   'release',
   'expire',
+  'withhold',
   'cancel',
   'promote',
   'admit',
@@ -69,31 +70,37 @@ interface Transition {
 /**
  * Who moves a job out of each state, as committed in Records. Records may learn of a claim after the
  * run has ended (the recorder copies claims by cursor), so exits from a lease also start at `waiting`
- * and `scheduled`; the fencing token decides there. Anything not listed is refused.
+ * and `scheduled`; the fencing token decides there. A job that limits count comes back as `held`.
+ * Anything not listed is refused.
  */
 export const JOB_TRANSITIONS: Readonly<Record<JobOperation, Transition>> = {
   claim: { from: ['waiting', 'scheduled'], to: ['leased'], by: 'recorder, for a machine' },
   complete: { from: ['leased', 'waiting', 'scheduled'], to: ['succeeded'], by: 'hub, for a machine' },
   fail: {
     from: ['leased', 'waiting', 'scheduled'],
-    to: ['waiting', 'scheduled', 'failed', 'dead', 'cancelled'],
+    to: ['waiting', 'scheduled', 'held', 'failed', 'dead', 'cancelled'],
     by: 'hub, for a machine',
   },
   release: {
     from: ['leased', 'waiting', 'scheduled'],
-    to: ['waiting', 'dead', 'cancelled'],
+    to: ['waiting', 'held', 'dead', 'cancelled'],
     by: 'hub, for a machine or a rebuilt lease',
   },
   expire: {
     from: ['leased', 'waiting', 'scheduled'],
-    to: ['waiting', 'scheduled', 'dead', 'cancelled'],
+    to: ['waiting', 'scheduled', 'held', 'dead', 'cancelled'],
     by: 'sweeper',
+  },
+  withhold: {
+    from: ['leased', 'waiting', 'scheduled'],
+    to: ['held', 'cancelled'],
+    by: 'hub, at a claim that a limit or a pause of the customer forbids',
   },
   cancel: { from: ['scheduled', 'held', 'waiting', 'leased'], to: ['cancelled'], by: 'client or operator' },
   promote: { from: ['scheduled'], to: ['waiting'], by: 'recorder, when its time has come' },
-  admit: { from: ['held'], to: ['waiting', 'scheduled'], by: 'hub, when the window has room' },
+  admit: { from: ['held'], to: ['waiting'], by: 'hub, when its limits have room' },
   ttl: { from: ['scheduled', 'held', 'waiting'], to: ['dead'], by: 'sweeper' },
-  requeue: { from: ['failed', 'cancelled', 'dead'], to: ['waiting'], by: 'operator' },
+  requeue: { from: ['failed', 'cancelled', 'dead'], to: ['waiting', 'held'], by: 'operator' },
 };
 
 /** Runs after which a job is dead whatever ended them: releases do not count attempts, but must end. */
@@ -208,6 +215,8 @@ export const Job = z.strictObject({
   finishedAtMs: TimeMs.nullable(),
   cancelRequestedAtMs: TimeMs.nullable(),
   brokeredAtMs: TimeMs.nullable(),
+  /** Limits count it: it is let in by them, and comes back as `held`. */
+  limited: z.boolean(),
   /** Lowest token that may still change this job. */
   fenceFloor: FencingToken,
   /** Last recorded holder; null before the first claim is recorded. */

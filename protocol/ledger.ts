@@ -52,6 +52,7 @@ export type JobRow = Pick<
   | 'finishedAtMs'
   | 'cancelRequestedAtMs'
   | 'brokeredAtMs'
+  | 'limited'
   | 'fenceFloor'
   | 'token'
   | 'machineId'

@@ -54,8 +54,9 @@ export function requeue(
   if (state === 'succeeded') return { kind: 'succeeded' };
   if (!isTerminal(state)) return { kind: 'notTerminal', state };
   const fenceFloor = requeueFloor({ nowMs, newest: maxToken(row.fenceFloor, token ?? zeroToken) });
+  const to: JobState = row.limited ? 'held' : 'waiting';
   updateRow(ledger, {
-    state: 'waiting',
+    state: to,
     fenceFloor,
     attempts: 0,
     runsAtRequeue: row.runs,
@@ -70,7 +71,7 @@ export function requeue(
     error: null,
     reason: null,
   });
-  const change = { jobId, from: state, to: 'waiting', operation: 'requeue', actor } as const;
+  const change = { jobId, from: state, to, operation: 'requeue', actor } as const;
   recordChange(entries, { ...change, reason: null, token, atMs: nowMs });
   const data = { actor, fenceFloor };
   recordFact(entries, { type: 'job.requeued', jobId, machineId: null, data, atMs: nowMs });

@@ -134,6 +134,8 @@ function changeRow(ledger: JobLedger, exit: AppliedExit & { startedAtMs: number 
     error: cause.kind === 'fail' ? cause.error : row.error,
     brokeredAtMs: row.brokeredAtMs ?? nowMs,
   });
+  // It never ran: the limit of runs is for what did.
+  if (cause.kind === 'withhold') updateRow(ledger, { limited: true, runsAtRequeue: row.runsAtRequeue + 1 });
   if (!newest) return;
   const { machineId, incarnation } = holder;
   const progress = over ? row.progress : 0;

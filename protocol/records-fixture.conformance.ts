@@ -44,6 +44,7 @@ export function newJob(over: Partial<NewJob> = {}): NewJob {
     traceparent: '00-0123456789abcdef0123456789abcdef-0123456789abcdef-01',
     notBeforeMs: null,
     expiresAtMs: null,
+    limited: false,
     state: 'waiting',
     fingerprint: `fingerprint of ${id}`,
     ...over,
@@ -62,6 +63,9 @@ export const retryable = (notBeforeMs: number | null = null): ExitCause => ({
 });
 export const expire: ExitCause = { kind: 'expire', reason: 'silent past its lease' };
 export const release: ExitCause = { kind: 'release', reason: 'preempted' };
+export const withhold: ExitCause = { kind: 'withhold', reason: 'the limit one has no room' };
+/** What jobs of the fixture are to limits. */
+export const ordinary = { customer: 'default', pool: 'standard', model: '-' };
 
 /** Short ways to do what hubs do, on one store. */
 export function hubOn(records: Records, identity = 'server-1') {

@@ -28,6 +28,25 @@ export function pausesSuite(setup: RecordsSetup): void {
       ]);
     });
 
+    test('those of customers stand beside the others', async () => {
+      const { records } = await setup();
+      const amber = { kind: 'customer' as const, name: 'amber', reason: 'unpaid', actor: 'ann', sinceMs: t0 };
+      await records.putPause(heavy);
+      await records.putPause({ ...amber, reason: '' });
+      // Of one name, and yet another: a service that has the name of a customer goes on.
+      await records.putPause({ ...amber, kind: 'service', sinceMs: t0 + 1 });
+      expect(await records.putPause({ ...amber, sinceMs: t0 + 2 })).toEqual(amber);
+      expect((await records.listPauses()).map(({ kind, name }) => `${kind} ${name}`)).toEqual([
+        'customer amber',
+        'pool heavy',
+        'service amber',
+      ]);
+      expect(await records.endPause({ kind: 'customer', name: 'amber', actor: 'bob', nowMs: t0 + 5 })).toBe(
+        true,
+      );
+      expect((await records.listPauses()).map(({ kind }) => kind)).toEqual(['pool', 'service']);
+    });
+
     test('a second word on what is held back changes its reason and keeps its time', async () => {
       const { records } = await setup();
       await records.putPause(heavy);

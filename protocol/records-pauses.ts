@@ -11,7 +11,7 @@ export function keptPause(before: Pause | null, asked: Pause): Pause {
 
 export function checkPauses(count: number): void {
   if (count < pausesLimit) return;
-  const detail = `${pausesLimit} pools and services are held back already: resume some first`;
+  const detail = `${pausesLimit} pools, services and customers are held back already: resume some first`;
   throw new EmpError('CONFLICT', { detail });
 }
 

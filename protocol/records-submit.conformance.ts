@@ -163,30 +163,6 @@ export function submitSuite(setup: RecordsSetup): void {
     });
   });
 
-  describe('admission', () => {
-    test('held jobs are admitted by priority, then age, in their customer and pool', async () => {
-      const { records, submit, facts } = await hub();
-      const held = { state: 'held', customer: 'acme' } as const;
-      await submit({ id: 'low', ...held, priority: 10 });
-      await submit({ id: 'old', ...held });
-      await submit({ id: 'young', ...held, notBeforeMs: t0 + 60_000 });
-      await submit({ id: 'other', ...held, pool: 'heavy', priority: 90 });
-      const admitted = await records.admitJobs({
-        customer: 'acme',
-        pool: 'standard',
-        limit: 2,
-        actor: 'hub',
-        nowMs: t0 + 5,
-      });
-      expect(admitted.map((job) => [job.id, job.state])).toEqual([
-        ['old', 'waiting'],
-        ['young', 'scheduled'],
-      ]);
-      expect(await records.getJob('low')).toMatchObject({ state: 'held' });
-      expect(await facts('old')).toEqual(['job.submitted', 'job.admitted']);
-    });
-  });
-
   listSuite(hub);
 }
 

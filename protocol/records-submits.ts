@@ -1,7 +1,7 @@
-import type { Job, JobState } from './job.ts';
+import type { Job } from './job.ts';
 import { type Change, type Fact, type JobLedger, recordChange, recordFact, updateRow } from './ledger.ts';
 import type { NewJob } from './records.ts';
-import { compareTokens, type FencingToken, zeroToken } from './token.ts';
+import { compareTokens, type FencingToken, tokenAfter, zeroToken } from './token.ts';
 
 /** How jobs get in: submit, the broker's mark, admission. */
 
@@ -59,15 +59,23 @@ export function markJob(ledger: JobLedger, fenceFloor: FencingToken | null, nowM
   updateRow(ledger, { brokeredAtMs: nowMs });
 }
 
-/** Lets a held job in; answers its new state. */
-export function admit(ledger: JobLedger, options: { actor: string; nowMs: number }): JobState {
+/**
+ * Lets a held job in. One that was in the Broker left a tombstone there at its floor, which a higher one
+ * passes; and it has to be brought there again.
+ */
+export function admit(ledger: JobLedger, options: { limited: boolean; actor: string; nowMs: number }): void {
   const { row, entries } = ledger;
-  const { actor, nowMs } = options;
-  const state: JobState = row.notBeforeMs !== null && row.notBeforeMs > nowMs ? 'scheduled' : 'waiting';
-  updateRow(ledger, { state });
+  const { limited, actor, nowMs } = options;
+  const fenceFloor = row.brokeredAtMs === null ? row.fenceFloor : tokenAfter(row.fenceFloor);
+  updateRow(ledger, { state: 'waiting', fenceFloor, brokeredAtMs: null, limited });
   const jobId = row.id;
-  const change = { jobId, from: 'held', to: state, operation: 'admit', actor } as const;
+  const change = { jobId, from: 'held', to: 'waiting', operation: 'admit', actor } as const;
   recordChange(entries, { ...change, reason: null, token: null, atMs: nowMs });
-  recordFact(entries, { type: 'job.admitted', jobId, machineId: null, data: { state }, atMs: nowMs });
-  return state;
+  recordFact(entries, {
+    type: 'job.admitted',
+    jobId,
+    machineId: null,
+    data: { state: 'waiting' },
+    atMs: nowMs,
+  });
 }

@@ -1,4 +1,5 @@
 import { afterEach, describe } from 'vitest';
+import { admissionsSuite } from './records-admissions.conformance.ts';
 import { bulksSuite } from './records-bulks.conformance.ts';
 import { cancelSuite } from './records-cancels.conformance.ts';
 import { exitSuite } from './records-exits.conformance.ts';
@@ -29,6 +30,7 @@ export function recordsConformance(name: string, setup: RecordsSetup): void {
       for (const under of open.splice(0)) await under.close();
     });
     submitSuite(tracked);
+    admissionsSuite(tracked);
     exitSuite(tracked);
     cancelSuite(tracked);
     recorderSuite(tracked);

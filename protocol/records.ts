@@ -1,3 +1,4 @@
+import type { AdmissionRecords } from './admission-records.ts';
 import type { BrokerEvent } from './broker.ts';
 import type { BulkRecords } from './bulk-records.ts';
 import type { Job, JobError, JobResult, JobRun, JobState, JobTransition } from './job.ts';
@@ -36,6 +37,7 @@ export type NewJob = Pick<
   | 'traceparent'
   | 'notBeforeMs'
   | 'expiresAtMs'
+  | 'limited'
 > & {
   state: 'waiting' | 'scheduled' | 'held';
   /** SHA-256 of the canonical submission: equal id and equal fingerprint is a repeat, else a conflict. */
@@ -69,6 +71,8 @@ export type ExitCause =
     }
   | { kind: 'release'; reason: string }
   | { kind: 'expire'; reason: string }
+  /** A limit or a pause of the customer forbids the run that has just been given out: held, no run counts. */
+  | { kind: 'withhold'; reason: string }
   | { kind: 'cancel'; reason: string };
 
 export interface ExitRowRequest {
@@ -174,9 +178,9 @@ export interface HubRow {
   untilMs: number;
 }
 
-/** Work that nobody is given until an operator says so: of one pool, or of one service. */
+/** Work that nobody is given until an operator says so: of one pool, service or customer. */
 export interface Pause {
-  kind: 'pool' | 'service';
+  kind: 'pool' | 'service' | 'customer';
   name: string;
   /** In words, for people; may be empty. */
   reason: string;
@@ -189,7 +193,7 @@ export const pausesLimit = 256;
 /** Every effect of a singleton names its lease; a stale one is refused and nothing is written. */
 export type Fenced<T> = { kind: 'ok'; value: T } | { kind: 'staleSingleton' };
 
-export interface Records extends ScheduleRecords, BulkRecords {
+export interface Records extends ScheduleRecords, BulkRecords, AdmissionRecords {
   submitJobs(jobs: NewJob[], nowMs: number): Promise<SubmitRowAnswer[]>;
   /**
    * Jobs that a refusal must not set never get here: called only after `added` or `exists`. With the
@@ -234,17 +238,6 @@ export interface Records extends ScheduleRecords, BulkRecords {
     | { kind: 'succeeded' }
     | { kind: 'unknown' }
   >;
-  /**
-   * Opens the admission window of a customer in a pool for at most `limit` held jobs, highest
-   * priority first, then oldest: `waiting`, or `scheduled` where their time has not come.
-   */
-  admitJobs(options: {
-    customer: string;
-    pool: string;
-    limit: number;
-    actor: string;
-    nowMs: number;
-  }): Promise<Job[]>;
   /** Ids that `expireTtl` would end, those that ended first in front. */
   passedTtl(options: { nowMs: number; limit: number }): Promise<JobId[]>;
   /** `ttl` of jobs never claimed: dead, at most `limit`. Only rows without a token; with `jobIds` only these. */
@@ -332,7 +325,7 @@ export interface Records extends ScheduleRecords, BulkRecords {
   listClasses(options: { seenAfterMs: number }): Promise<{ classId: string; machineClass: MachineClass }[]>;
 
   /**
-   * Holds all work of a pool or a service back. One that holds already gets the new reason and keeps its
+   * Holds all work of a pool, a service or a customer back. One that holds already gets the new reason and keeps its
    * time. Throws CONFLICT beyond `pausesLimit`.
    */
   putPause(pause: Pause): Promise<Pause>;

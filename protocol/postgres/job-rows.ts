@@ -34,6 +34,7 @@ const columns = [
   'progress',
   'error',
   'reason',
+  'limited',
   'fingerprint',
 ];
 
@@ -70,6 +71,7 @@ export function toJob(row: Row): Job {
     finishedAtMs: row.finished_at_ms,
     cancelRequestedAtMs: row.cancel_requested_at_ms,
     brokeredAtMs: row.brokered_at_ms,
+    limited: row.limited,
     fenceFloor: row.fence_floor,
     token: row.token,
     machineId: row.machine_id,

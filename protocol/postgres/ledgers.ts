@@ -20,8 +20,8 @@ export interface HeldJob {
 }
 
 const lockJobs = `SELECT ordinal, id, state, fence_floor, token, attempts, max_attempts, runs, runs_at_requeue, not_before_ms,
-  expires_at_ms, started_at_ms, finished_at_ms, cancel_requested_at_ms, brokered_at_ms, machine_id, incarnation, progress, error, reason
-  FROM emp.jobs WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE`;
+  expires_at_ms, started_at_ms, finished_at_ms, cancel_requested_at_ms, brokered_at_ms, machine_id, incarnation, progress, error, reason,
+  limited FROM emp.jobs WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE`;
 /** A statement of its own: one that waited for a lock still sees other tables as they were before. */
 const readRuns = `SELECT job, token, run, machine_id, incarnation, started_at_ms, ended_at_ms, outcome, counted, error, leased_copied, adopted_copied
   FROM emp.runs WHERE job = ANY($1::bigint[])`;
@@ -42,6 +42,7 @@ function toJobRow(row: Row): JobRow {
     finishedAtMs: row.finished_at_ms as number | null,
     cancelRequestedAtMs: row.cancel_requested_at_ms as number | null,
     brokeredAtMs: row.brokered_at_ms as number | null,
+    limited: row.limited === true,
     fenceFloor: String(row.fence_floor),
     token: row.token as string | null,
     machineId: row.machine_id as string | null,
@@ -100,11 +101,11 @@ const writeAll = `WITH job AS (
   UPDATE emp.jobs j SET state = x.state, fence_floor = x.fence_floor, token = x.token, machine_id = x.machine_id, incarnation = x.incarnation,
     attempts = x.attempts, runs = x.runs, runs_at_requeue = x.runs_at_requeue, not_before_ms = x.not_before_ms, expires_at_ms = x.expires_at_ms,
     started_at_ms = x.started_at_ms, finished_at_ms = x.finished_at_ms, cancel_requested_at_ms = x.cancel_requested_at_ms,
-    brokered_at_ms = x.brokered_at_ms, progress = x.progress, error = x.error, reason = x.reason
+    brokered_at_ms = x.brokered_at_ms, limited = x.limited, progress = x.progress, error = x.error, reason = x.reason
   FROM json_to_recordset($1) AS x(ordinal bigint, state text, fence_floor bigint, token bigint, machine_id text, incarnation bigint,
     attempts integer, runs integer, runs_at_requeue integer, not_before_ms double precision, expires_at_ms double precision,
     started_at_ms double precision, finished_at_ms double precision, cancel_requested_at_ms double precision,
-    brokered_at_ms double precision, progress double precision, error text, reason text)
+    brokered_at_ms double precision, limited boolean, progress double precision, error text, reason text)
   WHERE j.ordinal = x.ordinal
 ), run AS (
   INSERT INTO emp.runs (job, token, run, machine_id, incarnation, started_at_ms, ended_at_ms, outcome, counted, error, leased_copied, adopted_copied)
@@ -142,6 +143,7 @@ function jobColumns({ ordinal, ledger: { row } }: HeldJob) {
     finished_at_ms: row.finishedAtMs,
     cancel_requested_at_ms: row.cancelRequestedAtMs,
     brokered_at_ms: row.brokeredAtMs,
+    limited: row.limited,
     progress: row.progress,
     error: row.error === null ? null : JSON.stringify(row.error),
     reason: storable(row.reason),

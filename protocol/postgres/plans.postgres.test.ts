@@ -120,8 +120,19 @@ test.each<[string, string | RegExp, Use]>([
   ['retention', 'jobs_ended', (hub) => hub.records.endedJobs({ beforeMs: 1_500, limit: 10 })],
   [
     'admission',
-    'jobs_held',
-    (hub) => hub.records.admitJobs({ customer: 'c2', pool: 'p2', limit: 3, actor: 'hub', nowMs: t0 }),
+    'jobs_held_work',
+    (hub) =>
+      hub.records.admitJobs({ customer: 'c2', pool: 'p2', model: '-', limit: 3, actor: 'hub', nowMs: t0 }),
+  ],
+  [
+    'what is held',
+    'jobs_held_work',
+    (hub) => hub.records.admissionView({ after: null, limit: 5, nowMs: t0 }),
+  ],
+  [
+    'what is let in',
+    'jobs_admitted',
+    (hub) => hub.records.admissionView({ after: null, limit: 5, nowMs: t0 }),
   ],
   ['one job', 'jobs_id_key', (hub) => hub.records.getJob('job-77')],
   [

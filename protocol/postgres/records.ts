@@ -1,6 +1,7 @@
 import type { Clock, Log, Rng } from '#protocol/env.ts';
 import { EmpError } from '#protocol/errors.ts';
 import type { Records } from '#protocol/records.ts';
+import { admissionMethods } from './admissions.ts';
 import { recorderMethods } from './broker-events.ts';
 import { bulkMethods } from './bulks.ts';
 import { Database } from './database.ts';
@@ -75,7 +76,8 @@ export async function openPostgresRecords(options: PostgresRecordsOptions): Prom
   await migrate({ url, store: db.store, folder, connectLimitMs, nowMs: nowMs() });
   const commits = new GroupCommit(db);
   const methods: Omit<Records, 'close'> = {
-    ...submitMethods(db, commits),
+    ...submitMethods(commits),
+    ...admissionMethods(db),
     ...listMethods(db),
     ...exitMethods(db, commits),
     ...bulkMethods(db),

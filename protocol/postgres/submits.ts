@@ -1,20 +1,17 @@
-import type { Job } from '#protocol/job.ts';
-import { newEntries } from '#protocol/ledger.ts';
 import type { NewJob, Records, SubmitRowAnswer } from '#protocol/records.ts';
 import {
-  admit,
   markJob,
   requestDocument,
   submitChange,
   submitFact,
   submittedJob,
 } from '#protocol/records-submits.ts';
-import { type Database, storableText, type Transaction } from './database.ts';
+import { storableText, type Transaction } from './database.ts';
 import type { GroupCommit } from './group-commit.ts';
 import { readJobs } from './job-rows.ts';
-import { changeColumns, factColumns, holdJobs, writeJobs } from './ledgers.ts';
+import { changeColumns, factColumns } from './ledgers.ts';
 
-/** How jobs get in: submit, the broker's mark, admission. */
+/** How jobs get in: submit, and the broker's mark. */
 
 /** JSON that one statement may carry, characters; a single job may have more. */
 const statementLimit = 8_000_000;
@@ -27,12 +24,12 @@ const insertJobs = `WITH input AS MATERIALIZED (
   SELECT nextval('emp.jobs_ordinal_seq') AS ordinal, x.* FROM (
     SELECT * FROM json_to_recordset($1) AS x(n integer, id text, state text, service text, pool text, customer text, group_id text, affinity text,
       priority integer, expected_ms bigint, max_run_ms bigint, max_attempts integer, submitted_at_ms double precision, not_before_ms double precision,
-      expires_at_ms double precision, fingerprint text, document text, labels json, change json, fact json) ORDER BY n) x
+      expires_at_ms double precision, fingerprint text, limited boolean, document text, labels json, change json, fact json) ORDER BY n) x
 ), job AS (
   INSERT INTO emp.jobs (ordinal, id, state, service, pool, customer, group_id, affinity, priority, expected_ms, max_run_ms, max_attempts,
-    submitted_at_ms, not_before_ms, expires_at_ms, fingerprint)
+    submitted_at_ms, not_before_ms, expires_at_ms, fingerprint, limited)
   SELECT ordinal, id, state, service, pool, customer, group_id, affinity, priority, expected_ms, max_run_ms, max_attempts,
-    submitted_at_ms, not_before_ms, expires_at_ms, fingerprint FROM input ORDER BY id COLLATE "C" ON CONFLICT (id) DO NOTHING RETURNING ordinal
+    submitted_at_ms, not_before_ms, expires_at_ms, fingerprint, limited FROM input ORDER BY id COLLATE "C" ON CONFLICT (id) DO NOTHING RETURNING ordinal
 ), request AS (
   INSERT INTO emp.job_requests (job, document) SELECT ordinal, document FROM input JOIN job USING (ordinal)
 ), label AS (
@@ -69,6 +66,7 @@ function jobColumns(job: NewJob, n: number, nowMs: number) {
     not_before_ms: job.notBeforeMs,
     expires_at_ms: job.expiresAtMs,
     fingerprint: job.fingerprint,
+    limited: job.limited,
     document: requestDocument(job),
     labels: Object.entries(job.labels).map(([key, value]) => ({
       key: storableText(key),
@@ -133,31 +131,7 @@ const storedBy = ({ job, nowMs }: Submission) => {
   return { job: submittedJob(job, nowMs), fingerprint: job.fingerprint };
 };
 
-const heldJobs = `SELECT id FROM emp.jobs WHERE state = 'held' AND customer = $1 AND pool = $2
-  ORDER BY priority DESC, submitted_at_ms, ordinal LIMIT $3`;
-
-type Admission = Parameters<Records['admitJobs']>[0];
-
-/** Another hub may admit them between the two statements: what is no longer held is passed over. */
-async function admitJobs(tx: Transaction, options: Admission): Promise<Job[]> {
-  const { customer, pool, limit } = options;
-  const ids = (await tx.query<{ id: string }>(heldJobs, [customer, pool, limit])).map((row) => row.id);
-  const entries = newEntries();
-  const held = await holdJobs(tx, ids, entries);
-  const admitted = ids.filter((id) => held.get(id)?.ledger.row.state === 'held');
-  for (const id of admitted) {
-    const job = held.get(id);
-    if (job) admit(job.ledger, options);
-  }
-  await writeJobs(tx, held, entries);
-  const jobs = new Map((await readJobs(tx, admitted)).map(({ job }) => [job.id, job]));
-  return admitted.flatMap((id) => jobs.get(id) ?? []);
-}
-
-export function submitMethods(
-  db: Database,
-  commits: GroupCommit,
-): Pick<Records, 'submitJobs' | 'markBrokered' | 'admitJobs'> {
+export function submitMethods(commits: GroupCommit): Pick<Records, 'submitJobs' | 'markBrokered'> {
   return {
     submitJobs: (jobs, nowMs) => commits.submit(jobs, nowMs),
 
@@ -173,7 +147,5 @@ export function submitMethods(
         },
       );
     },
-
-    admitJobs: (options) => db.transaction((tx) => admitJobs(tx, options)),
   };
 }

@@ -32,6 +32,7 @@ const columns = [
   'progress',
   'error',
   'reason',
+  'limited',
 ];
 
 const selectFrom = (jobs: string) => `SELECT ${columns.map((name) => `j.${name}`).join(', ')},
@@ -79,6 +80,7 @@ export function toJob(row: Row): Job {
     finishedAtMs: row.finished_at_ms,
     cancelRequestedAtMs: row.cancel_requested_at_ms,
     brokeredAtMs: row.brokered_at_ms,
+    limited: row.limited === 1,
     fenceFloor: row.fence_floor,
     token: row.token,
     machineId: row.machine_id,

@@ -15,7 +15,7 @@ import type { Database, Row } from './database.ts';
 
 const selectJob = `SELECT ordinal, id, state, CAST(fence_floor AS TEXT) AS fence_floor, CAST(token AS TEXT) AS token, attempts,
   max_attempts, runs, runs_at_requeue, not_before_ms, expires_at_ms, started_at_ms, finished_at_ms, cancel_requested_at_ms,
-  brokered_at_ms, machine_id, incarnation, progress, error, reason FROM jobs WHERE id = ?`;
+  brokered_at_ms, machine_id, incarnation, progress, error, reason, limited FROM jobs WHERE id = ?`;
 const selectRuns = `SELECT run, CAST(token AS TEXT) AS token, machine_id, incarnation, started_at_ms, ended_at_ms, outcome, counted, error,
   leased_copied, adopted_copied FROM runs WHERE job = ?`;
 
@@ -37,6 +37,7 @@ function toJobRow(row: Row): JobRow {
     finishedAtMs: numberOrNull(row.finished_at_ms ?? null),
     cancelRequestedAtMs: numberOrNull(row.cancel_requested_at_ms ?? null),
     brokeredAtMs: numberOrNull(row.brokered_at_ms ?? null),
+    limited: row.limited === 1,
     fenceFloor: String(row.fence_floor),
     token: textOrNull(row.token ?? null),
     machineId: textOrNull(row.machine_id ?? null),
@@ -93,6 +94,7 @@ const columns: Record<MutableColumn, string> = {
   finishedAtMs: 'finished_at_ms = ?',
   cancelRequestedAtMs: 'cancel_requested_at_ms = ?',
   brokeredAtMs: 'brokered_at_ms = ?',
+  limited: 'limited = ?',
   fenceFloor: 'fence_floor = CAST(? AS INTEGER)',
   token: 'token = CAST(? AS INTEGER)',
   machineId: 'machine_id = ?',
@@ -109,6 +111,7 @@ function writeRow(db: Database, ordinal: number, { row, changedColumns }: JobLed
   const changed = columnOrder.filter((column) => changedColumns.has(column));
   const values = changed.map((column) => {
     const value = row[column];
+    if (typeof value === 'boolean') return Number(value);
     return typeof value === 'object' && value !== null ? JSON.stringify(value) : value;
   });
   const assignments = changed.map((column) => columns[column]).join(', ');

@@ -3,9 +3,18 @@ import { checkPauses, keptPause, pausedFact, resumedFact } from '#protocol/recor
 import type { Database, Row } from './database.ts';
 import { writeEntries } from './ledger.ts';
 
-const columns = 'SELECT kind, name, reason, actor, since_ms FROM pauses';
-const put = `INSERT INTO pauses (kind, name, reason, actor, since_ms) VALUES (?, ?, ?, ?, ?)
-  ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason, actor = excluded.actor`;
+const all = `SELECT kind, name, reason, actor, since_ms FROM pauses
+  UNION ALL SELECT 'customer', name, reason, actor, since_ms FROM paused_customers ORDER BY kind, name`;
+const put = {
+  work: `INSERT INTO pauses (name, reason, actor, since_ms, kind) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason, actor = excluded.actor`,
+  customer: `INSERT INTO paused_customers (name, reason, actor, since_ms) VALUES (?, ?, ?, ?)
+    ON CONFLICT (name) DO UPDATE SET reason = excluded.reason, actor = excluded.actor`,
+};
+const remove = {
+  work: 'DELETE FROM pauses WHERE name = ? AND kind = ?',
+  customer: 'DELETE FROM paused_customers WHERE name = ?',
+};
 
 const toPause = (row: Row): Pause => ({
   kind: row.kind as Pause['kind'],
@@ -16,12 +25,20 @@ const toPause = (row: Row): Pause => ({
 });
 
 function putPause(db: Database, asked: Pause): Pause {
-  const row = db.get(`${columns} WHERE kind = ? AND name = ?`, asked.kind, asked.name);
-  if (row === undefined) checkPauses(Number(db.get('SELECT count(*) AS n FROM pauses')?.n));
-  const kept = keptPause(row === undefined ? null : toPause(row), asked);
-  db.run(put, kept.kind, kept.name, kept.reason, kept.actor, kept.sinceMs);
+  const pauses = db.all(all).map(toPause);
+  const before = pauses.find(({ kind, name }) => kind === asked.kind && name === asked.name) ?? null;
+  if (before === null) checkPauses(pauses.length);
+  const kept = keptPause(before, asked);
+  const values = [kept.name, kept.reason, kept.actor, kept.sinceMs];
+  if (kept.kind === 'customer') db.run(put.customer, ...values);
+  else db.run(put.work, ...values, kept.kind);
   writeEntries(db, null, pausedFact(kept, asked.sinceMs));
   return kept;
+}
+
+function endPause(db: Database, { kind, name }: Pick<Pause, 'kind' | 'name'>): boolean {
+  const ended = kind === 'customer' ? db.run(remove.customer, name) : db.run(remove.work, name, kind);
+  return ended > 0;
 }
 
 export function pauseMethods(db: Database): Pick<Records, 'putPause' | 'endPause' | 'listPauses'> {
@@ -29,10 +46,10 @@ export function pauseMethods(db: Database): Pick<Records, 'putPause' | 'endPause
     putPause: (pause) => db.write(() => putPause(db, pause)),
     endPause: ({ nowMs, ...by }) =>
       db.write(() => {
-        if (db.run('DELETE FROM pauses WHERE kind = ? AND name = ?', by.kind, by.name) === 0) return false;
+        if (!endPause(db, by)) return false;
         writeEntries(db, null, resumedFact(by, nowMs));
         return true;
       }),
-    listPauses: () => db.readOne(() => db.all(`${columns} ORDER BY kind, name`).map(toPause)),
+    listPauses: () => db.readOne(() => db.all(all).map(toPause)),
   };
 }

@@ -1,5 +1,6 @@
 import { type Clock, type Rng, sleep } from '#protocol/env.ts';
 import type { Records } from '#protocol/records.ts';
+import { admissionMethods } from './admissions.ts';
 import { recorderMethods } from './broker-events.ts';
 import { bulkMethods } from './bulks.ts';
 import { Database } from './database.ts';
@@ -93,6 +94,7 @@ export async function openSqliteRecords(options: SqliteRecordsOptions): Promise<
   }
   return {
     ...submitMethods(db),
+    ...admissionMethods(db),
     ...listMethods(db),
     ...exitMethods(db, nowMs),
     ...bulkMethods(db, nowMs),

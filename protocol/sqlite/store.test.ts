@@ -91,10 +91,19 @@ describe('migrations', () => {
     cpSync(migrationsFolder, first, { recursive: true });
     for (const name of readdirSync(first).filter((name) => name > '0001_records.sql'))
       rmSync(join(first, name));
-    const old = await open({ migrations: first });
-    await hubOn(old).submit();
-    await hubOn(old).submit({ state: 'held' });
-    await old.close();
+    await (await open({ migrations: first })).close();
+    // As that version wrote them.
+    const old = new DatabaseSync(path);
+    for (const [id, state] of [
+      ['a', 'waiting'],
+      ['b', 'held'],
+    ] as const)
+      old.exec(`INSERT INTO jobs (ordinal, id, state, service, pool, customer, group_id, affinity, priority, expected_ms,
+          max_run_ms, max_attempts, submitted_at_ms, fingerprint)
+        VALUES (NULL, '${id}', '${state}', 'simulation', 'standard', 'default', 'g', '-', 50, 1000, 60000, 3, ${t0}, 'f');
+        INSERT INTO job_requests (job, document) VALUES (last_insert_rowid(),
+          '{"payload":{},"inputs":[],"requirements":{},"labels":{},"models":[],"traceparent":"t"}');`);
+    old.close();
     const upgraded = await open();
     await hubOn(upgraded).submit();
     expect(await upgraded.countJobs({})).toMatchObject({ waiting: 2, held: 1, dead: 0 });

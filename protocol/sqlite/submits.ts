@@ -1,15 +1,15 @@
 import type { Job } from '#protocol/job.ts';
 import type { NewJob, Records, SubmitRowAnswer } from '#protocol/records.ts';
-import { admit, requestDocument, submitChange, submitFact, submittedJob } from '#protocol/records-submits.ts';
+import { requestDocument, submitChange, submitFact, submittedJob } from '#protocol/records-submits.ts';
 import type { Database } from './database.ts';
-import { readJob, selectJobsBy, stateIs, toJob } from './job-rows.ts';
-import { changeJob, writeEntries } from './ledger.ts';
+import { readJob, stateIs } from './job-rows.ts';
+import { writeEntries } from './ledger.ts';
 
-/** How jobs get in: submit, the broker's mark, admission. */
+/** How jobs get in: submit, and the broker's mark. */
 
 /** A known id adds nothing. `OR FAIL`: see database.ts. */
 const insertJob = `INSERT OR FAIL INTO jobs (id, state, service, pool, customer, group_id, affinity, priority, expected_ms, max_run_ms,
-  max_attempts, submitted_at_ms, not_before_ms, expires_at_ms, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  max_attempts, submitted_at_ms, not_before_ms, expires_at_ms, fingerprint, limited) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (id) DO NOTHING`;
 
 function known(db: Database, job: NewJob): SubmitRowAnswer {
@@ -36,6 +36,7 @@ function submitOne(db: Database, job: NewJob, nowMs: number): SubmitRowAnswer {
     job.notBeforeMs,
     job.expiresAtMs,
     job.fingerprint,
+    Number(job.limited),
   );
   if (ordinal === null) return known(db, job);
   db.run('INSERT INTO job_requests (job, document) VALUES (?, ?)', ordinal, requestDocument(job));
@@ -58,16 +59,7 @@ const markBrokered = `UPDATE jobs SET brokered_at_ms = ? WHERE id = ? AND broker
 /** Above every token. */
 const anyFloor = '9999999999999999';
 
-const heldJobs = `${selectJobsBy('jobs_held')} WHERE j.state = 'held' AND j.customer = ? AND j.pool = ?
-  ORDER BY j.priority DESC, j.submitted_at_ms, j.ordinal LIMIT ?`;
-
-function admitOne(db: Database, job: Job, options: { actor: string; nowMs: number }): Job {
-  const state = changeJob(db, job.id, (ledger) => admit(ledger, options));
-  if (state === null) throw new Error(`held job ${job.id} has no row`);
-  return { ...job, state };
-}
-
-export function submitMethods(db: Database): Pick<Records, 'submitJobs' | 'markBrokered' | 'admitJobs'> {
+export function submitMethods(db: Database): Pick<Records, 'submitJobs' | 'markBrokered'> {
   return {
     submitJobs: (jobs, nowMs) => db.write(() => jobs.map((job) => submitOne(db, job, nowMs)), jobs.length),
 
@@ -80,13 +72,6 @@ export function submitMethods(db: Database): Pick<Records, 'submitJobs' | 'markB
           }
         },
         Math.ceil(jobs.length / 4),
-      ),
-
-    admitJobs: ({ customer, pool, limit, actor, nowMs }) =>
-      db.write(
-        () =>
-          db.all(heldJobs, customer, pool, limit).map((row) => admitOne(db, toJob(row), { actor, nowMs })),
-        limit,
       ),
   };
 }

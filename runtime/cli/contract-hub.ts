@@ -118,6 +118,7 @@ export function sampleJob(change: Partial<Job> = {}): Job {
     finishedAtMs: null,
     cancelRequestedAtMs: null,
     brokeredAtMs: 1_000,
+    limited: false,
     fenceFloor: '0',
     token: null,
     machineId: null,

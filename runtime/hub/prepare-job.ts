@@ -86,6 +86,7 @@ export async function prepareJob(
     traceparent: submission.traceparent ?? options.traceparent ?? newTraceparent(hub.env.rng),
     notBeforeMs: due ? null : notBeforeMs,
     expiresAtMs: submission.ttlMs === undefined ? null : nowMs + submission.ttlMs,
+    limited: false,
     state: due ? 'waiting' : 'scheduled',
     fingerprint: fingerprint(submission, contents),
   };

@@ -91,6 +91,7 @@ export function newJob(id: string, traceparent: string, over: Partial<NewJob> = 
     traceparent,
     notBeforeMs: null,
     expiresAtMs: null,
+    limited: false,
     state: 'waiting',
     fingerprint: id,
     ...over,

@@ -1,0 +1,132 @@
+import { EmpError } from './errors.ts';
+import { type Entries, newEntries, recordFact } from './ledger.ts';
+import { countedWith, covers, type Limit, type LimitedWork, limitKey, limitsLimit } from './limit.ts';
+import type { Records } from './records.ts';
+
+/** What limits come to in every store: the room that they leave, the facts that are told, their number. */
+
+export type SavedLimit = Parameters<Records['putLimit']>[0];
+export type Admission = Parameters<Records['admitJobs']>[0];
+
+/** The limit that a row tells of, its definition as JSON. */
+export function limitOf(row: Record<string, unknown>): Limit {
+  return {
+    ...JSON.parse(String(row.document)),
+    name: String(row.name),
+    actor: String(row.actor),
+    createdAtMs: Number(row.created_at_ms),
+    updatedAtMs: Number(row.updated_at_ms),
+  };
+}
+
+export function keptLimit(before: Limit | null, saved: SavedLimit): Limit {
+  const { name, definition, actor, nowMs } = saved;
+  return { ...definition, name, actor, createdAtMs: before?.createdAtMs ?? nowMs, updatedAtMs: nowMs };
+}
+
+export function checkLimits(count: number): void {
+  if (count < limitsLimit) return;
+  const detail = `${limitsLimit} limits are kept already: remove some first`;
+  throw new EmpError('CONFLICT', { detail });
+}
+
+export function limitSavedFact({ name, actor, updatedAtMs }: Limit): Entries {
+  const entries = newEntries();
+  const data = { name, actor };
+  recordFact(entries, { type: 'limit.saved', jobId: null, machineId: null, data, atMs: updatedAtMs });
+  return entries;
+}
+
+export function limitRemovedFact({ name, actor, nowMs }: Parameters<Records['removeLimit']>[0]): Entries {
+  const entries = newEntries();
+  const data = { name, actor };
+  recordFact(entries, { type: 'limit.removed', jobId: null, machineId: null, data, atMs: nowMs });
+  return entries;
+}
+
+/** A limit that counts this work, with what has to be looked up for it. */
+export interface Counted {
+  limit: Limit;
+  key: string;
+  with: ReturnType<typeof countedWith>;
+}
+
+export function countedBy(limits: readonly Limit[], work: LimitedWork): Counted[] {
+  return limits
+    .filter((limit) => covers(limit, work))
+    .map((limit) => ({ limit, key: limitKey(limit, work), with: countedWith(limit, work) }));
+}
+
+/**
+ * Room under a rate, by the generic cell rate algorithm: `arrivalMs` is when the next one would be due if
+ * all came evenly, null before the first. A tenth of a minute's share, at least one, may come at once.
+ */
+export function rateRoom(options: { perMinute: number; arrivalMs: number | null; nowMs: number }): {
+  room: number;
+  /** When there is room for one more. */
+  nextAtMs: number;
+} {
+  const { perMinute, nowMs } = options;
+  const everyMs = 60_000 / perMinute;
+  const atOnceMs = (Math.max(1, Math.floor(perMinute / 10)) - 1) * everyMs;
+  const dueMs = Math.max(options.arrivalMs ?? nowMs, nowMs);
+  const leftMs = nowMs + atOnceMs - dueMs;
+  // A share that comes out a hair too small by the rounding of doubles is a whole one.
+  const room = leftMs < -1e-6 ? 0 : Math.floor(leftMs / everyMs + 1e-6) + 1;
+  return { room, nextAtMs: dueMs - atOnceMs };
+}
+
+/** `arrivalMs` after `count` more have come. */
+export function arrivalAfter(options: {
+  perMinute: number;
+  arrivalMs: number | null;
+  count: number;
+  nowMs: number;
+}): number {
+  const { perMinute, arrivalMs, count, nowMs } = options;
+  return Math.max(arrivalMs ?? nowMs, nowMs) + (count * 60_000) / perMinute;
+}
+
+/** A limit that counts the work, with what was found for it. */
+export type Found = Counted & {
+  /** Jobs that it counts: let in, and not ended. */
+  used: number;
+  /** As in `rateRoom`; null without a rate. */
+  arrivalMs: number | null;
+};
+
+/** How many may be let in, at most `limit`. */
+export function admissionRoom(found: readonly Found[], options: { limit: number; nowMs: number }): number {
+  const { limit: most, nowMs } = options;
+  const rooms = found.flatMap(({ limit: { concurrent, perMinute }, used, arrivalMs }) => [
+    ...(concurrent === undefined ? [] : [concurrent - used]),
+    ...(perMinute === undefined ? [] : [rateRoom({ perMinute, arrivalMs, nowMs }).room]),
+  ]);
+  return Math.max(0, Math.min(most, ...rooms));
+}
+
+/**
+ * What the rates come to when `count` have been let in: the arrivals to keep, by key, and when the last of
+ * those that are used up has room again, null where none is.
+ */
+export function ratesAfter(
+  found: readonly Found[],
+  { count, nowMs }: { count: number; nowMs: number },
+): { arrivals: { key: string; arrivalMs: number }[]; nextAtMs: number | null } {
+  const arrivals: { key: string; arrivalMs: number }[] = [];
+  let nextAtMs: number | null = null;
+  for (const { limit, key, ...each } of found) {
+    const { perMinute } = limit;
+    if (perMinute === undefined) continue;
+    const arrivalMs = count === 0 ? each.arrivalMs : arrivalAfter({ ...each, perMinute, count, nowMs });
+    if (count > 0 && arrivalMs !== null) arrivals.push({ key, arrivalMs });
+    const rate = rateRoom({ perMinute, arrivalMs, nowMs });
+    if (rate.room === 0) nextAtMs = Math.max(nextAtMs ?? 0, rate.nextAtMs);
+  }
+  return { arrivals, nextAtMs };
+}
+
+/** Age at which what is known of a rate says nothing any more, ms. */
+export const rateAgeMs = 3_600_000;
+/** Jobs that one admission may let in. */
+export const admissionLimit = 500;
