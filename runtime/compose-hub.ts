@@ -16,6 +16,7 @@ import { EventsHub } from './hub/events-hub.ts';
 import { type LinkOptions, LinkSession } from './hub/gateway.ts';
 import { GroupDirectory } from './hub/group-directory.ts';
 import type { Hub, HubCounters, HubPokes, HubPorts } from './hub/hub.ts';
+import { LimitDirectory } from './hub/limits.ts';
 import { linkCloseCodes } from './hub/link-limits.ts';
 import { LinkDirectory } from './hub/links.ts';
 import { ModelDirectory } from './hub/model-directory.ts';
@@ -62,9 +63,7 @@ export async function composeHub(options: {
   const { config, env, ports } = options;
   const hubId = config.hubId ?? env.newId('hub');
   const background = new BackgroundWork(env);
-  const groups = new GroupDirectory({ records: ports.records, env });
-  const models = new ModelDirectory({ records: ports.records, env });
-  const pauses = new PauseDirectory({ records: ports.records, env });
+  const copies = directoriesOn(ports.records, env, background);
   const collectMs = beatMsOf(config);
   const pulse = new Pulse({ clock: env.clock, maxAgeMs: 2 * collectMs });
   const parts = {
@@ -78,22 +77,14 @@ export async function composeHub(options: {
       carried: (collected) => carriedBeats(hub, collected),
       background: (name, work) => background.add(name, work),
     }),
-    identity: new BrokerIdentity(ports.broker),
-    groups,
+    identity: new BrokerIdentity({ broker: ports.broker, env }),
+    ...copies,
     marks: new BrokeredMarks({
       records: ports.records,
       nowMs: () => env.clock.now(),
       background: (writing) => background.add('brokered.mark', writing),
     }),
-    backlog: new Backlog({ broker: ports.broker, env, groups }),
-    classes: new ClassDirectory({ records: ports.records, env }),
-    models,
-    pauses,
-    directories: new Directories({
-      directories: [groups, models, pauses],
-      env,
-      background: (reading) => background.add('directories', reading),
-    }),
+    backlog: new Backlog({ ...ports, env, groups: copies.groups }),
     links: new LinkDirectory({
       joined: (machine) => hub.peers.joined(machine),
       left: (machine) => hub.peers.left(machine),
@@ -138,10 +129,24 @@ export async function composeHub(options: {
   return core({ hub, work, background });
 }
 
+/** What a hub keeps of Records to look into, and what reads all of it again that claims and beats need. */
+function directoriesOn(records: HubPorts['records'], env: Env, background: BackgroundWork) {
+  const groups = new GroupDirectory({ records, env });
+  const models = new ModelDirectory({ records, env });
+  const pauses = new PauseDirectory({ records, env });
+  const limits = new LimitDirectory({ records, env });
+  const directories = new Directories({
+    directories: [groups, models, pauses, limits],
+    env,
+    background: (reading) => background.add('directories', reading),
+  });
+  return { groups, models, pauses, limits, classes: new ClassDirectory({ records, env }), directories };
+}
+
 /** What commits together within this time is copied and numbered together, ms. */
 const recorderBatchMs = 2;
 
-/** Work for a role goes to the linked hub that holds it, else to this one; the promoter runs everywhere. */
+/** Work for a role goes to the linked hub that holds it, else to this one; the promoter and the admitter run everywhere. */
 function routedPokes(peers: Peers, work: () => StandingWork): HubPokes {
   return {
     recorder(delayMs = recorderBatchMs) {
@@ -157,6 +162,7 @@ function routedPokes(peers: Peers, work: () => StandingWork): HubPokes {
       else work().sweeper.pokeAt(atMs);
     },
     promoter: (atMs) => work().promoter.pokeAt(atMs),
+    admitter: () => work().admitter.poke(),
   };
 }
 

@@ -1,27 +1,31 @@
 import type { Broker } from '#protocol/broker.ts';
 import type { Env } from '#protocol/env.ts';
 import { toEmpError } from '#protocol/errors.ts';
+import type { Records } from '#protocol/records.ts';
 import type { GroupDirectory } from './group-directory.ts';
 
 /** Age at which the count is read again, ms. */
 const refreshMs = 1_000;
 
 /**
- * How many jobs wait, for limits and expectations: read from the Broker at most once a second, and
- * only when somebody asks.
+ * How many jobs wait, for limits and expectations: read at most once a second, and only when somebody
+ * asks.
  */
 export class Backlog {
   readonly #broker: Broker;
   readonly #env: Env;
   readonly #groups: GroupDirectory;
+  readonly #records: Records;
   #waiting = 0;
+  #held = 0;
   #readMs = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | null = null;
 
-  constructor(options: { broker: Broker; env: Env; groups: GroupDirectory }) {
+  constructor(options: { broker: Broker; records: Records; env: Env; groups: GroupDirectory }) {
     this.#broker = options.broker;
     this.#env = options.env;
     this.#groups = options.groups;
+    this.#records = options.records;
   }
 
   /** Waiting and delayed jobs; the last known count while the Broker does not answer. */
@@ -31,6 +35,14 @@ export class Backlog {
       await this.#reading;
     }
     return this.#waiting;
+  }
+
+  /** Those, and what limits hold in Records. Rejects when Records fail. */
+  async accepted(): Promise<number> {
+    const isOld = this.#env.clock.monotonic() - this.#readMs >= refreshMs;
+    const waiting = await this.waiting();
+    if (isOld) this.#held = (await this.#records.countJobs({ state: ['held'] })).held;
+    return waiting + this.#held;
   }
 
   async #read(): Promise<void> {

@@ -1,4 +1,6 @@
 import type { Broker } from '#protocol/broker.ts';
+import type { Env } from '#protocol/env.ts';
+import { toEmpError } from '#protocol/errors.ts';
 
 /**
  * The server identity under which this hub reads rows. A server never takes an old identity again,
@@ -7,10 +9,12 @@ import type { Broker } from '#protocol/broker.ts';
  */
 export class BrokerIdentity {
   readonly #broker: Broker;
+  readonly #env: Env;
   #identity: string | null = null;
 
-  constructor(broker: Broker) {
-    this.#broker = broker;
+  constructor(options: { broker: Broker; env: Env }) {
+    this.#broker = options.broker;
+    this.#env = options.env;
   }
 
   /** Known identity; asks the Broker when none is. */
@@ -18,6 +22,16 @@ export class BrokerIdentity {
     if (this.#identity === null) await this.refresh();
     if (this.#identity === null) throw new RangeError('the broker answered no identity');
     return this.#identity;
+  }
+
+  /** As `get`; null, and a word in the log, where the Broker does not answer. */
+  async known(): Promise<string | null> {
+    try {
+      return await this.get();
+    } catch (error) {
+      this.#env.log.warn('broker.identity.failed', { detail: toEmpError(error).message });
+      return null;
+    }
   }
 
   async refresh(): Promise<{ identity: string; open: boolean }> {

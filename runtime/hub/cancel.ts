@@ -3,6 +3,7 @@ import type { Job } from '#protocol/job.ts';
 import type { JobId } from '#protocol/names.ts';
 import type { FencingToken } from '#protocol/token.ts';
 import { endInBroker } from './exit.ts';
+import { noteRoom } from './held-back.ts';
 import type { Hub } from './hub.ts';
 import { tellMachine } from './tell.ts';
 
@@ -58,6 +59,7 @@ export async function finishCancel(
   }
   const finished = await hub.records.finishCancel({ jobId, actor, nowMs: hub.env.clock.now() });
   hub.poke.recorder();
+  noteRoom(hub);
   return finished.kind === 'cancelled' ? 'cancelled' : 'tooLate';
 }
 

@@ -5,16 +5,21 @@ import type { Assignment, ClaimOffer, ClaimResult } from '#protocol/link.ts';
 import { compareTokens, tokenAfter } from '#protocol/token.ts';
 import { AssignmentBody, assignmentBody } from './broker-entry.ts';
 import { endInBroker, exitLease } from './exit.ts';
+import { forbidden, mayForbid, workOf } from './held-back.ts';
 import type { Hub } from './hub.ts';
 import type { MachineLink } from './links.ts';
 
-/** How many entries that turn out to have ended one claim may clear away before it answers `empty`. */
-const clearLimit = 8;
+/**
+ * How many entries one claim may clear away that have ended or that limits forbid, and for how long, ms,
+ * before it answers `empty` and has the machine ask again: a pause may find thousands of them.
+ */
+const clearLimit = 200;
+const clearMs = 1_000;
 
 /**
  * Claims one job for a machine: free services and resident models become groups and warm lanes, the
  * Broker picks. A grant from a rebuild, or without a body, is read in Records before it is handed
- * out; one whose job has ended is cleared away and the claim goes on.
+ * out; one whose job has ended, or that limits forbid, is cleared away and the claim goes on.
  */
 export async function claimJob(hub: Hub, machine: MachineLink, offer: ClaimOffer): Promise<ClaimResult> {
   const isClosed = machine.cordoned || machine.draining;
@@ -46,7 +51,8 @@ async function claimFor(
   if (machine.leaving) return { kind: 'cordoned' };
   machine.groups = new Set(groups.map((each) => each.group));
   const { machineId, incarnation, classId } = machine;
-  for (let tries = 0; tries < clearLimit; tries++) {
+  const endMs = hub.env.clock.monotonic() + clearMs;
+  for (let tries = 0; tries < clearLimit && hub.env.clock.monotonic() < endMs; tries++) {
     hub.counters.claims++;
     const answer = await hub.broker.claim({
       machineId,
@@ -72,6 +78,7 @@ async function claimFor(
     machine.granted.set(jobId, { token, group, attempts });
     return { kind: 'leased', assignment, more: answer.more };
   }
+  machine.notify('wake', {});
   return { kind: 'empty' };
 }
 
@@ -125,11 +132,18 @@ function refusal(
 
 /** The job as the machine gets it; null where Records say that this lease must not run. */
 async function assign(hub: Hub, machine: MachineLink, lease: LeaseGrant): Promise<Assignment | null> {
-  const carried = lease.rebuilt || lease.body === null ? null : AssignmentBody.safeParse(lease.body);
+  const isCarried = !lease.rebuilt && lease.body !== null && !mayForbid(hub);
+  const carried = isCarried ? AssignmentBody.safeParse(lease.body) : null;
   if (carried?.success) return assignment(lease, carried.data);
   const row = await hub.records.getJob(lease.jobId);
-  if (row !== null && mayRun(row, lease)) return assignment(lease, assignmentBody(row));
-  await clearAway(hub, machine, { lease, row });
+  if (row === null || !mayRun(row, lease)) {
+    await clearAway(hub, machine, { lease, row });
+    return null;
+  }
+  const reason = forbidden(hub, workOf(row), row.limited);
+  if (reason === null) return assignment(lease, assignmentBody(row));
+  const { jobId, token } = lease;
+  await exitLease(hub, { jobId, token, cause: { kind: 'withhold', reason }, holder: machine, actor: 'hub' });
   return null;
 }
 

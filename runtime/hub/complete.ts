@@ -5,6 +5,7 @@ import type { ClaimOffer, ClaimResult, LinkAnswer, LinkBody } from '#protocol/li
 import { tokenAfter } from '#protocol/token.ts';
 import { claimJob } from './claim.ts';
 import { endInBroker } from './exit.ts';
+import { noteRoom } from './held-back.ts';
 import { holdsLease } from './holder.ts';
 import type { Hub } from './hub.ts';
 import type { MachineLink } from './links.ts';
@@ -50,6 +51,7 @@ async function commit(hub: Hub, machine: MachineLink, body: LinkBody<'complete'>
     case 'committed':
       hub.counters.completions++;
       hub.poke.recorder();
+      noteRoom(hub);
       await endInBroker(hub, { jobId, token, fenceFloor: row.fenceFloor });
       return { kind: 'committed', detail: null };
     case 'terminal':

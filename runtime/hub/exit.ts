@@ -5,6 +5,7 @@ import type { LinkBody } from '#protocol/link.ts';
 import { type JobId, type MachineRef, machineKey } from '#protocol/names.ts';
 import type { ExitCause } from '#protocol/records.ts';
 import { type FencingToken, tokenAfter } from '#protocol/token.ts';
+import { noteRoom } from './held-back.ts';
 import { holdsLease } from './holder.ts';
 import type { Hub } from './hub.ts';
 import type { MachineLink } from './links.ts';
@@ -50,6 +51,7 @@ export async function exitLease(hub: Hub, exit: LeaseExit): Promise<LeaseExitAns
     return row;
   }
   const { state, fenceFloor, notBeforeMs } = row;
+  noteRoom(hub);
   // Ended before: by the row's word alone, as a tombstone would keep a token that somebody guessed.
   if (!row.applied && isTerminal(state))
     return { kind: 'ok', state, moved: await endInBroker(hub, { jobId, token: fenceFloor, fenceFloor }) };

@@ -1,5 +1,7 @@
+import { limitInWords } from '#machines/policy/admission.ts';
 import type { ClassSearch, Unmet } from '#machines/policy/matching.ts';
 import type { Job, JobRun } from '#protocol/job.ts';
+import type { Limit } from '#protocol/limit.ts';
 import type { Pause } from '#protocol/records.ts';
 import type { BrokerWord } from './explain.ts';
 import type { Ahead, Choice, Explanation, MachineVerdict, Verdict } from './explanation.ts';
@@ -14,8 +16,10 @@ export interface Facts {
   /** Classes of machines seen within the last month that may run it, or what none of them has. */
   search: ClassSearch;
   choice: Choice | null;
-  /** That hold its pool or service back. */
+  /** That hold its pool, service or customer back. */
   pauses: Pause[];
+  /** That count it, with how many each has let in: null where it counts none. */
+  limits: { limit: Limit; used: number | null }[];
   runs: JobRun[];
   expectedStart: Explanation['expectedStart'];
 }
@@ -29,7 +33,7 @@ export function explainInWords(facts: Facts): string[] {
   const earlier = pastRuns(facts);
   switch (job.state) {
     case 'held':
-      return [`It is held back until ${job.customer} has room among the waiting jobs of pool ${job.pool}.`];
+      return [...heldBy(facts), ...earlier];
     case 'scheduled':
       return [
         `It must not run before ${new Date(job.notBeforeMs ?? facts.nowMs).toISOString()}.`,
@@ -43,6 +47,24 @@ export function explainInWords(facts: Facts): string[] {
     default:
       return [ended(facts), ...chosen(facts), ...earlier];
   }
+}
+
+function heldBy(facts: Facts): string[] {
+  const { job, nowMs, limits, pauses } = facts;
+  if (job.cancelRequestedAtMs !== null) return ['It is about to be cancelled.'];
+  const told = [
+    ...pauses.filter(({ kind }) => kind === 'customer').map((pause) => held(facts, pause)),
+    ...limits.map(({ limit, used }) => {
+      const now = used === null ? '' : `; ${used} ${used === 1 ? 'is' : 'are'} let in now`;
+      return `It waits for room: ${limitInWords(limit)}${now}.`;
+    }),
+  ];
+  const again =
+    job.notBeforeMs !== null && job.notBeforeMs > nowMs
+      ? [`It is tried again at ${new Date(job.notBeforeMs).toISOString()} at the earliest.`]
+      : [];
+  if (told.length + again.length === 0) return ['No limit holds it any more: it is let in within moments.'];
+  return [...told, ...again];
 }
 
 function waitsFor(facts: Facts): string[] {

@@ -1,9 +1,11 @@
+import { usedUnder } from '#machines/policy/admission.ts';
 import { machineMeets, type Unmet, unmetRequirements } from '#machines/policy/matching.ts';
 import type { BrokerView } from '#protocol/broker.ts';
 import { EmpError, toEmpError } from '#protocol/errors.ts';
 import { isTerminal, type Job } from '#protocol/job.ts';
+import type { Pause } from '#protocol/records.ts';
 import type { Group } from '#protocol/requirements.ts';
-import { explainInWords } from './explain-words.ts';
+import { explainInWords, type Facts } from './explain-words.ts';
 import {
   type Ahead,
   byNearness,
@@ -13,6 +15,7 @@ import {
   machinesShown,
   startAfter,
 } from './explanation.ts';
+import { workOf } from './held-back.ts';
 import type { Hub } from './hub.ts';
 import { listMachines, type MachineView } from './machines.ts';
 
@@ -32,6 +35,7 @@ export async function explainJob(hub: Hub, jobId: string): Promise<Explanation> 
   const { service, pool, requirements, models, customer } = job;
   const group = (await hub.groups.find(job.group)) ?? { service, pool, requirements, customer };
   await hub.pauses.refreshIfOld();
+  await hub.limits.refreshIfOld();
   const broker = await lookIntoBroker(hub, jobId);
   const machines = (await listMachines(hub, { all: false })).map((view) => judge(hub, view, { job, group }));
   machines.sort(byNearness);
@@ -47,7 +51,8 @@ export async function explainJob(hub: Hub, jobId: string): Promise<Explanation> 
     broker,
     search: await hub.classes.find(group),
     choice: await lastChoice(hub, job),
-    pauses: hub.pauses.of(group),
+    pauses: pausesOf(hub, { job, group }),
+    limits: await limitsOf(hub, job),
     runs: (await hub.records.timeline(jobId)).runs,
     expectedStart: isTerminal(job.state) ? null : await expectedStart(hub, { job, group, ahead }),
   };
@@ -62,6 +67,24 @@ export async function explainJob(hub: Hub, jobId: string): Promise<Explanation> 
     expectedStart: facts.expectedStart,
     choice: facts.choice,
   };
+}
+
+function pausesOf(hub: Hub, { job, group }: { job: Job; group: Group }): Pause[] {
+  const customer = hub.pauses.ofCustomer(job.customer);
+  return [...hub.pauses.of(group), ...(customer === null ? [] : [customer])];
+}
+
+/** Of a held job: what counts it, and how much each has let in. */
+async function limitsOf(hub: Hub, job: Job): Promise<Facts['limits']> {
+  const work = workOf(job);
+  const limits = hub.limits.of(work);
+  if (job.state !== 'held' || limits.length === 0) return [];
+  const nowMs = hub.env.clock.now();
+  const { admitted } = await hub.records.admissionView({ after: work, limit: 1, nowMs });
+  return limits.map((limit) => ({
+    limit,
+    used: limit.concurrent === undefined ? null : usedUnder(limit, work, admitted),
+  }));
 }
 
 /** The Broker's word; `down` where it has none because it does not answer. */

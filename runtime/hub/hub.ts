@@ -12,6 +12,7 @@ import type { ClassDirectory } from './class-directory.ts';
 import type { Directories } from './directories.ts';
 import type { EventsHub } from './events-hub.ts';
 import type { GroupDirectory } from './group-directory.ts';
+import type { LimitDirectory } from './limits.ts';
 import type { LinkDirectory } from './links.ts';
 import type { ModelDirectory } from './model-directory.ts';
 import type { PauseDirectory } from './pauses.ts';
@@ -61,6 +62,8 @@ export interface HubPokes {
   sweeper(atMs?: number | null): void;
   /** A delayed entry is due then, by the hub's wall clock. */
   promoter(atMs: number | null): void;
+  /** There may be room for what limits hold, or something new is held. */
+  admitter(): void;
 }
 
 /** All that the verbs of one hub share. Made by compose-hub.ts; holds no socket and no global. */
@@ -81,6 +84,7 @@ export interface Hub {
   readonly classes: ClassDirectory;
   readonly models: ModelDirectory;
   readonly pauses: PauseDirectory;
+  readonly limits: LimitDirectory;
   /** The directories that claims and beats look into, all at once. */
   readonly directories: Directories;
   readonly links: LinkDirectory;

@@ -8,8 +8,9 @@ import type { Hub } from './hub.ts';
 const refreshMs = 2_000;
 
 /**
- * Pools and services that operators hold back. A pause hides their groups from claims and beats, so that
- * nothing of the Broker changes: jobs wait where they are, and what runs goes on.
+ * Pools, services and customers that operators hold back. What runs goes on. A pause of a pool or a service
+ * hides its groups from claims and beats, so that nothing of the Broker changes and jobs wait where they
+ * are. Jobs of a paused customer are held (admission.ts), because a group is many customers'.
  */
 export class PauseDirectory {
   readonly #records: Records;
@@ -24,7 +25,19 @@ export class PauseDirectory {
 
   /** The pauses that hold this group back, as this hub knows them. */
   of({ pool, service }: Pick<Group, 'pool' | 'service'>): Pause[] {
-    return this.#pauses.filter(({ kind, name }) => name === (kind === 'pool' ? pool : service));
+    return this.#pauses.filter(
+      ({ kind, name }) => (kind === 'pool' && name === pool) || (kind === 'service' && name === service),
+    );
+  }
+
+  /** The pause of this customer. */
+  ofCustomer(customer: string): Pause | null {
+    return this.#pauses.find(({ kind, name }) => kind === 'customer' && name === customer) ?? null;
+  }
+
+  /** Whether any customer is paused. */
+  get hasCustomers(): boolean {
+    return this.#pauses.some(({ kind }) => kind === 'customer');
   }
 
   /** False while the group is held back. */
@@ -40,7 +53,7 @@ export class PauseDirectory {
   }
 }
 
-/** Gives nobody work of this pool or service from now on; other hubs follow within three seconds. */
+/** Gives nobody work of this pool, service or customer from now on; other hubs follow within three seconds. */
 export async function pauseWork(hub: Hub, asked: Omit<Pause, 'sinceMs'>): Promise<Pause> {
   const pause = await hub.records.putPause({ ...asked, sinceMs: hub.env.clock.now() });
   hub.poke.recorder();
@@ -48,7 +61,7 @@ export async function pauseWork(hub: Hub, asked: Omit<Pause, 'sinceMs'>): Promis
   return pause;
 }
 
-/** Machines are given this work again from their next beats on. Throws NOT_FOUND where it was not held back. */
+/** Machines are given this work again, from their next beats on at the latest. Throws NOT_FOUND where it was not held back. */
 export async function resumeWork(hub: Hub, by: Pick<Pause, 'kind' | 'name' | 'actor'>): Promise<void> {
   const ended = await hub.records.endPause({ ...by, nowMs: hub.env.clock.now() });
   await hub.pauses.refresh();
@@ -58,4 +71,5 @@ export async function resumeWork(hub: Hub, by: Pick<Pause, 'kind' | 'name' | 'ac
       fields: { ...by },
     });
   hub.poke.recorder();
+  if (by.kind === 'customer') hub.poke.admitter();
 }

@@ -14,6 +14,7 @@ export async function requeueJob(hub: Hub, jobId: JobId, actor: string): Promise
   hub.poke.recorder();
   switch (answer.kind) {
     case 'requeued':
+      if (answer.job.state === 'held') hub.poke.admitter();
       await driveRows(hub, { rows: [answer.job], identity });
       return answer.job;
     case 'unknown':

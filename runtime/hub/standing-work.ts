@@ -1,6 +1,7 @@
 import type { Env } from '#protocol/env.ts';
 import { toEmpError } from '#protocol/errors.ts';
 import type { HubRole } from '#protocol/hub-link.ts';
+import { admitHeld } from './admission.ts';
 import { runBulks } from './bulks.ts';
 import { refreshFlags } from './flags.ts';
 import type { Hub } from './hub.ts';
@@ -23,14 +24,15 @@ const retryMs = 250;
 const retainEveryMs = 60_000;
 
 /**
- * What a hub does of its own accord: three roles that one hub of many holds, and the promoter, which
- * every hub runs because its step is atomic in the Broker.
+ * What a hub does of its own accord: three roles that one hub of many holds, and the promoter and the
+ * admitter, which every hub runs because their steps are atomic, in the Broker and in Records.
  */
 export class StandingWork {
   readonly recorder: PokedTask;
   readonly sweeper: PokedTask;
   readonly reconciler: PokedTask;
   readonly promoter: PokedTask;
+  readonly admitter: PokedTask;
   /** TTL, overdue runs and retention, by the clock: Records tell no next date. */
   readonly #keeper: PokedTask;
   /** Flags of linked machines that another hub changed without reaching this one. */
@@ -66,6 +68,8 @@ export class StandingWork {
     this.#roles = { sweeper: sweeperRole, recorder: recorderRole, reconciler: reconcilerRole };
     this.recorder = task('recorder', (told) => recorder.run(pulse(told)));
     this.promoter = task('promoter', () => promoteDue(hub));
+    let turn = 0;
+    this.admitter = task('admitter', () => admitHeld(hub, turn++));
     this.sweeper = task('sweeper', (told) => sweepLapsed(hub, sweeperRole, pulse(told)));
     let markedMs = Number.NEGATIVE_INFINITY;
     let retainedMs = env.clock.monotonic();
@@ -80,6 +84,8 @@ export class StandingWork {
       }
       if (env.clock.monotonic() - retainedMs >= retainEveryMs && !(await retain(hub, sweeperRole)))
         retainedMs = env.clock.monotonic();
+      // For what a hub that died had not let in any more.
+      this.admitter.poke();
       const goesOn = await runBulks(hub, sweeperRole);
       if (sweeperRole.current() === null) return null;
       return goesOn ? 0 : config.sweepEveryMs;
@@ -115,6 +121,7 @@ export class StandingWork {
     const tasks = {
       recorder: this.recorder,
       promoter: this.promoter,
+      admitter: this.admitter,
       sweeper: this.sweeper,
       keeper: this.#keeper,
       flags: this.#flags,
@@ -136,7 +143,8 @@ export class StandingWork {
 
   /** Ends the tasks, copies what happened last, then gives the roles back. */
   async stop(): Promise<void> {
-    const tasks = [this.recorder, this.promoter, this.sweeper, this.#keeper, this.reconciler, this.#flags];
+    const { recorder, promoter, admitter, sweeper, reconciler } = this;
+    const tasks = [recorder, promoter, admitter, sweeper, this.#keeper, reconciler, this.#flags];
     await Promise.all(tasks.map((task) => task.stop()));
     await this.#lastRecord();
     await Promise.all(Object.values(this.#roles).map((role) => role.stop()));

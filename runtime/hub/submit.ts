@@ -2,6 +2,7 @@ import { EmpError, type FieldError, toEmpError } from '#protocol/errors.ts';
 import type { Job } from '#protocol/job.ts';
 import type { NewJob, SubmitRowAnswer } from '#protocol/records.ts';
 import { driveRows } from './drive.ts';
+import { isHeldBack, workOf } from './held-back.ts';
 import type { Hub } from './hub.ts';
 import { type PreparedJob, prepareJob } from './prepare-job.ts';
 import { summary } from './problem.ts';
@@ -119,11 +120,12 @@ async function store(
 ): Promise<Submitted[]> {
   if (hub.stopping) throw new EmpError('DRAINING');
   await checkRoom(hub, prepared.length);
+  await holdBack(hub, prepared);
   for (const { groupId, group } of prepared) {
     // Other hubs look for new groups every few seconds: their idle machines could not be woken until then.
     if (await hub.groups.intern(groupId, group)) hub.peers.offer(groupId);
   }
-  const identity = await knownIdentity(hub);
+  const identity = await hub.identity.known();
   const answers = await hub.records.submitJobs(
     prepared.map((each): NewJob => each.row),
     hub.env.clock.now(),
@@ -145,8 +147,20 @@ async function store(
   return submitted;
 }
 
+/** What limits count, and jobs of paused customers, are let in later. A job for a later time comes to it then. */
+async function holdBack(hub: Hub, prepared: PreparedJob[]): Promise<void> {
+  await hub.limits.refreshIfOld();
+  await hub.pauses.refreshIfOld();
+  for (const { row } of prepared) {
+    if (row.state !== 'waiting' || !isHeldBack(hub, workOf(row))) continue;
+    row.state = 'held';
+    row.limited = true;
+  }
+}
+
 /** A repeated submit drives its row again only while it never reached the Broker. */
 async function drive(hub: Hub, answers: SubmitRowAnswer[], identity: string | null): Promise<void> {
+  if (answers.some((answer) => answer.kind === 'created' && answer.job.state === 'held')) hub.poke.admitter();
   const rows = answers.flatMap((answer) =>
     answer.kind === 'created' || (answer.kind === 'exists' && answer.job.brokeredAtMs === null)
       ? [answer.job]
@@ -170,18 +184,9 @@ async function drive(hub: Hub, answers: SubmitRowAnswer[], identity: string | nu
   }
 }
 
-async function knownIdentity(hub: Hub): Promise<string | null> {
-  try {
-    return await hub.identity.get();
-  } catch (error) {
-    hub.env.log.warn('broker.identity.failed', { detail: toEmpError(error).message });
-    return null;
-  }
-}
-
 /** Limits are judged before the commit. A Broker that does not answer refuses nobody: Records are the truth. */
 async function checkRoom(hub: Hub, jobs: number): Promise<void> {
-  const waiting = await hub.backlog.waiting();
+  const waiting = await hub.backlog.accepted();
   if (waiting + jobs <= hub.config.waitingLimit) return;
   throw new EmpError('QUEUE_FULL', {
     detail: `${waiting} jobs wait, the limit is ${hub.config.waitingLimit}: try again when some have ended, or raise EMP_WAITING_LIMIT`,

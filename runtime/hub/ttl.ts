@@ -1,6 +1,7 @@
 import { toEmpError } from '#protocol/errors.ts';
 import type { JobId } from '#protocol/names.ts';
 import { endInBroker } from './exit.ts';
+import { noteRoom } from './held-back.ts';
 import type { Hub } from './hub.ts';
 import type { RoleLease } from './roles.ts';
 
@@ -25,6 +26,7 @@ export async function expireWaiting(hub: Hub, role: RoleLease): Promise<void> {
         await endInBroker(hub, { jobId, token: fenceFloor, fenceFloor });
     }
     hub.poke.recorder();
+    noteRoom(hub);
     // Those that are leased leave the list when their claims are recorded: the next round goes on.
     if (jobIds.length < passed.length || passed.length < pageLimit) return;
   }
