@@ -69,6 +69,8 @@ export class RigMachine {
   readonly groups: string[];
   requestId = 0;
   running: { jobId: string; token: FencingToken }[] = [];
+  /** Requests that were answered with a lease. */
+  readonly granted = new Set<number>();
 
   constructor(broker: Broker, ref: MachineRef, groups: string[]) {
     this.broker = broker;

@@ -152,8 +152,10 @@ export class BrokerModel {
   }
 
   /** Wake of a step that leaves work: the first of these groups with work and an idle fit machine. */
-  async takeIdleForRest(groups: readonly string[]): Promise<{ more: boolean; wake: MachineRef | null }> {
-    const claimable = await this.claimable();
+  takeIdleForRest(
+    groups: readonly string[],
+    claimable: readonly BrokerView[],
+  ): { more: boolean; wake: MachineRef | null } {
     let more = false;
     for (const group of groups) {
       const head = claimable.filter((view) => view.group === group).sort(byLane)[0];

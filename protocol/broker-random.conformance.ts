@@ -91,6 +91,20 @@ const weighted: [weight: number, steps: fc.Arbitrary<Step>][] = [
     ),
   ],
   [
+    6,
+    machineSteps(
+      'turns',
+      fc.tuple(fc.nat(3), fc.array(fc.tuple(machine, isRare, fc.boolean()), { maxLength: 5 })),
+      async (world, one, [pick, asking]) => {
+        const others = asking.map(([index, ...how]) => {
+          const other = world.machines[index % world.machines.length] ?? one;
+          return [other, ...how] as const;
+        });
+        await world.turns(one, pick, [[one, false, true], ...others]);
+      },
+    ),
+  ],
+  [
     10,
     machineSteps(
       'beat',

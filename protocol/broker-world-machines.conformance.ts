@@ -1,9 +1,37 @@
 import { expect } from 'vitest';
-import type { BrokerView } from './broker.ts';
+import type { BrokerView, ClaimAnswer, ClaimRequest } from './broker.ts';
 import { RigMachine } from './broker-fixture.conformance.ts';
 import { HubWorld } from './broker-world.conformance.ts';
 import { type MachineRef, machineKey } from './names.ts';
 import type { FencingToken } from './token.ts';
+
+/** What could be claimed before a claim, and all that was here. */
+interface Before {
+  claimable: BrokerView[];
+  views: BrokerView[];
+}
+
+interface Run {
+  jobId: string;
+  token: FencingToken;
+}
+
+function without({ claimable, views }: Before, jobId: string): Before {
+  const isOther = (view: BrokerView) => view.jobId !== jobId;
+  return { claimable: claimable.filter(isOther), views: views.filter(isOther) };
+}
+
+/** A fresh request, or the machine's last one again. */
+function requestOf(machine: RigMachine, isRepeat: boolean, isWarm: boolean): ClaimRequest {
+  if (!isRepeat || machine.requestId === 0) machine.requestId++;
+  return {
+    ...machine.ref,
+    requestId: machine.requestId,
+    groups: machine.groups.map((group, index) => ({ group, penaltyMs: index * 2_500 })),
+    warmLanes: isWarm ? machine.groups.map((group) => ({ group, affinity: 'm', bonusMs: 3_000 })) : [],
+    classId: 'c1',
+  };
+}
 
 /** The machines of the world: each method is one word of one incarnation, checked against the model. */
 export class MachineWorld extends HubWorld {
@@ -29,45 +57,79 @@ export class MachineWorld extends HubWorld {
   }
 
   async claim(machine: RigMachine, isRepeat: boolean, isWarm: boolean): Promise<void> {
+    const request = requestOf(machine, isRepeat, isWarm);
+    const before = { claimable: await this.model.claimable(), views: await this.model.entries() };
+    this.#claimed({ machine, request, answer: await this.rig.broker.claim(request) }, before);
+  }
+
+  /** A machine ends one of its runs, and several ask for their next, all in one step. */
+  async turns(
+    machine: RigMachine,
+    pick: number,
+    asking: readonly (readonly [RigMachine, boolean, boolean])[],
+  ) {
+    const end = this.commitEnd(machine, pick);
+    const completions = end === null ? [] : [end];
+    const asked = asking.map(([each, ...how]) => ({ machine: each, request: requestOf(each, ...how) }));
+    const removed = end === null ? null : await this.removedBy(end);
+    let before = { claimable: await this.model.claimable(), views: await this.model.entries() };
+    const answer = await this.rig.broker.turns({ completions, claims: asked.map((each) => each.request) });
+    expect(answer.completions).toEqual(removed === null ? [] : [{ kind: removed }]);
+    if (removed === 'removed') before = without(before, end?.jobId ?? '');
+    for (const [at, each] of asked.entries()) {
+      const given = answer.claims[at];
+      if (given === undefined) throw new Error('a claim was not answered');
+      before = this.#claimed({ ...each, answer: given }, before);
+    }
+  }
+
+  /** Checks an answer against what was there before; answers what is there after it. */
+  #claimed(
+    { machine, request, answer }: { machine: RigMachine; request: ClaimRequest; answer: ClaimAnswer },
+    before: Before,
+  ): Before {
     const { model } = this;
-    const [claimable, views] = [await model.claimable(), await model.entries()];
-    const request = {
-      groups: machine.groups.map((group, index) => ({ group, penaltyMs: index * 2_500 })),
-      warmLanes: isWarm ? machine.groups.map((group) => ({ group, affinity: 'm', bonusMs: 3_000 })) : [],
+    const expects = (kind: ClaimAnswer['kind']) => {
+      expect(answer.kind).toBe(kind);
+      return before;
     };
-    const repeats = isRepeat && machine.requestId > 0;
-    const answer = await machine.claim({ ...request, ...(repeats ? { requestId: machine.requestId } : {}) });
-    if (!model.open) return expect(answer.kind).toBe('closed');
+    if (!model.open) return expects('closed');
     if ((model.volatile.newest.get(machine.ref.machineId) ?? 0) > machine.ref.incarnation)
-      return expect(answer.kind).toBe('superseded');
-    if (!model.canServe(machine.ref)) return expect(answer.kind).toBe('lapsed');
+      return expects('superseded');
+    if (!model.canServe(machine.ref)) return expects('lapsed');
     if (answer.kind === 'empty') {
-      expect(model.winner(claimable, request)).toBeNull();
-      return model.enterIdle(machine.ref, machine.groups, request.warmLanes);
+      expect(model.winner(before.claimable, request)).toBeNull();
+      model.enterIdle(machine.ref, machine.groups, request.warmLanes);
+      return before;
     }
     if (answer.kind !== 'leased') throw new Error(`claim answered ${answer.kind}`);
-    const { lease } = answer;
-    expect(machine.groups, 'hard groups are never violated').toContain(lease.group);
-    this.#granted(machine, lease, { views, winner: model.winner(claimable, request), repeats });
+    const { jobId, token, group } = answer.lease;
+    expect(machine.groups, 'hard groups are never violated').toContain(group);
+    this.#granted({ machine, request, run: { jobId, token } }, before);
     model.leaveIdle(machine.ref);
-    expect({ more: answer.more, wake: answer.wake }).toEqual(await model.takeIdleForRest(machine.groups));
+    const held = before.views.find((view) => view.jobId === jobId);
+    const left = without(before, jobId);
+    if (held !== undefined) left.views.push({ ...held, state: 'leased', token, holder: machine.ref });
+    const rest = model.takeIdleForRest(machine.groups, left.claimable);
+    expect({ more: answer.more, wake: answer.wake }).toEqual(rest);
+    return left;
   }
 
   #granted(
-    machine: RigMachine,
-    lease: { jobId: string; token: FencingToken },
-    was: { views: BrokerView[]; winner: string | null; repeats: boolean },
+    { machine, request, run }: { machine: RigMachine; request: ClaimRequest; run: Run },
+    { views, claimable }: Before,
   ): void {
-    const before = was.views.find((view) => view.jobId === lease.jobId);
-    const run = { jobId: lease.jobId, token: lease.token };
+    const before = views.find((view) => view.jobId === run.jobId);
     if (before?.state === 'leased') {
-      expect(was.repeats, 'only a repeat is answered with a lease that stands').toBe(true);
-      expect(before).toMatchObject({ holder: machine.ref, token: lease.token });
+      const isRepeat = machine.granted.has(request.requestId);
+      expect(isRepeat, 'only a repeat is answered with a lease that stands').toBe(true);
+      expect(before).toMatchObject({ holder: machine.ref, token: run.token });
     } else {
-      expect(lease.jobId).toBe(was.winner);
-      this.model.grant(lease.jobId, lease.token);
+      expect(run.jobId).toBe(this.model.winner(claimable, request));
+      this.model.grant(run.jobId, run.token);
       if (before) this.model.served(before);
     }
+    machine.granted.add(request.requestId);
     machine.running = [...machine.running.filter((each) => each.jobId !== run.jobId), run];
   }
 
@@ -112,7 +174,9 @@ export class MachineWorld extends HubWorld {
   async passWake(machine: RigMachine): Promise<void> {
     this.model.leaveIdle(machine.ref);
     const answer = await this.rig.broker.passWake({ ...machine.ref, groups: machine.groups });
-    expect(answer.wake).toEqual((await this.model.takeIdleForRest(machine.groups)).wake);
+    expect(answer.wake).toEqual(
+      this.model.takeIdleForRest(machine.groups, await this.model.claimable()).wake,
+    );
   }
 
   async shorten(machine: RigMachine): Promise<void> {

@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import type { BrokerEntry, BrokerView, ExitRequest } from './broker.ts';
+import type { BrokerEntry, BrokerView, EndRequest, ExitRequest } from './broker.ts';
 import { type BrokerUnderTest, Rig, type RigMachine } from './broker-fixture.conformance.ts';
 import { BrokerModel, type Row } from './broker-model.conformance.ts';
 import { type MachineRef, machineKey } from './names.ts';
@@ -134,22 +134,34 @@ export class HubWorld {
   // --- runs ------------------------------------------------------------------------------------
 
   async complete(machine: RigMachine, pick: number, isStalled: boolean): Promise<void> {
+    const end = this.commitEnd(machine, pick);
+    if (end === null) return;
+    const step = async () => {
+      const kind = await this.removedBy(end);
+      expect(await this.rig.broker.complete(end)).toEqual({ kind });
+    };
+    await (isStalled ? this.#stall(step) : step());
+  }
+
+  /** A machine's run ends and its row succeeds, where the token stands; the Broker step is still to come. */
+  commitEnd(machine: RigMachine, pick: number): EndRequest | null {
     const run = machine.running[pick % machine.running.length];
-    if (run === undefined) return;
+    if (run === undefined) return null;
     machine.running = machine.running.filter((each) => each !== run);
     const row = this.model.row(run.jobId);
-    if (row.end === null && compareTokens(run.token, row.entry.fenceFloor) < 0) return;
+    if (row.end === null && compareTokens(run.token, row.entry.fenceFloor) < 0) return null;
     if (row.end === null) {
       row.end = 'succeeded';
       row.lease = null;
     }
-    const end = { ...run, fenceFloor: row.entry.fenceFloor };
-    const step = async () => {
-      const before = await this.rig.broker.inspect(run.jobId);
-      const isOurs = before !== null && compareTokens(before.fenceFloor, end.fenceFloor) <= 0;
-      expect(await this.rig.broker.complete(end)).toEqual({ kind: isOurs ? 'removed' : 'unchanged' });
-    };
-    await (isStalled ? this.#stall(step) : step());
+    return { ...run, fenceFloor: row.entry.fenceFloor };
+  }
+
+  /** What the Broker must answer to a completion, by what is there now. */
+  async removedBy(end: EndRequest): Promise<'removed' | 'unchanged'> {
+    const before = await this.rig.broker.inspect(end.jobId);
+    const isOurs = before !== null && compareTokens(before.fenceFloor, end.fenceFloor) <= 0;
+    return isOurs ? 'removed' : 'unchanged';
   }
 
   async exit(machine: RigMachine, pick: number, kind: ExitKind, isStalled: boolean): Promise<void> {

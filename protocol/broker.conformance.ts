@@ -13,6 +13,7 @@ import { orderSuite } from './broker-order.conformance.ts';
 import { refusalSuite } from './broker-refusals.conformance.ts';
 import { submitSuite } from './broker-submit.conformance.ts';
 import { tableSuite } from './broker-table.conformance.ts';
+import { turnsSuite } from './broker-turns.conformance.ts';
 import { wakeSuite } from './broker-wake.conformance.ts';
 
 /**
@@ -36,6 +37,7 @@ export function brokerConformance(name: string, setup: BrokerSetup): void {
     orderSuite(tracked);
     beatSuite(tracked);
     beatsSuite(tracked);
+    turnsSuite(tracked);
     wakeSuite(tracked);
     exitSuite(tracked);
     eventSuite(tracked);

@@ -19,6 +19,8 @@ export const claimLanesLimit = 16;
 /** Limits of one `beats`: incarnations, and runs that they name together. */
 export const beatsLimit = 200;
 export const beatsRunsLimit = 1_000;
+/** Limit of one `turns`, completions and claims together: at some 40 µs each it holds a server up for 2 ms at most. */
+export const turnsLimit = 48;
 /** Limits of one `inspect`: lanes of the group that are counted, and leaders that are named. */
 export const viewedLanesLimit = 200;
 export const leadersLimit = 8;
@@ -177,6 +179,18 @@ export interface EndRequest {
   fenceFloor: FencingToken;
 }
 
+/** What machines that end runs and ask for the next ones bring together. */
+export interface TurnsRequest {
+  completions: EndRequest[];
+  claims: ClaimRequest[];
+}
+
+/** Each in the order of its requests. */
+export interface TurnsAnswer {
+  completions: { kind: 'removed' | 'unchanged' }[];
+  claims: ClaimAnswer[];
+}
+
 export interface ExitRequest extends EndRequest {
   /** Present state of the row. */
   state: 'waiting' | 'scheduled' | 'leased' | 'held' | 'succeeded' | 'failed' | 'cancelled' | 'dead';
@@ -272,6 +286,11 @@ export interface Broker {
   progress(items: { jobId: JobId; token: FencingToken; fraction: number }[]): Promise<void>;
   /** After the commit of a completion: removes the id whatever its state or token, unless its floor is higher. Exits and cancels are served by a closed Broker too. */
   complete(request: EndRequest): Promise<{ kind: 'removed' | 'unchanged' }>;
+  /**
+   * Completions, then claims, of any machines in one step, one after the other as if each came alone at
+   * the same time; at most `turnsLimit` together.
+   */
+  turns(request: TurnsRequest): Promise<TurnsAnswer>;
   /** After the commit of any other exit. */
   exit(request: ExitRequest): Promise<ExitAnswer>;
   /** After `cancelRequestedAt` is committed, under the floor that the row had then. */

@@ -1,5 +1,11 @@
 import type { Broker } from '#protocol/broker.ts';
-import { beatsLimit, beatsRunsLimit, claimGroupsLimit, claimLanesLimit } from '#protocol/broker.ts';
+import {
+  beatsLimit,
+  beatsRunsLimit,
+  claimGroupsLimit,
+  claimLanesLimit,
+  turnsLimit,
+} from '#protocol/broker.ts';
 import { EmpError } from '#protocol/errors.ts';
 import { brokerBodyLimitBytes, JobState } from '#protocol/job.ts';
 import { fitsAsJson } from '#protocol/json.ts';
@@ -116,17 +122,26 @@ function entry(each: Argument<'submit'>['entries'][number], at: string): void {
   ref(each.lease, `${at}/lease`);
 }
 
-export function claim(request: Argument<'claim'>): void {
-  ref(request);
-  whole(request.requestId, '/requestId', 1);
-  groups(request.groups);
-  list(request.warmLanes, '/warmLanes', claimLanesLimit);
+export function claim(request: Argument<'claim'>, at = ''): void {
+  ref(request, at);
+  whole(request.requestId, `${at}/requestId`, 1);
+  groups(request.groups, at);
+  list(request.warmLanes, `${at}/warmLanes`, claimLanesLimit);
   for (const [index, lane] of request.warmLanes.entries()) {
-    group(lane.group, `/warmLanes/${index}/group`);
-    affinity(lane.affinity, `/warmLanes/${index}/affinity`);
-    time(lane.bonusMs, `/warmLanes/${index}/bonusMs`);
+    group(lane.group, `${at}/warmLanes/${index}/group`);
+    affinity(lane.affinity, `${at}/warmLanes/${index}/affinity`);
+    time(lane.bonusMs, `${at}/warmLanes/${index}/bonusMs`);
   }
-  text(request.classId, '/classId');
+  text(request.classId, `${at}/classId`);
+}
+
+export function turns({ completions, claims }: Argument<'turns'>): void {
+  list(completions, '/completions', turnsLimit);
+  list(claims, '/claims', turnsLimit);
+  if (completions.length + claims.length > turnsLimit)
+    refuse('', `at most ${turnsLimit} completions and claims together`);
+  for (const [index, request] of completions.entries()) end(request, `/completions/${index}`);
+  for (const [index, request] of claims.entries()) claim(request, `/claims/${index}`);
 }
 
 export function beat(request: Argument<'beat'>, at = ''): void {
@@ -158,10 +173,10 @@ export function progress(items: Argument<'progress'>): void {
   }
 }
 
-export function end(request: Argument<'complete'>): void {
-  jobId(request.jobId);
-  token(request.token, '/token');
-  token(request.fenceFloor, '/fenceFloor');
+export function end(request: Argument<'complete'>, at = ''): void {
+  named(JobId, request.jobId, `${at}/jobId`);
+  token(request.token, `${at}/token`);
+  token(request.fenceFloor, `${at}/fenceFloor`);
 }
 
 export function exit(request: Argument<'exit'>): void {

@@ -11,6 +11,7 @@ import { waitingByGroup } from './lane-index.ts';
 import { list, promote, reconcileFinish, reconcileStart, stateOf } from './reconcile.ts';
 import { type BrokerData, beginStep, copyData, emptyData, type Step, type StepServer } from './state.ts';
 import { submit } from './submit.ts';
+import { turns } from './turns.ts';
 
 /**
  * The Broker in memory: the executable specification of the Lua, and the embedded default. A server
@@ -104,6 +105,7 @@ export function memoryBroker(server: MemoryServer): Broker {
     beats: call(check.beats, beats),
     progress: call(check.progress, progress),
     complete: call(check.end, complete),
+    turns: call(check.turns, turns),
     exit: call(check.exit, exit),
     cancel: call(check.cancel, cancel),
     lapsed: call(check.limit, lapsed),

@@ -4,6 +4,7 @@ import type {
   BrokerSettings,
   ClaimRequest,
   ExitRequest,
+  TurnsRequest,
 } from '#protocol/broker.ts';
 import { machineKey } from '#protocol/names.ts';
 import { priorityBoostMs } from '#protocol/score.ts';
@@ -62,6 +63,55 @@ export function claimArguments(request: ClaimRequest): StepArguments {
       ...warmLanes.map(({ bonusMs }) => bonusMs),
     ]),
   ];
+}
+
+/** Groups and lanes are named once, whoever of the machines claims them; so are equal lists of groups. */
+export function turnsArguments({ completions, claims }: TurnsRequest): StepArguments {
+  const [groups, lanes, lists] = [new Places(), new Places(), new Places()];
+  const listPacks: Buffer[] = [];
+  const claimed: StepArguments = [];
+  for (const { machineId, incarnation, requestId, groups: served, warmLanes } of claims) {
+    // Of a group that is named twice the last penalty counts.
+    const penaltyOf = new Map(served.map(({ group, penaltyMs }) => [group, penaltyMs]));
+    const list = lists.of(served.map(({ group }) => `${group} ${penaltyOf.get(group)}`).join(' '));
+    if (list > listPacks.length)
+      listPacks.push(packed(served.flatMap(({ group }) => [groups.of(group), penaltyOf.get(group) ?? 0])));
+    const placeOf = new Map(served.map(({ group }, at) => [group, at + 1]));
+    const warm = warmLanes.flatMap(({ group, affinity, bonusMs }) => [
+      lanes.of(`${group}/${affinity}`),
+      placeOf.get(group) ?? 0,
+      bonusMs,
+    ]);
+    claimed.push(machineId, incarnation, requestId, list, packed(warm));
+  }
+  return [
+    completions.length,
+    groups.names.length,
+    lanes.names.length,
+    listPacks.length,
+    claims.length,
+    ...completions.flatMap(({ jobId, token, fenceFloor }) => [jobId, token, fenceFloor]),
+    ...groups.names,
+    ...lanes.names,
+    ...listPacks,
+    ...claimed,
+  ];
+}
+
+/** Names in the order in which they came, each with its place from 1 on. */
+class Places {
+  readonly #places = new Map<string, number>();
+
+  of(name: string): number {
+    const known = this.#places.get(name);
+    if (known !== undefined) return known;
+    this.#places.set(name, this.#places.size + 1);
+    return this.#places.size;
+  }
+
+  get names(): string[] {
+    return [...this.#places.keys()];
+  }
 }
 
 /** Doubles, the higher byte first: one argument of many numbers is read faster than many arguments. */

@@ -1,6 +1,13 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { Redis } from 'ioredis';
-import type { BeatRequest, Broker, BrokerEntry, ReconcileTicket } from '#protocol/broker.ts';
+import type {
+  BeatRequest,
+  Broker,
+  BrokerEntry,
+  ClaimAnswer,
+  ClaimRequest,
+  EndRequest,
+  ReconcileTicket,
+} from '#protocol/broker.ts';
 import { brokerSettings } from '#protocol/broker-fixture.conformance.ts';
 import {
   type BrokerMark,
@@ -11,31 +18,22 @@ import {
 import { type MachineRef, machineKey } from '#protocol/names.ts';
 import { tokenAfter } from '#protocol/token.ts';
 import { VirtualClock } from '#simulations/virtual-clock.ts';
+import { AnswerTally } from './answer-tally.conformance.ts';
 import type { RedisTarget } from './connection.ts';
 import { dumpAll, restoreAll } from './data-copy.conformance.ts';
-import type { Beat, Entry, FloorName, Machine, Operation, TokenName } from './history.conformance.ts';
+import { Difference, differ, type Pair, type Side } from './difference.conformance.ts';
+import type {
+  Beat,
+  Claim,
+  Completion,
+  Entry,
+  FloorName,
+  Machine,
+  Operation,
+  TokenName,
+} from './history.conformance.ts';
 import type { LoaderKind } from './loader.ts';
 import { openRedisBroker, type RedisBroker } from './redis-broker.ts';
-
-const sides = ['memory', 'redis'] as const;
-type Side = (typeof sides)[number];
-type Pair<T> = Record<Side, T>;
-
-/** The two brokers answered the same operation differently. */
-export class Difference extends Error {
-  readonly at: number;
-  constructor(at: number, operation: Operation, answers: Pair<unknown>) {
-    const show = (value: unknown) => JSON.stringify(value);
-    super(
-      `operation ${at}, ${show(operation)}\n  memory: ${show(answers.memory)}\n  redis:  ${show(answers.redis)}`,
-    );
-    this.at = at;
-  }
-}
-
-function isRef(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && 'machineId' in value;
-}
 
 /** Plays one history on the memory broker and on Redis, on one virtual clock, and compares every answer. */
 export class Differential {
@@ -57,8 +55,7 @@ export class Differential {
   readonly #requests = new Map<string, number>();
   #lastEvent = 0;
   readonly #lives = new Map<string, number>();
-  /** How often each kind of operation was answered in each way: a history that reaches little proves little. */
-  readonly reached = new Map<string, number>();
+  readonly #tally = new AnswerTally();
 
   constructor(options: { redis: Redis; redisBroker: RedisBroker; clock: VirtualClock }) {
     this.#clock = options.clock;
@@ -66,6 +63,11 @@ export class Differential {
     this.#brokers = { memory: memoryBroker(this.#server), redis: options.redisBroker };
     this.#redisBroker = options.redisBroker;
     this.#redis = options.redis;
+  }
+
+  /** How often each kind of operation was answered in each way: a history that reaches little proves little. */
+  get reached(): ReadonlyMap<string, number> {
+    return this.#tally.reached;
   }
 
   /** On an empty server, reached by `redis` and by `target`. */
@@ -105,29 +107,9 @@ export class Differential {
     const run = (side: Side) =>
       call(this.#brokers[side], side).catch((error: unknown) => ({ error: String(error) }) as T);
     const answers = { memory: await run('memory'), redis: await run('redis') };
-    if (!isDeepStrictEqual(this.#plain('memory', answers.memory), this.#plain('redis', answers.redis)))
-      throw new Difference(this.#at, this.#operation, answers);
-    this.#count(answers.memory);
+    if (differ(answers, this.#identities)) throw new Difference(this.#at, this.#operation, answers);
+    this.#tally.count(this.#operation.kind, answers.memory);
     return answers;
-  }
-
-  #count(answer: unknown): void {
-    const fields = Object.entries(answer ?? {});
-    const names = fields.flatMap(([field, value]) => {
-      if (field === 'kind' || field === 'error') return [String(value)];
-      const isWorthCounting = Array.isArray(value) ? value.length > 0 : value === true || isRef(value);
-      return isWorthCounting ? [`with ${field}`] : [];
-    });
-    for (const name of names) {
-      const reached = `${this.#operation.kind} ${name}`;
-      this.reached.set(reached, (this.reached.get(reached) ?? 0) + 1);
-    }
-    const {
-      answers = [],
-      lease,
-      events = [],
-    } = (answer ?? {}) as Record<string, unknown> & { answers?: unknown[]; events?: unknown[] };
-    for (const each of [...answers, ...events, lease]) if (each !== undefined) this.#count(each);
   }
 
   #ref({ machineId, life }: Machine): MachineRef {
@@ -135,14 +117,6 @@ export class Differential {
     const incarnation = { present, former: Math.max(1, present - 1), next: present + 1 }[life];
     this.#lives.set(machineId, Math.max(present, incarnation));
     return { machineId, incarnation };
-  }
-
-  /** The answer with this side's identities replaced by their numbers, and without what only one side tells. */
-  #plain(side: Side, answer: unknown): unknown {
-    let text = JSON.stringify(answer) ?? 'undefined';
-    for (const [number, identity] of this.#identities.entries())
-      text = text.replaceAll(JSON.stringify(identity[side]), `"identity ${number}"`);
-    return text === 'undefined' ? null : JSON.parse(text.replace(/,"clockSteps":0\b/, ''));
   }
 
   async #noteIdentity(): Promise<void> {
@@ -205,6 +179,8 @@ export class Differential {
         return await this.#submit(operation);
       case 'claim':
         return await this.#claim(operation);
+      case 'turns':
+        return await this.#turns(operation);
       case 'beat':
         return await this.#beat(operation);
       case 'advance':
@@ -237,17 +213,36 @@ export class Differential {
     );
   }
 
-  async #claim(operation: Extract<Operation, { kind: 'claim' }>): Promise<void> {
-    const { groups, warmLanes } = operation;
-    const machine = this.#ref(operation.machine);
+  async #claim(operation: Claim): Promise<void> {
+    const request = this.#claimOf(operation);
+    const { memory } = await this.#both((broker) => broker.claim(request));
+    this.#claimed(request, memory);
+  }
+
+  #claimOf({ machine: named, request, groups, warmLanes }: Claim): ClaimRequest {
+    const machine = this.#ref(named);
     const key = machineKey(machine);
     const last = this.#requests.get(key) ?? 0;
-    const requestId = { next: last + 1, repeat: Math.max(1, last), first: 1 }[operation.request];
+    const requestId = { next: last + 1, repeat: Math.max(1, last), first: 1 }[request];
     this.#requests.set(key, Math.max(last, requestId));
-    const { memory } = await this.#both((broker) =>
-      broker.claim({ ...machine, requestId, groups, warmLanes, classId: 'c1' }),
-    );
-    if (memory.kind === 'leased') this.#granted(key, memory.lease.jobId, memory.lease.token);
+    return { ...machine, requestId, groups, warmLanes, classId: 'c1' };
+  }
+
+  #claimed(request: ClaimRequest, answer: ClaimAnswer | undefined): void {
+    if (answer?.kind === 'leased') this.#granted(machineKey(request), answer.lease.jobId, answer.lease.token);
+  }
+
+  async #turns(operation: Extract<Operation, { kind: 'turns' }>): Promise<void> {
+    const completions: EndRequest[] = [];
+    for (const each of operation.completions) completions.push(await this.#completionOf(each));
+    const claims = operation.claims.map((each) => this.#claimOf(each));
+    const { memory } = await this.#both((broker) => broker.turns({ completions, claims }));
+    for (const [at, request] of claims.entries()) this.#claimed(request, memory.claims[at]);
+  }
+
+  async #completionOf({ jobId, token, floor }: Completion): Promise<EndRequest> {
+    const fenceFloor = await this.#floor(jobId, floor);
+    return { jobId, token: await this.#token(jobId, token), fenceFloor };
   }
 
   async #beat({ beats }: Extract<Operation, { kind: 'beat' }>): Promise<void> {

@@ -1,7 +1,8 @@
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { seededRng } from '#simulations/seeded-rng.ts';
-import { Difference, Differential } from './differential.conformance.ts';
+import { Difference } from './difference.conformance.ts';
+import { Differential } from './differential.conformance.ts';
 import { drawHistory, type Operation } from './history.conformance.ts';
 import { indexProblems } from './index-audit.conformance.ts';
 import { describeOnRedis } from './setup.conformance.ts';
@@ -21,6 +22,8 @@ const mustReach = [
     'beat lapsed',
   ],
   ...['claim leased', 'claim empty', 'claim closed', 'claim lapsed', 'claim superseded', 'claim with wake'],
+  ...['turns removed', 'turns unchanged', 'turns leased', 'turns empty', 'turns closed', 'turns lapsed'],
+  ...['turns superseded', 'turns with wake', 'turns with rebuilt', 'turns with more'],
   ...['claim with rebuilt', 'claim with more', 'events adopted', 'events promoted', 'events progress'],
   ...[
     'submit added',

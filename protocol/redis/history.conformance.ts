@@ -43,19 +43,27 @@ export interface Beat {
   groups: string[];
 }
 
+export interface Claim {
+  machine: Machine;
+  request: 'next' | 'repeat' | 'first';
+  groups: { group: string; penaltyMs: number }[];
+  warmLanes: { group: string; affinity: string; bonusMs: number }[];
+}
+
+export interface Completion {
+  jobId: string;
+  token: TokenName;
+  floor: FloorName;
+}
+
 export type Operation =
   | { kind: 'submit'; identity: 'now' | 'former'; ticket: boolean; entries: Entry[] }
-  | {
-      kind: 'claim';
-      machine: Machine;
-      request: 'next' | 'repeat' | 'first';
-      groups: { group: string; penaltyMs: number }[];
-      warmLanes: { group: string; affinity: string; bonusMs: number }[];
-    }
+  | ({ kind: 'claim' } & Claim)
   /** One comes alone, several are one step. */
   | { kind: 'beat'; beats: Beat[] }
   | { kind: 'progress'; items: { jobId: string; token: TokenName; fraction: number }[] }
-  | { kind: 'complete'; jobId: string; token: TokenName; floor: FloorName }
+  | ({ kind: 'complete' } & Completion)
+  | { kind: 'turns'; completions: Completion[]; claims: Claim[] }
   | {
       kind: 'exit';
       jobId: string;
@@ -84,7 +92,7 @@ export type Operation =
 
 const jobs = Array.from({ length: 40 }, (_, at) => `job_${String(at).padStart(2, '0')}`);
 const groups = ['g1', 'g2', 'g3', 'ga.b-c'];
-const affinities = ['-', 'sdxl', 'flux'];
+const affinities = ['-', 'sdxl', 'flux', 'sdxl', 'flux', 'a', 'b', 'c'];
 const states = [
   'waiting',
   'scheduled',
@@ -99,10 +107,11 @@ const states = [
 /** How often each kind is drawn. Losses are rare, and followed by a reconcile before long. */
 const weights: readonly (readonly [number, (rng: Rng) => Operation[]])[] = [
   [18, submits],
-  [26, (rng) => [claim(rng)]],
+  [18, (rng) => [{ kind: 'claim', ...claim(rng) }]],
+  [8, (rng) => [turns(rng)]],
   [16, (rng) => [beats(rng)]],
   [4, (rng) => [{ kind: 'progress', items: some(rng, 3, () => progressItem(rng)) }]],
-  [5, (rng) => [{ kind: 'complete', jobId: job(rng), token: token(rng), floor: floor(rng) }]],
+  [5, (rng) => [{ kind: 'complete', ...completion(rng) }]],
   [10, (rng) => [exit(rng)]],
   [3, (rng) => [{ kind: 'cancel', jobId: job(rng), floor: floor(rng) }]],
   [3, (rng) => [{ kind: 'lapsed', limit: rng.int(1, 20) }]],
@@ -197,9 +206,18 @@ function submits(rng: Rng): Operation[] {
   return [{ kind: 'submit', identity, ticket: rng.next() < 0.3, entries: some(rng, 4, () => entry(rng)) }];
 }
 
-function claim(rng: Rng): Operation {
+function completion(rng: Rng): Completion {
+  return { jobId: job(rng), token: token(rng), floor: floor(rng) };
+}
+
+/** Few of the completions, so that jobs are left; of the claims many, so that lanes and groups run empty within. */
+function turns(rng: Rng): Operation {
+  const completions = rng.next() < 0.5 ? [] : some(rng, 3, () => completion(rng));
+  return { kind: 'turns', completions, claims: some(rng, 12, () => claim(rng)) };
+}
+
+function claim(rng: Rng): Claim {
   return {
-    kind: 'claim',
     machine: machine(rng),
     request: pick(rng, ['next', 'next', 'next', 'next', 'next', 'repeat', 'first']),
     groups: someGroups(rng).map((name) => ({

@@ -10,6 +10,7 @@ import {
   exitArguments,
   type StepArguments,
   submitArguments,
+  turnsArguments,
 } from './arguments.ts';
 import { brokerError, checkEviction, connect, type RedisTarget } from './connection.ts';
 import { Loader, type LoaderKind } from './loader.ts';
@@ -29,6 +30,7 @@ import {
   Reply,
   statsAnswer,
   submitAnswer,
+  turnsAnswer,
   wakeAnswer,
 } from './replies.ts';
 import type { StepName } from './scripts.ts';
@@ -222,7 +224,7 @@ type Run = (step: StepName, args: StepArguments) => Promise<Reply>;
 
 type JobMethods = Pick<
   Broker,
-  'submit' | 'claim' | 'progress' | 'complete' | 'exit' | 'cancel' | 'promote' | 'inspect' | 'list'
+  'submit' | 'claim' | 'progress' | 'complete' | 'turns' | 'exit' | 'cancel' | 'promote' | 'inspect' | 'list'
 >;
 
 function jobMethods(run: Run, settings: BrokerSettings): JobMethods {
@@ -244,6 +246,10 @@ function jobMethods(run: Run, settings: BrokerSettings): JobMethods {
       check.end(request);
       const reply = await run('complete', [request.jobId, request.token, request.fenceFloor]);
       return { kind: reply.one('removed', 'unchanged') };
+    },
+    async turns(request) {
+      check.turns(request);
+      return turnsAnswer(await run('turns', turnsArguments(request)));
     },
     async exit(request) {
       check.exit(request);

@@ -11,6 +11,7 @@ import type {
   LapsedAnswer,
   SubmitAnswer,
   SubmitBatchAnswer,
+  TurnsAnswer,
   Wake,
 } from '#protocol/broker.ts';
 import { EmpError } from '#protocol/errors.ts';
@@ -116,6 +117,14 @@ export function claimAnswer(reply: Reply): ClaimAnswer {
     },
     more: reply.flag(10),
     wake: refOf(reply.text(11)),
+  };
+}
+
+export function turnsAnswer(reply: Reply): TurnsAnswer {
+  reply.one('ok');
+  return {
+    completions: reply.list(0).map((removed) => ({ kind: removed === '1' ? 'removed' : 'unchanged' })),
+    claims: reply.rows(1).map((row) => claimAnswer(new Reply(row))),
   };
 }
 

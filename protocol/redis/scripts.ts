@@ -9,9 +9,11 @@ import { readFileSync } from 'node:fs';
 /** Names carry the major version, so that two majors can be loaded while hubs are replaced. */
 export const libraryName = 'emp1';
 /** Rises with every change of the Lua within a major; a library of a higher revision is never replaced. */
-export const libraryRevision = 9;
+export const libraryRevision = 10;
 
 const sharedFiles = ['lib-step', 'lib-lanes', 'lib-machines', 'lib-entries', 'lib-batch'] as const;
+/** Shared functions that one step alone needs: as a script the others would define them in each call. */
+const ownFiles: Partial<Record<StepName, readonly string[]>> = { turns: ['lib-ends', 'lib-heads'] };
 
 export const stepNames = [
   'beat',
@@ -35,6 +37,7 @@ export const stepNames = [
   'stats',
   'submit',
   'trim-events',
+  'turns',
 ] as const;
 export type StepName = (typeof stepNames)[number];
 
@@ -55,7 +58,7 @@ export function libraryText(): string {
     const flags = refusedWhenFull.has(step) ? '' : "'allow-oom'";
     const body = `local function step(KEYS, ARGV)\n${luaFile(step)}end`;
     const register = `redis.register_function{function_name='${functionName(step)}', callback=step, flags={${flags}}}`;
-    return `do\n${body}\n${register}\nend`;
+    return `do\n${ownText(step)}${body}\n${register}\nend`;
   });
   const revision = `redis.register_function{function_name='${libraryName}_revision', callback=function() return ${libraryRevision} end, flags={'allow-oom', 'no-writes'}}`;
   return [`#!lua name=${libraryName}`, sharedText(), ...functions, revision, ''].join('\n');
@@ -64,7 +67,7 @@ export function libraryText(): string {
 /** Script text of one step for EVALSHA, and the hash under which the server knows it. */
 export function scriptText(step: StepName): { text: string; sha: string } {
   const flags = refusedWhenFull.has(step) ? '' : 'allow-oom';
-  const text = `#!lua flags=${flags}\n${sharedText()}\n${luaFile(step)}`;
+  const text = `#!lua flags=${flags}\n${sharedText()}\n${ownText(step)}${luaFile(step)}`;
   return { text, sha: createHash('sha1').update(text).digest('hex') };
 }
 
@@ -72,6 +75,10 @@ function sharedText(): string {
   return sharedFiles.map(luaFile).join('\n');
 }
 
+function ownText(step: StepName): string {
+  return (ownFiles[step] ?? []).map((name) => `${luaFile(name)}\n`).join('');
+}
+
 export function sharedNames(): readonly string[] {
-  return sharedFiles;
+  return [...sharedFiles, ...Object.values(ownFiles).flat()];
 }

@@ -10,6 +10,7 @@ for _, event in ipairs(old) do
   local id, job = event[1], match(event[2][2], '^progress (%S+)')
   local known = job and call('HGET', s.p .. ':progress', job)
   if known and known .. '-0' == id then call('HDEL', s.p .. ':progress', job) end
-  call('XDEL', s.p .. ':events', id)
 end
+-- All up to the last that was read: by their ids one by one would cost a fifth of what made them.
+if old[1] then call('XTRIM', s.p .. ':events', 'MINID', '=', match(old[#old][1], '^%d+') .. '-1') end
 return answer(s, 'ok', #old == 1000 and 1 or 0)

@@ -1,0 +1,107 @@
+--[[ turns: completions, then claims, of any machines: one after the other as if each came alone.
+  KEYS[1] shard prefix
+  ARGV[1..3] as in identity  [4] number of completions  [5] of groups named  [6] of lanes named  [7] of lists of
+    groups  [8] of claims; completions and claims at most 48 together
+  ARGV then for each completion job id, token, fence floor; the groups; the lanes `group/affinity`; for each list,
+    packed as doubles: for each of its groups the place above, the penalty ms; for each claim machine id,
+    incarnation, request id, place of its list, and packed: for each warm lane its place above, the place of its
+    group in the list, the bonus ms
+  Answers {now, 'ok', {1 if removed, else 0 …}, {for each claim as the step claim answers}}
+  Touches alive body:<id> delayed:<gen> events head:<gen> heads:<gen> held:<incarnation> idle
+    idlegroup:<group> idlelane:<lane> ids incarnations job:<id> lane:<gen>:<lane> lanes:<gen>:<group>
+    machines meta nonce tombends tombstones
+  Keeps: what the steps complete and claim keep. ]]
+local s = begin(KEYS, ARGV)
+local completionCount, groupCount, laneCount = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local listCount, claimCount = tonumber(ARGV[7]), tonumber(ARGV[8])
+local firstGroup = 9 + 3 * completionCount
+local firstList = firstGroup + groupCount + laneCount
+local firstClaim = firstList + listCount
+
+local ended = endAll(s, ARGV, 9, completionCount)
+local t = readHeads(s, { unpack(ARGV, firstGroup, firstList - 1) }, groupCount)
+local rows, texts, lists, nowText = {}, {}, {}, int(s.now)
+
+local keys, held, machines = {}, {}, {}
+for index = 1, claimCount do
+  local at = firstClaim + 5 * (index - 1)
+  machines[index], keys[index] = ARGV[at], ARGV[at] .. '/' .. ARGV[at + 1]
+  held[index] = s.p .. ':held:' .. keys[index]
+end
+local records = claimCount > 0 and call('HMGET', s.p .. ':machines', unpack(machines))
+-- Of machines that hold nothing no lease of the request can stand; most that ask have just ended theirs.
+local holdsAny, holds = claimCount > 0 and call('EXISTS', unpack(held)) > 0, {}
+
+local function textOf(ms)
+  return ms == 0 and '0' or format('%.17g', ms)
+end
+
+-- Of an entry that waits: generation, token, floor, attempts, runs, cancel flag, rebuilt, the rest as it is, of it the
+-- start tag and whether it has a body.
+local waitingForm = '^w (%S+) (%S+) (%S+) (%S+) (%S+) %S+ ([01]) ([01])( %S+ %S+ %S+ (%S+) %S+ ([01]) )$'
+
+-- Leases the job that was the head of a lane; answers what the claim does but for the last three, and instead of the
+-- body whether there is one.
+local function leaseOne(group, lane, key, request, bonus, penalty)
+  local id, pool = takeHead(s, t, group, lane)
+  local at = s.p .. ':job:' .. id
+  local gen, token, floor, attempts, runs, cancel, rebuilt, rest, start, hasBody = match(call('GET', at), waitingForm)
+  start, runs = tonumber(start), int(runs + 1)
+  if start > (readClocks(s)[pool] or 0) then setClock(s, pool, start) end
+  token = int(math.max(s.now * 1000, token + 1, tonumber(floor)))
+  call('ZADD', s.p .. ':held:' .. key, request, id)
+  append(texts, at, 'l ' .. gen .. ' ' .. token .. ' ' .. floor .. ' ' .. attempts .. ' ' .. runs .. ' - ' .. cancel
+    .. ' ' .. rebuilt .. rest .. key .. ' ' .. request .. ' 0 0 0 ' .. s.closings)
+  s.lastEvent, s.operations = s.lastEvent + 1, s.operations + 1
+  call('XADD', s.p .. ':events', int(s.lastEvent) .. '-0', 'e', 'leased ' .. id .. ' ' .. token .. ' ' .. key .. ' '
+    .. runs .. ' - ' .. nowText .. ' ' .. textOf(bonus) .. ' ' .. textOf(penalty))
+  local row = { 'leased', id, token, group.name, lane.affinity, runs, attempts, floor, hasBody, rebuilt }
+  holds[key], rows[id] = true, row
+  return row
+end
+
+-- The same of a lease that stands: of this step or, as the step claim answers it, of an earlier one.
+local function standingRow(id)
+  if rows[id] then return { unpack(rows[id], 1, 10) } end
+  local e = load(s, id)
+  return { 'leased', id, e.token, e.group, e.affinity, e.runs, e.attempts, e.floor, e.hasBody and '1' or '0',
+    e.rebuilt and 1 or 0 }
+end
+
+local function claimOne(index)
+  if not s.open then return { 'closed' } end
+  local at, key = firstClaim + 5 * (index - 1), keys[index]
+  local incarnation, request = tonumber(ARGV[at + 1]), ARGV[at + 2]
+  local newest, ends, givings = 0, 0, s.givings
+  if records[index] then newest, ends, givings = unpackBytes('>dds', records[index]) end
+  if newest > incarnation then return { 'superseded' } end
+  if givings ~= s.givings then ends = endsOf(s, key) end
+  if newest < incarnation or not ends or ends <= s.now then return { 'lapsed' } end
+  local place, warm = firstList + ARGV[at + 3] - 1, readWarm(t, ARGV[at + 4], groupCount)
+  local list = lists[place] or readList(t, ARGV[place])
+  lists[place] = list
+  local id = (holdsAny or holds[key]) and call('ZRANGEBYSCORE', held[index], request, request)[1]
+  local row = id and standingRow(id)
+  if not row then
+    local group, lane, bonus, penalty = findBestOf(s, list, warm)
+    if not group then
+      enterIdleFor(s, key, list, warm)
+      return { 'empty' }
+    end
+    row = leaseOne(group, lane, key, request, bonus, penalty)
+  end
+  leaveIdle(s, key)
+  row[11], row[12], row[13] = ends, leftover(s, list)
+  return row
+end
+
+local claimed, bodyKeys, bodyOf = {}, {}, {}
+for index = 1, claimCount do claimed[index] = claimOne(index) end
+for _, row in ipairs(claimed) do
+  if row[9] == '1' then bodyKeys[#bodyKeys + 1], bodyOf[#bodyOf + 1] = s.p .. ':body:' .. row[2], row end
+  if row[9] then row[9] = '' end
+end
+flushHeads(s, t)
+if texts[1] then call('MSET', unpack(texts)) end
+for at, body in ipairs(bodyKeys[1] and call('MGET', unpack(bodyKeys)) or {}) do bodyOf[at][9] = body end
+return answer(s, 'ok', ended, claimed)
