@@ -21,6 +21,7 @@ import {
   openRequest,
   requestJson,
 } from './client-http.ts';
+import { LimitCalls } from './client-limits.ts';
 import { ScheduleCalls } from './client-schedules.ts';
 import type { DryRun } from './hub/dry-run.ts';
 import type { Explanation } from './hub/explanation.ts';
@@ -90,6 +91,8 @@ export class HubClient {
     this.bulks = new BulkCalls((asked) => this.#call(asked), options.env.clock);
   }
 
+  /** How much of what may be under way. */
+  readonly limits = new LimitCalls((asked) => this.#call(asked));
   readonly schedules = new ScheduleCalls((asked) => this.#call(asked));
   /** What is done to many jobs at once. */
   readonly bulks: BulkCalls;

@@ -13,6 +13,7 @@ import { fleetRoutes } from './http/fleet-routes.ts';
 import { healthRoutes } from './http/health-routes.ts';
 import { type HttpApp, httpApp, type Route } from './http/http-app.ts';
 import { jobRoutes } from './http/job-routes.ts';
+import { limitRoutes } from './http/limit-routes.ts';
 import { baseUrlOf, checkOrigin, traceIdOf } from './http/request-checks.ts';
 import { scheduleRoutes } from './http/schedule-routes.ts';
 import { parseDocument, toProblem } from './hub/problem.ts';
@@ -48,6 +49,7 @@ export function hubApp(options: {
   healthRoutes(app, core, options.stores);
   jobRoutes(app, hub);
   fleetRoutes(app, hub);
+  limitRoutes(app, hub);
   scheduleRoutes(app, hub);
   bulkRoutes(app, hub);
   eventRoutes(app, hub, { streams, stopped });

@@ -1,6 +1,5 @@
 import { Argument, Command, Option } from 'commander';
 import { JOB_STATES } from '#runtime/job-states.ts';
-import type { BulkOptions } from './bulk.ts';
 import type { ChaosRunOptions } from './chaos.ts';
 import type { CommandContext, GlobalOptions } from './context.ts';
 import type { DemoOptions } from './demo.ts';
@@ -14,8 +13,9 @@ import type { DrainOptions } from './machines.ts';
 import type { Streams } from './output.ts';
 import { collect, durationMs, list, pair, wholeNumber } from './parse.ts';
 import type { PauseOptions } from './pause.ts';
+import type { Action } from './program-action.ts';
+import { addBulks, addLimits, addSchedules } from './program-standing.ts';
 import type { RunOptions } from './run.ts';
-import type { ScheduleOptions } from './schedules.ts';
 import { addSim } from './sim.ts';
 
 /** Runs the work of a command with its context; `main.ts` gives the one that prints and exits. */
@@ -23,12 +23,6 @@ export type Runner = (
   options: GlobalOptions,
   work: (context: CommandContext) => Promise<void>,
 ) => Promise<void>;
-
-/** Gives a command its work. `T` are its own options, as its declaration makes them. */
-export type Action = <T>(
-  command: Command,
-  work: (context: CommandContext, args: string[], options: T) => Promise<void>,
-) => void;
 
 /**
  * Every command with its arguments. Only the parser is loaded here: what a command does is imported
@@ -75,6 +69,7 @@ export function createProgram(streams: Streams, run: Runner): Command {
   addLooks(program, action);
   program.commandsGroup('Machines and models:');
   addFleet(program, action);
+  addLimits(program, action);
   addSchedules(program, action);
   addBulks(program, action);
   program.commandsGroup('Measure:');
@@ -270,13 +265,14 @@ function addFleet(program: Command, action: Action): void {
       (await import('./machines.ts')).cordon(context, args[0] ?? '', name === 'cordon'),
     );
   }
-  const ofKind = () => new Argument('<kind>', 'pool or service').choices(['pool', 'service']);
+  const ofKind = () =>
+    new Argument('<kind>', 'pool, service or customer').choices(['pool', 'service', 'customer']);
   action(
     program
       .command('pause')
       .addArgument(ofKind())
       .argument('<name>')
-      .description('give nobody work of a pool or service; what runs goes on')
+      .description('give nobody work of a pool, service or customer; what runs goes on')
       .option('--reason <text>', 'shown to whoever asks why a job waits'),
     async (context, args, options: PauseOptions) =>
       (await import('./pause.ts')).pause(context, args, options),
@@ -286,74 +282,13 @@ function addFleet(program: Command, action: Action): void {
       .command('resume')
       .addArgument(ofKind())
       .argument('<name>')
-      .description('give machines work of a pool or service again'),
+      .description('give machines work of a pool, service or customer again'),
     async (context, args) => (await import('./pause.ts')).resume(context, args),
   );
   const models = program.command('models').description('list registered models, and where they are');
   action(models, async (context) => (await import('./models.ts')).models(context));
   action(models.command('register').description('register the built-in upscaling models'), async (context) =>
     (await import('./models.ts')).register(context),
-  );
-}
-
-function addBulks(program: Command, action: Action): void {
-  const list = program.command('bulk').description('what is done to many jobs at once');
-  action(list, async (context) => (await import('./bulk.ts')).list(context));
-  for (const [verb, what] of [
-    ['cancel', 'cancel all jobs that meet a filter now'],
-    ['requeue', 'give failed, cancelled and dead jobs that meet a filter now another life'],
-  ] as const) {
-    action(
-      list
-        .command(verb)
-        .description(what)
-        .option('--state <a,b>', 'in these states', (text) => text.split(','))
-        .option('--service <name>')
-        .option('--customer <name>')
-        .option('--pool <name>')
-        .option('--machine <id>', 'that this machine ran last')
-        .option('--label <key:value>')
-        .option('--before <time>', 'submitted before, RFC 3339')
-        .option('--after <time>', 'submitted after, RFC 3339')
-        .option('--dry-run', 'only say how many')
-        .option('--detach', 'do not wait until it is through'),
-      async (context, _, options: BulkOptions) => (await import('./bulk.ts')).begin(context, verb, options),
-    );
-  }
-  action(
-    list.command('abort').argument('<id>').description('what was done stays done'),
-    async (context, args) => (await import('./bulk.ts')).abort(context, args),
-  );
-}
-
-function addSchedules(program: Command, action: Action): void {
-  const list = program.command('schedules').description('list the jobs that come again and again');
-  action(list, async (context) => (await import('./schedules.ts')).schedules(context));
-  action(
-    list
-      .command('set')
-      .argument('<name>')
-      .description('keep a schedule, or change the one of this name')
-      .requiredOption('--cron <pattern>', 'minute, hour, day, month, weekday; or @hourly, @daily, …')
-      .requiredOption('-j, --job <file>', 'the job as JSON, as for POST /v1/jobs without id; - reads stdin')
-      .option('--timezone <name>', 'whose clock the pattern means (UTC)')
-      .addOption(
-        new Option('--overlap <rule>', 'while the job before has not ended (allow)').choices([
-          'allow',
-          'skip',
-        ]),
-      )
-      .option('--paused', 'keep it, but submit nothing'),
-    async (context, args, options: ScheduleOptions) =>
-      (await import('./schedules.ts')).set(context, args, options),
-  );
-  action(
-    list.command('show').argument('<name>').description('one schedule, with its next times'),
-    async (context, args) => (await import('./schedules.ts')).show(context, args),
-  );
-  action(
-    list.command('remove').argument('<name>').description('what it submitted goes on'),
-    async (context, args) => (await import('./schedules.ts')).remove(context, args),
   );
 }
 

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { loadFactor, policyList, wholeNumber } from './parse.ts';
-import type { Action } from './program.ts';
+import type { Action } from './program-action.ts';
 import { type ChaosSimOptions, seedRange } from './sim-chaos.ts';
 import type { DaySimOptions } from './sim-days.ts';
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { EmpError } from '#protocol/errors.ts';
 import { ModelManifest, modelObjectKey, Sha256 } from '#protocol/model.ts';
-import { FileName, MachineId, ModelId, PoolName, ServiceName } from '#protocol/names.ts';
+import { CustomerName, FileName, MachineId, ModelId, PoolName, ServiceName } from '#protocol/names.ts';
 import { signedUrlLimitMs } from '#protocol/objects.ts';
 import type { Hub } from '#runtime/hub/hub.ts';
 import { cordonMachine, drainMachine, getMachine, listMachines } from '#runtime/hub/machines.ts';
@@ -21,6 +21,7 @@ const DrainBody = z.strictObject({
 const PausePath = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('pool'), name: PoolName }),
   z.strictObject({ kind: z.literal('service'), name: ServiceName }),
+  z.strictObject({ kind: z.literal('customer'), name: CustomerName }),
 ]);
 const PauseBody = z.strictObject({ reason: z.string().max(200).default('') });
 const Nothing = z.strictObject({});

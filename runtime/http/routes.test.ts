@@ -138,7 +138,7 @@ describe('jobs over HTTP', () => {
     expect((await ask('GET', '/v1/status')).body.pauses).toHaveLength(1);
     expect((await ask('DELETE', path)).status).toBe(200);
     expect((await ask('DELETE', path)).status).toBe(404);
-    expect((await ask('PUT', '/v1/pauses/customer/ann', { json: {} })).status).toBe(404);
+    expect((await ask('PUT', '/v1/pauses/machine/ann', { json: {} })).status).toBe(404);
     expect((await ask('PUT', path, { json: { why: 'x' } })).status).toBe(400);
   });
 

@@ -1,0 +1,53 @@
+import type { LimitDefinition } from '#protocol/limit.ts';
+import { type CommandContext, connect } from './context.ts';
+
+export interface LimitOptions {
+  customer?: string;
+  pool?: string;
+  model?: string;
+  concurrent?: number;
+  perMinute?: number;
+  reason?: string;
+}
+
+const columns = ({ customer, pool, model, concurrent, perMinute }: LimitDefinition) => [
+  customer ?? 'all',
+  pool ?? 'all',
+  model ?? 'all',
+  concurrent === undefined ? '-' : String(concurrent),
+  perMinute === undefined ? '-' : String(perMinute),
+];
+
+/** `emp limits`. */
+export async function limits(context: CommandContext): Promise<void> {
+  const { out, signal } = context;
+  const items = await (await connect(context)).limits.list({ signal });
+  out.result({ items }, () =>
+    out.table(
+      ['NAME', 'CUSTOMER', 'POOL', 'MODEL', 'AT ONCE', 'A MINUTE', 'LET IN', 'REASON'],
+      items.map((each) => [each.name, ...columns(each), String(each.admitted), each.reason]),
+    ),
+  );
+}
+
+/** `emp limits set`. */
+export async function set(
+  context: CommandContext,
+  [name = '']: string[],
+  options: LimitOptions,
+): Promise<void> {
+  const { out, signal } = context;
+  const { customer, pool, model, concurrent, perMinute, reason } = options;
+  // The command's own options also hold those of every command.
+  const given = Object.entries({ customer, pool, model, concurrent, perMinute, reason });
+  const definition = Object.fromEntries(given.filter(([, value]) => value !== undefined));
+  const saved = await (await connect(context)).limits.put(name, definition, { signal });
+  out.result(saved, () => out.line(`${saved.name}  kept`));
+}
+
+/** `emp limits remove`. */
+export async function remove(context: CommandContext, [name = '']: string[]): Promise<void> {
+  const { out, signal } = context;
+  await (await connect(context)).limits.remove(name, { signal });
+  out.result({ removed: { name } }, () => out.line(`${name}  removed`));
+}

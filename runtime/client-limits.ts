@@ -1,0 +1,52 @@
+import type { Limit, LimitDefinitionInput } from '#protocol/limit.ts';
+
+interface Signalled {
+  signal?: AbortSignal;
+}
+
+type Call = <T>(asked: {
+  path: string;
+  method?: 'GET' | 'PUT' | 'DELETE';
+  json?: unknown;
+  signal?: AbortSignal | undefined;
+}) => Promise<T>;
+
+/** A limit with how many jobs it counts now. */
+export type LimitInUse = Limit & { admitted: number };
+
+/** The limits of a hub, as `client.limits`. Every call rejects with the hub's own error. */
+export class LimitCalls {
+  readonly #call: Call;
+
+  constructor(call: Call) {
+    this.#call = call;
+  }
+
+  async list(options: Signalled = {}): Promise<LimitInUse[]> {
+    const answer = await this.#call<{ items: LimitInUse[] }>({ path: '/v1/limits', signal: options.signal });
+    return answer.items;
+  }
+
+  async get(name: string, options: Signalled = {}): Promise<LimitInUse> {
+    const answer = await this.#call<{ limit: LimitInUse }>({ path: pathOf(name), signal: options.signal });
+    return answer.limit;
+  }
+
+  /** Keeps a limit under this name, or changes the one that is there. What runs goes on. */
+  async put(name: string, definition: LimitDefinitionInput, options: Signalled = {}): Promise<Limit> {
+    const answer = await this.#call<{ limit: Limit }>({
+      method: 'PUT',
+      path: pathOf(name),
+      json: definition,
+      signal: options.signal,
+    });
+    return answer.limit;
+  }
+
+  /** What it held is let in. */
+  async remove(name: string, options: Signalled = {}): Promise<void> {
+    await this.#call({ method: 'DELETE', path: pathOf(name), signal: options.signal });
+  }
+}
+
+const pathOf = (name: string) => `/v1/limits/${encodeURIComponent(name)}`;

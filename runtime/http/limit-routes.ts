@@ -1,0 +1,42 @@
+import { z } from 'zod';
+import { covers, LimitName } from '#protocol/limit.ts';
+import type { Hub } from '#runtime/hub/hub.ts';
+import { removeLimit, saveLimit, showLimit } from '#runtime/hub/limits.ts';
+import { parseDocument } from '#runtime/hub/problem.ts';
+import type { HttpApp } from './http-app.ts';
+import { parsePath } from './request-checks.ts';
+
+const LimitPath = z.strictObject({ name: LimitName });
+
+/** How much of what may be under way. */
+export function limitRoutes(app: HttpApp, hub: Hub): void {
+  app.get('/v1/limits', async () => ({ items: await withUse(hub) }));
+  app.get('/v1/limits/:name', async (request) => {
+    const { name } = parsePath(LimitPath, request);
+    const limit = await showLimit(hub, name);
+    const shown = (await withUse(hub)).find((each) => each.name === name);
+    return { limit: shown ?? { ...limit, admitted: 0 } };
+  });
+  app.put('/v1/limits/:name', async (request) => {
+    // A name is made here: one that cannot be is told why, not that it is unknown.
+    const { name } = parseDocument(LimitPath, request.params, { what: 'The path' });
+    return { limit: await saveLimit(hub, { name, document: request.body, actor: 'operator' }) };
+  });
+  app.delete('/v1/limits/:name', async (request) => {
+    const { name } = parsePath(LimitPath, request);
+    await removeLimit(hub, { name, actor: 'operator' });
+    return { removed: { name } };
+  });
+}
+
+/** Each limit with the jobs that it counts now: of `*` those of all customers together. */
+async function withUse(hub: Hub) {
+  const limits = await hub.records.listLimits();
+  if (limits.length === 0) return [];
+  const nowMs = hub.env.clock.now();
+  const { admitted } = await hub.records.admissionView({ after: null, limit: 1, nowMs });
+  return limits.map((limit) => {
+    const counted = admitted.filter((work) => covers(limit, work));
+    return { ...limit, admitted: counted.reduce((sum, { count }) => sum + count, 0) };
+  });
+}
