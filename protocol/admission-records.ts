@@ -3,7 +3,10 @@ import type { Limit, LimitDefinition, LimitedWork } from './limit.ts';
 
 /** The part of Records that keeps limits, and lets held jobs in by them. */
 export interface AdmissionRecords {
-  /** Saves a limit; one of this name keeps when it was made. Throws CONFLICT beyond `limitsLimit`. */
+  /**
+   * Saves a limit; one of this name keeps when it was made. What it names and runs, as far as that is
+   * recorded, counts from now on. Throws CONFLICT beyond `limitsLimit`.
+   */
   putLimit(options: {
     name: string;
     definition: LimitDefinition;

@@ -132,6 +132,25 @@ export function admissionsSuite(setup: RecordsSetup): void {
       expect(admitted).toEqual([{ ...acme, count: 3 }]);
     });
 
+    test('a new limit counts what it names and runs', async () => {
+      const hub = await open();
+      for (const [id, customer] of [
+        ['runs', 'acme'],
+        ['other', 'birch'],
+        ['waits', 'acme'],
+      ] as const)
+        await hub.submit({ id, customer });
+      for (const id of ['runs', 'other']) await hub.claim(id, '100');
+      await limit(hub.records, 'two', { customer: 'acme', concurrent: 2 });
+      await limit(hub.records, 'none', { customer: '*', pool: 'heavy', concurrent: 0 });
+      await hold(hub, 3);
+      expect(await admit(hub)).toEqual(['1']);
+      expect(await hub.job('other')).toMatchObject({ limited: false });
+      expect(await hub.job('waits')).toMatchObject({ limited: false });
+      await hub.complete('runs', '100');
+      expect(await admit(hub)).toEqual(['2']);
+    });
+
     test('a failed job is tried again after its pause, whatever room there is', async () => {
       const hub = await open();
       await limit(hub.records, 'one', { customer: 'acme', concurrent: 1 });

@@ -1,6 +1,14 @@
 import { EmpError } from './errors.ts';
 import { type Entries, newEntries, recordFact } from './ledger.ts';
-import { countedWith, covers, type Limit, type LimitedWork, limitKey, limitsLimit } from './limit.ts';
+import {
+  countedWith,
+  covers,
+  everyCustomer,
+  type Limit,
+  type LimitedWork,
+  limitKey,
+  limitsLimit,
+} from './limit.ts';
 import type { Records } from './records.ts';
 
 /** What limits come to in every store: the room that they leave, the facts that are told, their number. */
@@ -42,6 +50,11 @@ export function limitRemovedFact({ name, actor, nowMs }: Parameters<Records['rem
   const data = { name, actor };
   recordFact(entries, { type: 'limit.removed', jobId: null, machineId: null, data, atMs: nowMs });
   return entries;
+}
+
+/** What of jobs the limit names; null = any. */
+export function namedBy({ customer, pool = null, model = null }: LimitDefinition): Counted['with'] {
+  return { customer: customer === undefined || customer === everyCustomer ? null : customer, pool, model };
 }
 
 /** A limit that counts this work, with what has to be looked up for it. */

@@ -15,6 +15,7 @@ import {
   limitOf,
   limitRemovedFact,
   limitSavedFact,
+  namedBy,
   rateAgeMs,
   ratesAfter,
   type SavedLimit,
@@ -34,6 +35,11 @@ const put = `INSERT INTO emp.limits (name, document, actor, created_at_ms, updat
 const remove = 'DELETE FROM emp.limits WHERE name = $1 RETURNING name';
 const removeRates = `DELETE FROM emp.limit_rates WHERE key = $1 OR starts_with(key, $1 || '/')`;
 
+/** In the order in which all who hold several rows take them. */
+const countRunning = `UPDATE emp.jobs SET limited = true WHERE ordinal IN (SELECT ordinal FROM emp.jobs WHERE state = 'leased'
+  AND NOT limited AND customer = coalesce($1, customer) AND pool = coalesce($2, pool) AND affinity = coalesce($3, affinity)
+  ORDER BY id FOR NO KEY UPDATE)`;
+
 async function putLimit(tx: Transaction, saved: SavedLimit) {
   await tx.query(lock);
   const all = (await tx.query(columns)).map(limitOf);
@@ -42,6 +48,8 @@ async function putLimit(tx: Transaction, saved: SavedLimit) {
   const kept = keptLimit(before, saved);
   const { name, actor, createdAtMs, updatedAtMs } = kept;
   await tx.query(put, [name, JSON.stringify(saved.definition), actor, createdAtMs, updatedAtMs]);
+  const { customer, pool, model } = namedBy(kept);
+  await tx.query(countRunning, [customer, pool, model]);
   await writeEntries(tx, limitSavedFact(kept));
   return kept;
 }

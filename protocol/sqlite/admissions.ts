@@ -14,6 +14,7 @@ import {
   limitOf,
   limitRemovedFact,
   limitSavedFact,
+  namedBy,
   rateAgeMs,
   ratesAfter,
   type SavedLimit,
@@ -37,6 +38,13 @@ function putLimit(db: Database, saved: SavedLimit) {
   if (row === undefined) checkLimits(Number(db.get('SELECT count(*) AS n FROM limits')?.n));
   const kept = keptLimit(row === undefined ? null : limitOf(row), saved);
   db.run(put, kept.name, JSON.stringify(saved.definition), kept.actor, kept.createdAtMs, kept.updatedAtMs);
+  const { customer, pool, model } = namedBy(kept);
+  const named = Object.entries({ customer, pool, affinity: model }).filter(([, value]) => value !== null);
+  const where = named.map(([column]) => `AND ${column} = ?`).join(' ');
+  db.run(
+    `UPDATE OR FAIL jobs SET limited = 1 WHERE state = 'leased' AND limited = 0 ${where}`,
+    ...named.map(([, value]) => String(value)),
+  );
   writeEntries(db, null, limitSavedFact(kept));
   return kept;
 }
