@@ -5,6 +5,7 @@ import {
   covers,
   everyCustomer,
   type Limit,
+  type LimitDefinition,
   type LimitedWork,
   limitKey,
   limitsLimit,
