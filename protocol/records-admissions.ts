@@ -54,7 +54,8 @@ export function limitRemovedFact({ name, actor, nowMs }: Parameters<Records['rem
 }
 
 /** What of jobs the limit names; null = any. */
-export function namedBy({ customer, pool = null, model = null }: LimitDefinition): Counted['with'] {
+export function namedBy(limit: LimitDefinition): Counted['with'] {
+  const { customer, pool = null, model = null } = limit;
   return { customer: customer === undefined || customer === everyCustomer ? null : customer, pool, model };
 }
 
