@@ -63,7 +63,7 @@ export async function composeHub(options: {
   const { config, env, ports } = options;
   const hubId = config.hubId ?? env.newId('hub');
   const background = new BackgroundWork(env);
-  const copies = directoriesOn(ports.records, env, background);
+  const copies = directoriesOn(ports, { env, config, background });
   const collectMs = beatMsOf(config);
   const pulse = new Pulse({ clock: env.clock, maxAgeMs: 2 * collectMs });
   const parts = {
@@ -130,8 +130,12 @@ export async function composeHub(options: {
 }
 
 /** What a hub keeps of Records to look into, and what reads all of it again that claims and beats need. */
-function directoriesOn(records: HubPorts['records'], env: Env, background: BackgroundWork) {
-  const groups = new GroupDirectory({ records, env });
+function directoriesOn(
+  { records }: HubPorts,
+  { env, config, background }: { env: Env; config: HubConfig; background: BackgroundWork },
+) {
+  const livingMs = 3 * config.leaseTtlMs;
+  const groups = new GroupDirectory({ records, env, livingMs });
   const models = new ModelDirectory({ records, env });
   const pauses = new PauseDirectory({ records, env });
   const limits = new LimitDirectory({ records, env });

@@ -130,6 +130,11 @@ export const HubConfig = z.strictObject({
   priorityBoostMs: ms(0, 86_400_000).default(600_000),
   /** How much more urgent a job of another pool must be before a machine takes it. Higher: pools act like walls. */
   spillPenaltyMs: ms(0, 86_400_000).default(15_000),
+  /**
+   * What a ms counts that a pool which has no machines of its own was given nothing, against the pool of the
+   * machines that serve it too. Higher: they alternate whatever their jobs' priorities. 0: the own pool's line comes first.
+   */
+  ageWeight: z.coerce.number().min(0).max(100).default(1),
   /** Bound of the preference for jobs whose model is on the machine. Higher: fewer loads, longer waits for cold jobs. */
   warmBonusLimitMs: ms(0, 86_400_000).default(30_000),
   /** Assumed rate at which a model reaches a machine and its memory, bytes per ms. */

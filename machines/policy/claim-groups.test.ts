@@ -2,14 +2,15 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { claimTargets, type ServableGroup } from './claim-groups.ts';
 
-const policy = { spillPenaltyMs: 15_000, fetchBytesPerMs: 1_000, warmBonusLimitMs: 30_000 };
+const policy = { spillPenaltyMs: 15_000, ageWeight: 1, fetchBytesPerMs: 1_000, warmBonusLimitMs: 30_000 };
 const group = (
   groupId: string,
-  more: { pool?: string; service?: string; waiting?: number } = {},
+  more: { pool?: string; service?: string; waiting?: number; isHomeless?: boolean } = {},
 ): ServableGroup => ({
   groupId,
   group: { service: more.service ?? 'image', pool: more.pool ?? 'standard', requirements: {} },
   waiting: more.waiting ?? 0,
+  isHomeless: more.isHomeless ?? false,
 });
 const targets = (servable: ServableGroup[], more: Partial<Parameters<typeof claimTargets>[0]> = {}) =>
   claimTargets({
@@ -19,6 +20,7 @@ const targets = (servable: ServableGroup[], more: Partial<Parameters<typeof clai
     resident: [],
     policy,
     turn: 0,
+    ageMs: () => 0,
     ...more,
   });
 
@@ -35,6 +37,28 @@ describe('claim groups', () => {
       { group: 'g1', penaltyMs: 0 },
       { group: 'g2', penaltyMs: 15_000 },
     ]);
+  });
+
+  test('pools without machines of their own take turns with the own pool, by how long each was given nothing', () => {
+    const ages: Record<string, number> = { standard: 400, heavy: 7_000, 'fast-lane': 900_000, other: 50_000 };
+    const ageMs = (pool: string) => ages[pool] ?? 0;
+    const heavy = group('g2', { pool: 'heavy', isHomeless: true });
+    const foreign = group('g3', { pool: 'other' });
+    expect(targets([group('g1'), heavy, foreign], { ageMs }).groups).toEqual([
+      { group: 'g1', penaltyMs: 6_600 },
+      { group: 'g2', penaltyMs: 0 },
+      // As far behind the own pool as ever.
+      { group: 'g3', penaltyMs: 21_600 },
+    ]);
+    const fast = group('g4', { pool: 'fast-lane', isHomeless: true });
+    const weighted = { ageMs, policy: { ...policy, ageWeight: 0.5 } };
+    expect(targets([group('g1'), heavy, fast], weighted).groups.map((each) => each.penaltyMs)).toEqual([
+      449_800, 446_500, 0,
+    ]);
+    // Beyond ten minutes nothing counts more.
+    expect(targets([group('g1'), fast], { ageMs }).groups[0]).toEqual({ group: 'g1', penaltyMs: 599_600 });
+    const weightless = { ageMs, policy: { ...policy, ageWeight: 0 } };
+    expect(targets([group('g1'), heavy], weightless).groups.map((each) => each.penaltyMs)).toEqual([0, 0]);
   });
 
   test('of more than 32, those with waiting work come first, also of other pools', () => {

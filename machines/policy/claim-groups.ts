@@ -7,6 +7,8 @@ export interface ServableGroup {
   group: Group;
   /** Entries known to wait; 0 may be out of date. */
   waiting: number;
+  /** No machine of its own pool that is there may serve it: whoever may takes it as one of their own. */
+  isHomeless: boolean;
 }
 
 export interface ResidentCopy {
@@ -18,11 +20,16 @@ export interface ResidentCopy {
 export interface ClaimPolicy {
   /** How much more urgent a job of another pool must be, ms. */
   spillPenaltyMs: number;
+  /** What a ms counts that a pool without machines, or beside one, was given nothing. */
+  ageWeight: number;
   /** Assumed rate of a model's way to a machine and into memory, bytes per ms. */
   fetchBytesPerMs: number;
   /** Bound of the preference for a resident model, ms: an unbounded one starves cold jobs. */
   warmBonusLimitMs: number;
 }
+
+/** Where a pool has been given nothing for so long, that counts no further, ms: priorities still outrank it. */
+export const ageLimitMs = 600_000;
 
 export interface ClaimTargets {
   groups: ClaimRequest['groups'];
@@ -48,9 +55,11 @@ export function claimTargets(options: {
   resident: readonly ResidentCopy[];
   policy: ClaimPolicy;
   turn: number;
+  /** How long no job of a pool has been given out, ms. */
+  ageMs: (pool: string) => number;
 }): ClaimTargets {
   const { servable, freeServices, pool, resident, policy, turn } = options;
-  const foreign = (each: ServableGroup) => (each.group.pool === pool ? 0 : 1);
+  const foreign = (each: ServableGroup) => (each.group.pool === pool || each.isHomeless ? 0 : 1);
   const served = servable.filter((each) => freeServices.has(each.group.service));
   const waiting = served
     .filter((each) => each.waiting > 0)
@@ -64,9 +73,11 @@ export function claimTargets(options: {
       if (each.waiting === 0 && foreign(each) === side) chosen.push(each);
     }
   }
+  const own = new Set([pool, ...chosen.flatMap((each) => (foreign(each) === 0 ? [each.group.pool] : []))]);
+  const behindMs = inTurnOfAge(own, options);
   const groups = chosen.map((each) => ({
     group: each.groupId,
-    penaltyMs: foreign(each) * policy.spillPenaltyMs,
+    penaltyMs: behindMs(each.group.pool) + foreign(each) * policy.spillPenaltyMs,
   }));
   const warmLanes: ClaimTargets['warmLanes'] = [];
   for (const copy of resident) {
@@ -79,6 +90,25 @@ export function claimTargets(options: {
     }
   }
   return { groups, warmLanes };
+}
+
+/**
+ * The first of each pool's line has one rank, however long it waits, so that of two pools with a line one
+ * would be served alone. Where machines serve a pool that has none of its own beside theirs, the pools
+ * take turns: each is behind by how much longer the one that has waited longest was given nothing. With one
+ * pool that is nothing.
+ */
+function inTurnOfAge(
+  pools: ReadonlySet<string>,
+  { ageMs, policy, pool: own }: { ageMs: (pool: string) => number; policy: ClaimPolicy; pool: string },
+): (pool: string) => number {
+  if (pools.size === 1) return () => 0;
+  const ages = new Map(
+    [...pools].map((pool) => [pool, Math.min(ageLimitMs, Math.round(ageMs(pool) * policy.ageWeight))]),
+  );
+  const oldest = Math.max(...ages.values());
+  // What belongs to the machines of yet another pool is as far behind the own pool as ever.
+  return (pool) => oldest - (ages.get(pool) ?? ages.get(own) ?? 0);
 }
 
 /** More groups than a claim has places: those in front, and the next of the others. */

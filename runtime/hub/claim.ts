@@ -63,6 +63,7 @@ async function claimFor(
       warmLanes,
     });
     if (answer.kind !== 'leased') return refusal(hub, machine, answer);
+    hub.groups.noteGiven(answer.lease.group);
     machine.idle = false;
     machine.leasedRequest = offer.requestId;
     hub.wake(
@@ -97,8 +98,8 @@ export async function claimTargetsOf(
     const model = hub.models.peek(modelId);
     return model === null ? [] : [{ modelId, service: model.service, bytes: hub.models.bytesOf(modelId) }];
   });
-  const { spillPenaltyMs, fetchBytesPerMs, warmBonusLimitMs } = hub.config;
-  const policy = { spillPenaltyMs, fetchBytesPerMs, warmBonusLimitMs };
+  const { spillPenaltyMs, ageWeight, fetchBytesPerMs, warmBonusLimitMs } = hub.config;
+  const policy = { spillPenaltyMs, ageWeight, fetchBytesPerMs, warmBonusLimitMs };
   return hub.groups.targets(machine, {
     freeServices: offer.free,
     resident,

@@ -168,7 +168,7 @@ function holder({ job, machines, nowMs }: Facts): string {
 }
 
 /** Why that machine: what its claim weighed. */
-function chosen({ job, choice }: Facts): string[] {
+function chosen({ job, choice, machines }: Facts): string[] {
   if (choice === null) return [];
   const head = `${choice.machineId} claimed it after ${seconds(choice.waitedMs)}`;
   const model = job.models[0] ?? 'its model';
@@ -176,8 +176,9 @@ function chosen({ job, choice }: Facts): string[] {
     choice.bonusMs > 0
       ? `because it had a free slot and ${model} on its disk, which counted as ${seconds(choice.bonusMs)} of waiting`
       : 'because it had a free slot and this was the first job that it may run';
+  const pool = machines.find(({ machineId }) => machineId === choice.machineId)?.pool;
   const spill =
-    choice.penaltyMs > 0
+    choice.penaltyMs > 0 && pool !== job.pool
       ? `; it belongs to another pool than ${job.pool}, which cost the job ${seconds(choice.penaltyMs)}`
       : '';
   return [`${head} ${warm}${spill}.`];

@@ -40,7 +40,7 @@ test('of more groups than a claim may name, one that just got work or got it bac
 test('a signature is the same for all forms of one group, however many were asked for before', async () => {
   const env = simEnv({ seed: 'signatures' });
   const records = await openSqliteRecords({ path: ':memory:', ...env });
-  const groups = new GroupDirectory({ records, env });
+  const groups = new GroupDirectory({ records, env, livingMs: 90_000 });
   const asked = (ramMb: number, tags: string[]) => ({
     service: 'simulation',
     pool: 'standard',

@@ -14,6 +14,8 @@ import { canonicalGroup, Group, groupId, type MachineClass } from '#protocol/req
 
 /** Age at which groups interned by other hubs are looked for, ms; asked for by claims and beats only. */
 const refreshMs = 5_000;
+/** Age at which the classes that are there are looked for again, ms. */
+const livingRefreshMs = 10_000;
 /** Age at which the counts of waiting jobs are read again; needed only by machines that serve more than 32 groups. */
 const countsMs = 1_000;
 
@@ -51,10 +53,21 @@ export class GroupDirectory {
   #refreshedMs = Number.NEGATIVE_INFINITY;
   #countedMs = Number.NEGATIVE_INFINITY;
   #turn = 0;
+  /** When a job of a pool was last given out here, by the monotonic clock. */
+  readonly #givenMs = new Map<string, number>();
+  readonly #sinceMs: number;
+  /** Classes of machines that are there; null until they were looked for. */
+  #living: readonly MachineClass[] | null = null;
+  #livingKey = '';
+  #lookedMs = Number.NEGATIVE_INFINITY;
+  readonly #livingMs: number;
 
-  constructor(options: { records: Records; env: Env }) {
+  /** `livingMs`: a class counts as there so long after its last machine was seen. */
+  constructor(options: { records: Records; env: Env; livingMs: number }) {
     this.#records = options.records;
     this.#env = options.env;
+    this.#livingMs = options.livingMs;
+    this.#sinceMs = options.env.clock.monotonic();
   }
 
   get(groupId: GroupId): Group | null {
@@ -100,7 +113,32 @@ export class GroupDirectory {
   }
 
   async refreshIfOld(): Promise<void> {
-    if (this.#env.clock.monotonic() - this.#refreshedMs >= refreshMs) await this.refresh();
+    const { clock } = this.#env;
+    if (clock.monotonic() - this.#refreshedMs >= refreshMs) await this.refresh();
+    if (clock.monotonic() - this.#lookedMs < livingRefreshMs) return;
+    const classes = await this.#records.listClasses({ seenAfterMs: clock.now() - this.#livingMs });
+    this.#lookedMs = clock.monotonic();
+    this.#live(classes);
+  }
+
+  /** Which groups have machines of their own pool. */
+  #live(classes: readonly { classId: string; machineClass: MachineClass }[]): void {
+    const key = classes.map(({ classId }) => classId).join(' ');
+    if (this.#living !== null && key === this.#livingKey) return;
+    this.#livingKey = key;
+    this.#living = classes.map(({ machineClass }) => machineClass);
+    for (const each of this.#groups.values()) each.isHomeless = this.#isHomeless(each.group);
+  }
+
+  #isHomeless(group: Group): boolean {
+    if (this.#living === null) return false;
+    return !this.#living.some((known) => known.pool === group.pool && classMeets(known, group));
+  }
+
+  /** A job of this group has been given out: its pool has had its turn. */
+  noteGiven(groupId: GroupId): void {
+    const pool = this.#groups.get(groupId)?.group.pool;
+    if (pool !== undefined) this.#givenMs.set(pool, this.#env.clock.monotonic());
   }
 
   noteWaiting(groups: BrokerStats['groups']): void {
@@ -147,6 +185,7 @@ export class GroupDirectory {
       servable: this.servable(claimant).filter(({ group }) => isOpen(group)),
       pool: claimant.machineClass.pool,
       turn,
+      ageMs: (pool) => this.#env.clock.monotonic() - (this.#givenMs.get(pool) ?? this.#sinceMs),
       ...rest,
     });
   }
@@ -159,7 +198,7 @@ export class GroupDirectory {
       this.#env.log.warn('group.foreign', { groupId });
       return;
     }
-    const added: ServableGroup = { groupId, group, waiting: 0 };
+    const added: ServableGroup = { groupId, group, waiting: 0, isHomeless: this.#isHomeless(group) };
     this.#groups.set(groupId, added);
     for (const known of this.#classes.values()) place(known, added);
   }
