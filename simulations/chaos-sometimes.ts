@@ -43,6 +43,11 @@ export const chaosMarks = [
   'a wake was passed on',
   'a chain went on',
   'a job with several requirements was claimed',
+  'a limit let a held job in',
+  'a limit had no room for a held job',
+  'a limit held a job that had failed or was given back',
+  'a run that a limit forbids was given back',
+  'a job of a paused customer was held',
   'a job of one customer alone was claimed',
   'a machine was cordoned',
   'a model was evicted',
@@ -239,6 +244,13 @@ function markRecords(
       );
       mark('a job failed for good', answer.state === 'failed');
       mark('a job died of its attempts', answer.state === 'dead');
+      const isHeld = answer.state === 'held';
+      mark('a limit held a job that had failed or was given back', isHeld && cause.kind !== 'withhold');
+      mark('a run that a limit forbids was given back', isHeld && cause.kind === 'withhold');
+      mark(
+        'a job of a paused customer was held',
+        isHeld && cause.kind === 'withhold' && cause.reason.includes('is paused'),
+      );
       return;
     }
     case 'completeJob': {
@@ -254,6 +266,15 @@ function markRecords(
     case 'requeueJob':
       mark('a job was requeued', seen.answer.kind === 'requeued');
       return;
+    case 'admitJobs': {
+      const { jobs } = seen.answer;
+      mark(
+        'a limit let a held job in',
+        jobs.some((job) => job.limited),
+      );
+      mark('a limit had no room for a held job', jobs.length === 0);
+      return;
+    }
     case 'expireTtl':
       mark('a ttl ended a job', seen.answer.kind === 'ok' && seen.answer.value.length > 0);
       return;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { cardsHold } from './check-card.ts';
 import { deadClaimNothing } from './check-dead.ts';
+import { limitsHold } from './check-limits.ts';
 import { modelsStay } from './check-models.ts';
 import { slotsHold } from './check-slots.ts';
 import { wakesArrive } from './check-wakes.ts';
@@ -153,5 +154,64 @@ describe('a request that arrives twice', () => {
       'had offered no slot in that request',
     );
     expect(judge(slotsHold(), [up(true), down('a'), down('b'), down('c')])).toContain('had offered no slot');
+  });
+});
+
+describe('limits', () => {
+  const one = { customer: 'acme', pool: 'standard', model: '-' };
+  const limit = (concurrent: number, more: object = { customer: 'acme' }): Observation =>
+    ({
+      kind: 'records',
+      process: 'hub-1',
+      method: 'putLimit',
+      args: [{}],
+      answer: { name: 'l', reason: '', concurrent, ...more },
+    }) as unknown as Observation;
+  const admitted = (id: string, limited = true, work = one): Observation =>
+    ({
+      kind: 'records',
+      process: 'hub-1',
+      method: 'admitJobs',
+      args: [{ ...work, limit: 1 }],
+      answer: { jobs: [{ id, limited }], nextAtMs: null },
+    }) as unknown as Observation;
+  const exited = (jobId: string, state: string): Observation =>
+    ({
+      kind: 'records',
+      process: 'hub-1',
+      method: 'exitJob',
+      args: [{ jobId }],
+      answer: { kind: 'ok', applied: true, state },
+    }) as unknown as Observation;
+  const paused = (method: 'putPause' | 'endPause'): Observation =>
+    ({
+      kind: 'records',
+      process: 'hub-1',
+      method,
+      args: [{ kind: 'customer', name: 'acme' }],
+      answer: method === 'putPause' ? { kind: 'customer', name: 'acme' } : true,
+    }) as unknown as Observation;
+
+  test('one more than may be under way is found, whatever let the others in', () => {
+    expect(judge(limitsHold(), [limit(2), admitted('a'), admitted('b')])).toBeNull();
+    expect(judge(limitsHold(), [limit(2), admitted('a'), admitted('b'), admitted('c')])).toContain(
+      'c was let in as number 3 under the limit l of 2',
+    );
+    const other = admitted('c', true, { ...one, customer: 'birch' });
+    expect(judge(limitsHold(), [limit(1), admitted('a'), other])).toBeNull();
+    expect(judge(limitsHold(), [limit(1, { pool: 'standard' }), admitted('a'), other])).toContain('number 2');
+    expect(judge(limitsHold(), [limit(1, { customer: '*' }), admitted('a'), other])).toBeNull();
+  });
+
+  test('what has left makes room, and what only failed once and waits again does not', () => {
+    const first = [limit(1), admitted('a')];
+    for (const state of ['held', 'dead', 'cancelled'])
+      expect(judge(limitsHold(), [...first, exited('a', state), admitted('b')])).toBeNull();
+    expect(judge(limitsHold(), [...first, exited('a', 'waiting'), admitted('b')])).toContain('number 2');
+  });
+
+  test('nobody of a paused customer may be let in', () => {
+    expect(judge(limitsHold(), [paused('putPause'), admitted('a', false)])).toContain('who is paused');
+    expect(judge(limitsHold(), [paused('putPause'), paused('endPause'), admitted('a', false)])).toBeNull();
   });
 });

@@ -1,4 +1,6 @@
 import type { Rng } from '#protocol/env.ts';
+import { everyCustomer, type LimitDefinition } from '#protocol/limit.ts';
+import { chaosCustomers } from './chaos-fleet.ts';
 import { type Fault, type FaultKind, type FaultOf, faultKinds, Malformation } from './fault-script.ts';
 import { pick } from './seeded-rng.ts';
 
@@ -35,6 +37,7 @@ const recordsMethods = [
   'finishCancel',
   'requeueJob',
   'recordBrokerEvents',
+  'admitJobs',
 ];
 
 type Port = 'broker' | 'records';
@@ -169,6 +172,19 @@ const storeDraws = {
 } satisfies Partial<Draws>;
 
 const draws: Draws = {
+/** Small enough to hold what waits, of one customer, of each, of a pool, or of both. */
+function drawLimit(rng: Rng): LimitDefinition {
+  const [share, rated] = [rng.next(), rng.next() < 0.3];
+  const customer = pick(rng, [...chaosCustomers, everyCustomer, everyCustomer] as const);
+  const pool = pick(rng, ['fast-lane', 'standard'] as const);
+  return {
+    ...(share < 0.7 ? { customer } : {}),
+    ...(share > 0.4 ? { pool } : {}),
+    ...(rated ? { perMinute: rng.int(20, 120) } : { concurrent: rng.int(0, 4) }),
+    reason: '',
+  };
+}
+
   ...machineDraws,
   ...linkDraws,
   ...storeDraws,
@@ -184,6 +200,15 @@ const draws: Draws = {
   }),
   'hubs.down': (rng, world) => ({ silent: rng.next() < 0.5, backAfterMs: span(rng, world, 100, 1.5) }),
   'client.cancel': (rng, world) => ({ job: rng.int(0, world.jobs - 1) }),
+  'operator.limit': (rng, world) => ({
+    name: pick(rng, ['first', 'second', 'third']),
+    definition: drawLimit(rng),
+    forMs: span(rng, world, 5_000, 4),
+  }),
+  'operator.pause': (rng, world) => ({
+    customer: pick(rng, chaosCustomers),
+    forMs: span(rng, world, 1_000, 2),
+  }),
   'client.requeue': (rng, world) => ({ job: rng.int(0, world.jobs - 1) }),
 };
 

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { LimitDefinition, LimitName } from '#protocol/limit.ts';
+import { CustomerName } from '#protocol/names.ts';
 
 /**
  * What goes wrong in a run, and when: plain data, drawn before the run begins, so that a failing run
@@ -216,6 +218,21 @@ export const faultSchemas = {
     machine,
     deadlineMs: ms,
     backAfterMs: ms,
+  }),
+  /** An operator sets a limit of this name, which may be there already, and takes it back later. */
+  'operator.limit': z.strictObject({
+    ...at,
+    kind: z.literal('operator.limit'),
+    name: LimitName,
+    definition: LimitDefinition,
+    forMs: ms,
+  }),
+  /** An operator holds all work of a customer back for a while. */
+  'operator.pause': z.strictObject({
+    ...at,
+    kind: z.literal('operator.pause'),
+    customer: CustomerName,
+    forMs: ms,
   }),
   'client.cancel': z.strictObject({ ...at, kind: z.literal('client.cancel'), job }),
   /** An operator requeues one of the jobs that ended without success; refused for any other job. */

@@ -8,6 +8,7 @@ import { drainingClaimsNothing } from './check-draining.ts';
 import { fairWait } from './check-fair-wait.ts';
 import { type IdleLimits, idleServed } from './check-idle.ts';
 import { indexesTrue } from './check-indexes.ts';
+import { limitsHold } from './check-limits.ts';
 import { modelsStay } from './check-models.ts';
 import { noJobNowhere } from './check-nowhere.ts';
 import { oneHolder } from './check-one-holder.ts';
@@ -62,6 +63,7 @@ export function allCheckers(limits: IdleLimits): Checker[] {
     terminalStays(),
     requirementsHold(),
     slotsHold(),
+    limitsHold(),
     cardsHold(),
     modelsStay(),
     bonusBounded(),

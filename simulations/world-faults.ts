@@ -7,6 +7,9 @@ import type { World } from './world.ts';
 /** Into a rebuild: after it has begun and before it can have ended, ms. */
 const loseAgainAfterMs = 5;
 
+/** When limits and pauses are taken back after the heal, ms: the last order of a client is older by then. */
+const liftAgainMs = [0, 60_000, 180_000];
+
 /** Undoes a fault when its time has passed or the world heals, whichever comes first. */
 export type Later = (undo: () => void, afterMs: number) => void;
 
@@ -90,6 +93,14 @@ export class FaultDriver {
     // Flags outlive processes: an operator takes them back.
     if ((this.#happened.get('operator.cordon') ?? 0) + (this.#happened.get('operator.drain') ?? 0) > 0)
       for (const { machineId } of machines) this.#world.cordon(machineId, false);
+    // So do limits and pauses; an order that somebody repeats may arrive after it was taken back.
+    const { limit = 0, pause = 0 } = {
+      limit: this.#happened.get('operator.limit'),
+      pause: this.#happened.get('operator.pause'),
+    };
+    if (limit + pause > 0)
+      for (const afterMs of liftAgainMs)
+        this.#world.clock.setTimeout(() => this.#world.liftLimits(), afterMs);
     this.#world.observe({ kind: 'healed' });
   }
 
@@ -124,6 +135,12 @@ export class FaultDriver {
         return this.#later(() => world.objectsDown--, fault.forMs);
       case 'wall.jump':
         return world.clock.jumpWall(fault.byMs);
+      case 'operator.limit':
+        world.limit(fault.name, fault.definition);
+        return this.#later(() => world.limit(fault.name, null), fault.forMs);
+      case 'operator.pause':
+        world.pauseCustomer(fault.customer, true);
+        return this.#later(() => world.pauseCustomer(fault.customer, false), fault.forMs);
       case 'client.cancel':
         return world.cancel(`job-${fault.job}`);
       case 'client.requeue':

@@ -1,10 +1,13 @@
 import type { Broker } from '#protocol/broker.ts';
 import { EmpError, toEmpError } from '#protocol/errors.ts';
 import { isTerminal, type Job } from '#protocol/job.ts';
+import type { LimitDefinition } from '#protocol/limit.ts';
 import type { Records } from '#protocol/records.ts';
 import { cancelJob } from '#runtime/hub/cancel.ts';
+import { removeLimit, saveLimit } from '#runtime/hub/limits.ts';
 import { linkCloseCodes } from '#runtime/hub/link-limits.ts';
 import { cordonMachine, drainMachine } from '#runtime/hub/machines.ts';
+import { pauseWork, resumeWork } from '#runtime/hub/pauses.ts';
 import { requeueJob } from '#runtime/hub/requeue.ts';
 import { submitJob } from '#runtime/hub/submit.ts';
 import type { Buggify } from './buggify.ts';
@@ -210,6 +213,32 @@ export class World {
       `drain ${machineId}`,
       async (hub) => void (await drainMachine(hub.core.hub, machineId, { deadlineMs })),
     );
+  }
+
+  /** Sets or, with null, removes a limit. */
+  limit(name: string, document: LimitDefinition | null): void {
+    this.#persist(`limit ${name} ${document === null ? 'removed' : 'set'}`, async ({ core: { hub } }) => {
+      if (document === null) await removeLimit(hub, { name, actor: 'operator' });
+      else await saveLimit(hub, { name, document, actor: 'operator' });
+    });
+  }
+
+  pauseCustomer(name: string, isPaused: boolean): void {
+    const asked = { kind: 'customer' as const, name, actor: 'operator' };
+    this.#persist(`${isPaused ? 'pause' : 'resume'} ${name}`, async ({ core: { hub } }) => {
+      if (isPaused) await pauseWork(hub, { ...asked, reason: '' });
+      else await resumeWork(hub, asked);
+    });
+  }
+
+  /** Removes every limit and every pause. */
+  liftLimits(): void {
+    this.#persist('lift limits', async ({ core: { hub } }) => {
+      const actor = 'operator';
+      for (const { name } of await hub.records.listLimits()) await removeLimit(hub, { name, actor });
+      for (const { kind, name } of await hub.records.listPauses())
+        await resumeWork(hub, { kind, name, actor });
+    });
   }
 
   cancel(jobId: string): void {
