@@ -5,56 +5,60 @@
   follow, at = place of the next. A group: name, waiting, lead = its best lane or nil, order = its lanes as they were,
   moved and emptied = what `lanes:` has to be told. A list: groups and penalties in the order of requests. ]]
 
--- Members read at once of a lane that more than one head is taken from, and lanes of a group that may be its next best.
-local aheadCount, orderCount = 3, 4
+-- Members read at once of a lane that more than one head is taken from.
+local aheadCount = 3
 
-local function laneOf(t, name)
+-- All fields are named, so that each table is made in its full size.
+local function laneOf(t, name, affinity)
   local lane = t.lanes[name]
-  if not lane then
-    lane = { name = name, taken = 0 }
-    t.lanes[name] = lane
-  end
+  if lane then return lane end
+  lane = { name = name, affinity = affinity, score = nil, pool = nil, id = nil, taken = 0, key = nil, group = nil,
+    scoreText = nil, ahead = nil, at = 1 }
+  t.lanes[name] = lane
   return lane
 end
 
--- Tables of the groups and lanes named, in this order; `fields` has them in the same places.
+local function groupOf(t, name, text)
+  local group = { name = name, waiting = 0, lead = nil, order = nil, moved = nil, emptied = nil }
+  if text then
+    local score, pool, id, waiting, affinity = readGroup(text)
+    local lane = laneOf(t, name .. '/' .. affinity, affinity)
+    lane.score, lane.pool, lane.id = score, pool, id
+    group.waiting, group.lead = waiting, lane
+  end
+  return group
+end
+
+-- Tables of the groups and lanes named, in this order; `fields` has them in the same places, `changes` the groups whose
+-- lead is another, or has another head, in the order in which they changed.
 local function readHeads(s, names, groupCount)
-  local t = { head = s.p .. ':head:' .. s.gen, lanes = {}, fields = {}, taken = {}, groups = {} }
+  local t = { head = s.p .. ':head:' .. s.gen, lanes = {}, fields = {}, taken = {}, groups = {}, changes = {} }
   local texts = names[1] and call('HMGET', t.head, unpack(names))
   for at, name in ipairs(names) do
-    local text = texts[at]
     if at > groupCount then
       local lane = laneOf(t, name)
-      if text and not lane.score then lane.score, lane.pool, lane.id = unpackBytes('>dss', text) end
+      if texts[at] and not lane.score then lane.score, lane.pool, lane.id = unpackBytes('>dss', texts[at]) end
       t.fields[at] = lane
     else
-      local group = { name = name, waiting = 0 }
-      if text then
-        local score, pool, id, waiting, affinity = readGroup(text)
-        local lane = laneOf(t, name .. '/' .. affinity)
-        lane.score, lane.pool, lane.id, lane.affinity = score, pool, id, affinity
-        group.waiting, group.lead = waiting, lane
-      end
-      t.fields[at] = group
+      t.fields[at] = groupOf(t, name, texts[at])
     end
   end
   return t
 end
 
--- The lane at a place in the order that a group's lanes had before this step, or nil.
+-- The lane at a place in the order that a group's lanes had before this step, or nil. Two are asked for first: as a
+-- rule the one that has moved and the one behind it.
 local function laneInOrder(s, t, group, at)
   local order = group.order or {}
   group.order = order
   if order[at] or order.isWhole then return order[at] end
-  local more = call('ZRANGE', s.p .. ':lanes:' .. s.gen .. ':' .. group.name, int(at - 1), int(at + orderCount - 2),
-    'WITHSCORES')
-  for each = 1, #more, 2 do
-    local lane = laneOf(t, group.name .. '/' .. more[each])
-    lane.affinity = more[each]
-    if not lane.score and lane.taken == 0 then lane.score = tonumber(more[each + 1]) end
-    order[#order + 1] = lane
+  local last = at == 1 and 2 or at + 7
+  local more = call('ZRANGE', s.p .. ':lanes:' .. s.gen .. ':' .. group.name, int(at - 1), int(last - 1))
+  for each, affinity in ipairs(more) do
+    local lane = laneOf(t, group.name .. '/' .. affinity)
+    lane.affinity, order[at + each - 1] = affinity, lane
   end
-  order.isWhole = #more < 2 * orderCount
+  order.isWhole = not more[last - at + 1]
   return order[at]
 end
 
@@ -65,13 +69,13 @@ local function findLead(s, t, group)
   for at = 1, #t.taken + 1 do
     local lane = laneInOrder(s, t, group, at)
     if not lane then break end
+    if lane.taken == 0 and not lane.score then
+      lane.score, lane.pool, lane.id = unpackBytes('>dss', call('HGET', t.head, lane.name))
+    end
     local isAhead = lane.score and (not best or lane.score < best.score
       or lane.score == best.score and isBefore(lane.affinity, best.affinity))
     if isAhead then best = lane end
     if lane.taken == 0 then break end
-  end
-  if best and not best.id then
-    best.score, best.pool, best.id = unpackBytes('>dss', call('HGET', t.head, best.name))
   end
   group.lead = best
 end
@@ -81,7 +85,7 @@ local function takeHead(s, t, group, lane)
   local id, pool, taken = lane.id, lane.pool, lane.taken + 1
   if taken == 1 then
     t.taken[#t.taken + 1] = lane
-    lane.key, lane.group, lane.ahead, lane.at = s.p .. ':lane:' .. s.gen .. ':' .. lane.name, group, {}, 1
+    lane.key, lane.group = s.p .. ':lane:' .. s.gen .. ':' .. lane.name, group
     lane.affinity = lane.affinity or sub(lane.name, #group.name + 2)
     if not group.moved then
       t.groups[#t.groups + 1] = group
@@ -90,7 +94,7 @@ local function takeHead(s, t, group, lane)
   end
   lane.taken = taken
   s.waiting, group.waiting = s.waiting - 1, group.waiting - 1
-  if not lane.ahead[lane.at] then
+  if not (lane.ahead and lane.ahead[lane.at]) then
     local last = taken == 1 and taken or taken + aheadCount
     lane.ahead, lane.at = call('ZRANGE', lane.key, int(taken), int(last), 'WITHSCORES'), 1
   end
@@ -103,7 +107,10 @@ local function takeHead(s, t, group, lane)
   else
     lane.score = nil
   end
-  if lane == group.lead then findLead(s, t, group) end
+  if lane == group.lead then
+    findLead(s, t, group)
+    t.changes[#t.changes + 1] = group
+  end
   return id, pool
 end
 
@@ -136,62 +143,95 @@ local function flushHeads(s, t)
   if gone[1] then call('HDEL', t.head, unpack(gone)) end
 end
 
--- Of the groups of a list and of warm lanes (flat: lane, place of its group in the list or 0, bonus) the group and
--- the lane with the smallest rank, its bonus and its penalty. As `findBest` in claim.lua.
-local function findBestOf(s, list, warm)
+-- Of the groups of a list and of warm lanes (flat: lane, place of its group in the list or 0, bonus) the place of the
+-- group and the lane with the smallest rank, and its bonus. As `findBest` in claim.lua.
+local function bestOfPools(s, list, warm)
   local clocks, groups, penalties = readClocks(s), list.groups, list.penalties
-  local stands, bestAt, bestLane, bestRank, bestBonus = {}, nil, nil, nil, 0
-  local onePool, oneStand, isMixed
+  local first, bestAt, bestLane, bestRank, bestBonus = {}, nil, nil, nil, 0
   for at = 1, #groups do
     local lane = groups[at].lead
     if lane then
-      local pool, score = lane.pool, lane.score
-      if not onePool then onePool, oneStand = pool, score
-      elseif pool == onePool then if score < oneStand then oneStand = score end
-      else
-        isMixed = true
-        local known = stands[pool]
-        if not known or score < known then stands[pool] = score end
-      end
+      local known = first[lane.pool]
+      if not known or lane.score < known then first[lane.pool] = lane.score end
     end
   end
-  if onePool then
-    local clock = clocks[onePool] or 0
-    if clock > oneStand then oneStand = clock end
-  end
   for at = 1, #groups do
     local lane = groups[at].lead
     if lane then
-      local stand = oneStand
-      if isMixed and lane.pool ~= onePool then
-        local clock = clocks[lane.pool] or 0
-        stand = stands[lane.pool]
-        if clock > stand then stand = clock end
-      end
-      local rank = lane.score - stand + penalties[at]
+      local clock, ahead = clocks[lane.pool] or 0, first[lane.pool]
+      local rank = lane.score - (ahead > clock and ahead or clock) + penalties[at]
       if not bestRank or rank < bestRank then bestAt, bestLane, bestRank = at, lane, rank end
     end
   end
   for each = 1, #warm, 3 do
     local lane, at, bonus = warm[each], warm[each + 1], warm[each + 2]
     if lane.score and at > 0 then
-      local stand = oneStand
-      if lane.pool ~= onePool then
-        local clock, first = clocks[lane.pool] or 0, stands[lane.pool]
-        stand = first and first > clock and first or clock
-      end
-      local rank = lane.score - stand + penalties[at] - bonus
+      local clock, ahead = clocks[lane.pool] or 0, first[lane.pool]
+      local rank = lane.score - (ahead and ahead > clock and ahead or clock) + penalties[at] - bonus
       if not bestRank or rank < bestRank then bestAt, bestLane, bestRank, bestBonus = at, lane, rank, bonus end
     end
   end
-  if bestAt then return groups[bestAt], bestLane, bestBonus, penalties[bestAt] end
+  return bestAt, bestLane, bestBonus
 end
 
--- The list behind a text of doubles: for each group its place among the fields and its penalty.
+-- The place and the rank of the best lead of a list in one pool, 0 if there is none. All of one pool are compared by
+-- the same clock, and while only heads are taken every lead moves back: the best stays it until it moves itself.
+local function bestLead(t, list)
+  for at = list.seen + 1, #t.changes do
+    local group = t.changes[at]
+    if group == list.groups[list.best] then list.best = nil end
+    if group.lead and group.lead.pool ~= list.pool then list.isOnePool = false end
+  end
+  list.seen = #t.changes
+  if not list.best then
+    local best, bestRank = 0, math.huge
+    for at, group in ipairs(list.groups) do
+      local lane = group.lead
+      if lane then
+        local rank = lane.score + list.penalties[at]
+        if rank < bestRank then best, bestRank = at, rank end
+      end
+    end
+    list.best, list.rank = best, bestRank
+  end
+  return list.best, list.rank
+end
+
+-- As `bestOfPools`. Ranks without the clock are exact only as whole numbers.
+local function bestOf(s, t, list, warm)
+  local bestAt, bestRank = bestLead(t, list)
+  if not list.isOnePool then return bestOfPools(s, list, warm) end
+  if bestAt == 0 then return end
+  local bestLane, bestBonus = list.groups[bestAt].lead, 0
+  for each = 1, #warm, 3 do
+    local lane, at, bonus = warm[each], warm[each + 1], warm[each + 2]
+    if lane.score and at > 0 then
+      if lane.pool ~= list.pool or bonus % 1 ~= 0 then return bestOfPools(s, list, warm) end
+      local rank = lane.score + list.penalties[at] - bonus
+      if rank < bestRank then bestAt, bestLane, bestRank, bestBonus = at, lane, rank, bonus end
+    end
+  end
+  return bestAt, bestLane, bestBonus
+end
+
+-- Form of so many doubles.
+local doublesForms = {}
+local function doubles(count)
+  local form = doublesForms[count] or '>' .. string.rep('d', count)
+  doublesForms[count] = form
+  return form
+end
+
+-- The list behind a text of doubles: for each group its place among the fields and its penalty. `isOnePool`: all leads
+-- are of `pool` and all penalties whole.
 local function readList(t, text)
-  local numbers, list = { unpackBytes('>' .. string.rep('d', #text / 8), text) }, { groups = {}, penalties = {} }
+  local numbers = { unpackBytes(doubles(#text / 8), text) }
+  local list = { groups = {}, penalties = {}, isOnePool = true, pool = nil, seen = #t.changes, best = nil, rank = nil }
   for at = 1, (#numbers - 1) / 2 do
-    list.groups[at], list.penalties[at] = t.fields[numbers[2 * at - 1]], numbers[2 * at]
+    local group, penalty = t.fields[numbers[2 * at - 1]], numbers[2 * at]
+    local pool = group.lead and group.lead.pool
+    list.groups[at], list.penalties[at], list.pool = group, penalty, list.pool or pool
+    if penalty % 1 ~= 0 or pool and pool ~= list.pool then list.isOnePool = false end
   end
   return list
 end
@@ -199,7 +239,7 @@ end
 -- The warm lanes behind a text of doubles: for each its place among the lanes, its group's in the list, its bonus.
 local function readWarm(t, text, groupCount)
   if text == '' then return {} end
-  local warm = { unpackBytes('>' .. string.rep('d', #text / 8), text) }
+  local warm = { unpackBytes(doubles(#text / 8), text) }
   warm[#warm] = nil
   for at = 1, #warm, 3 do warm[at] = t.fields[groupCount + warm[at]] end
   return warm

@@ -124,7 +124,27 @@ export function turnsAnswer(reply: Reply): TurnsAnswer {
   reply.one('ok');
   return {
     completions: reply.list(0).map((removed) => ({ kind: removed === '1' ? 'removed' : 'unchanged' })),
-    claims: reply.rows(1).map((row) => claimAnswer(new Reply(row))),
+    claims: reply.rows(1).map((row) => oneClaimed(new Reply(row))),
+  };
+}
+
+/** What a grant says in short words is one text: no name has a blank in it. */
+function oneClaimed(row: Reply): ClaimAnswer {
+  if (row.tag !== 'leased') return { kind: row.one('closed', 'superseded', 'lapsed', 'empty') };
+  const words = row.text(0).split(' ');
+  const [jobId = '', token = '', group = '', affinity = '', run, attempts, fenceFloor = '', rebuilt] = words;
+  if (words.length !== 8) return wrong('leased', 0);
+  const body = row.text(1);
+  return {
+    kind: 'leased',
+    lease: {
+      ...{ jobId, token, group, affinity, run: Number(run), attempts: Number(attempts), fenceFloor },
+      body: body === '' ? null : (JSON.parse(body) as JsonObject),
+      rebuilt: rebuilt === '1',
+      expiresAtMs: row.number(2),
+    },
+    more: row.flag(3),
+    wake: refOf(row.text(4)),
   };
 }
 

@@ -5,12 +5,17 @@
   Touches alive delayed:<gen> events heads:<gen> incarnations meta nonce progress ]]
 local s = begin(KEYS, ARGV)
 if ARGV[4] ~= s.identity then return answer(s, 'ok', 0) end
-local old = call('XRANGE', s.p .. ':events', '-', ARGV[5] .. '-0', 'COUNT', 1000)
-for _, event in ipairs(old) do
-  local id, job = event[1], match(event[2][2], '^progress (%S+)')
-  local known = job and call('HGET', s.p .. ':progress', job)
-  if known and known .. '-0' == id then call('HDEL', s.p .. ':progress', job) end
+local events = s.p .. ':events'
+local first = call('XRANGE', events, '-', ARGV[5] .. '-0', 'COUNT', 1)[1]
+if not first then return answer(s, 'ok', 0) end
+local upTo = math.min(tonumber(ARGV[5]), match(first[1], '^%d+') + 999)
+-- Read only where a job's newest progress may be among them: reading costs more than forgetting.
+if call('EXISTS', s.p .. ':progress') == 1 then
+  for _, event in ipairs(call('XRANGE', events, '-', int(upTo) .. '-0')) do
+    local id, job = event[1], match(event[2][2], '^progress (%S+)')
+    local known = job and call('HGET', s.p .. ':progress', job)
+    if known and known .. '-0' == id then call('HDEL', s.p .. ':progress', job) end
+  end
 end
--- All up to the last that was read: by their ids one by one would cost a fifth of what made them.
-if old[1] then call('XTRIM', s.p .. ':events', 'MINID', '=', match(old[#old][1], '^%d+') .. '-1') end
-return answer(s, 'ok', #old == 1000 and 1 or 0)
+call('XTRIM', events, 'MINID', '=', int(upTo) .. '-1')
+return answer(s, 'ok', upTo < tonumber(ARGV[5]) and 1 or 0)

@@ -6,7 +6,8 @@
     packed as doubles: for each of its groups the place above, the penalty ms; for each claim machine id,
     incarnation, request id, place of its list, and packed: for each warm lane its place above, the place of its
     group in the list, the bonus ms
-  Answers {now, 'ok', {1 if removed, else 0 …}, {for each claim as the step claim answers}}
+  Answers {now, 'ok', {1 if removed, else 0 …}, {for each claim {'closed'} | {'superseded'} | {'lapsed'} | {'empty'} |
+    {'leased', 'id token group affinity run attempts floor rebuilt', body or '', expires ms, more 0 or 1, wake or ''}}}
   Touches alive body:<id> delayed:<gen> events head:<gen> heads:<gen> held:<incarnation> idle
     idlegroup:<group> idlelane:<lane> ids incarnations job:<id> lane:<gen>:<lane> lanes:<gen>:<group>
     machines meta nonce tombends tombstones
@@ -20,7 +21,7 @@ local firstClaim = firstList + listCount
 
 local ended = endAll(s, ARGV, 9, completionCount)
 local t = readHeads(s, { unpack(ARGV, firstGroup, firstList - 1) }, groupCount)
-local rows, texts, lists, nowText = {}, {}, {}, int(s.now)
+local rows, texts, lists, warms, nowText = {}, {}, {}, {}, int(s.now)
 
 local keys, held, machines = {}, {}, {}
 for index = 1, claimCount do
@@ -36,36 +37,36 @@ local function textOf(ms)
   return ms == 0 and '0' or format('%.17g', ms)
 end
 
--- Of an entry that waits: generation, token, floor, attempts, runs, cancel flag, rebuilt, the rest as it is, of it the
--- start tag and whether it has a body.
-local waitingForm = '^w (%S+) (%S+) (%S+) (%S+) (%S+) %S+ ([01]) ([01])( %S+ %S+ %S+ (%S+) %S+ ([01]) )$'
+-- Of an entry that waits: token, floor, attempts, runs, what follows its time, of that rebuilt, start tag and whether it
+-- has a body.
+local waitingForm = '^w %S+ (%S+) (%S+) (%S+) (%S+) %S+( [01] ([01]) %S+ %S+ %S+ (%S+) %S+ ([01]) )$'
 
--- Leases the job that was the head of a lane; answers what the claim does but for the last three, and instead of the
--- body whether there is one.
+-- Leases the job that was the head of a lane; answers what the claim does but for the last three, and its body's key.
 local function leaseOne(group, lane, key, request, bonus, penalty)
   local id, pool = takeHead(s, t, group, lane)
   local at = s.p .. ':job:' .. id
-  local gen, token, floor, attempts, runs, cancel, rebuilt, rest, start, hasBody = match(call('GET', at), waitingForm)
+  local token, floor, attempts, runs, rest, rebuilt, start, hasBody = match(call('GET', at), waitingForm)
   start, runs = tonumber(start), int(runs + 1)
   if start > (readClocks(s)[pool] or 0) then setClock(s, pool, start) end
   token = int(math.max(s.now * 1000, token + 1, tonumber(floor)))
   call('ZADD', s.p .. ':held:' .. key, request, id)
-  append(texts, at, 'l ' .. gen .. ' ' .. token .. ' ' .. floor .. ' ' .. attempts .. ' ' .. runs .. ' - ' .. cancel
-    .. ' ' .. rebuilt .. rest .. key .. ' ' .. request .. ' 0 0 0 ' .. s.closings)
+  append(texts, at, 'l ' .. s.gen .. ' ' .. token .. ' ' .. floor .. ' ' .. attempts .. ' ' .. runs .. ' -' .. rest
+    .. key .. ' ' .. request .. ' 0 0 0 ' .. s.closings)
   s.lastEvent, s.operations = s.lastEvent + 1, s.operations + 1
   call('XADD', s.p .. ':events', int(s.lastEvent) .. '-0', 'e', 'leased ' .. id .. ' ' .. token .. ' ' .. key .. ' '
     .. runs .. ' - ' .. nowText .. ' ' .. textOf(bonus) .. ' ' .. textOf(penalty))
-  local row = { 'leased', id, token, group.name, lane.affinity, runs, attempts, floor, hasBody, rebuilt }
+  local row = { 'leased', id .. ' ' .. token .. ' ' .. group.name .. ' ' .. lane.affinity .. ' ' .. runs .. ' ' .. attempts
+    .. ' ' .. floor .. ' ' .. rebuilt, hasBody == '1' and s.p .. ':body:' .. id or '' }
   holds[key], rows[id] = true, row
   return row
 end
 
 -- The same of a lease that stands: of this step or, as the step claim answers it, of an earlier one.
 local function standingRow(id)
-  if rows[id] then return { unpack(rows[id], 1, 10) } end
+  if rows[id] then return { unpack(rows[id], 1, 3) } end
   local e = load(s, id)
-  return { 'leased', id, e.token, e.group, e.affinity, e.runs, e.attempts, e.floor, e.hasBody and '1' or '0',
-    e.rebuilt and 1 or 0 }
+  return { 'leased', id .. ' ' .. e.token .. ' ' .. e.group .. ' ' .. e.affinity .. ' ' .. e.runs .. ' ' .. e.attempts
+    .. ' ' .. e.floor .. (e.rebuilt and ' 1' or ' 0'), e.hasBody and s.p .. ':body:' .. id or '' }
 end
 
 local function claimOne(index)
@@ -77,31 +78,30 @@ local function claimOne(index)
   if newest > incarnation then return { 'superseded' } end
   if givings ~= s.givings then ends = endsOf(s, key) end
   if newest < incarnation or not ends or ends <= s.now then return { 'lapsed' } end
-  local place, warm = firstList + ARGV[at + 3] - 1, readWarm(t, ARGV[at + 4], groupCount)
-  local list = lists[place] or readList(t, ARGV[place])
-  lists[place] = list
+  local place, lanes = firstList + ARGV[at + 3] - 1, ARGV[at + 4]
+  local list, warm = lists[place] or readList(t, ARGV[place]), warms[lanes] or readWarm(t, lanes, groupCount)
+  lists[place], warms[lanes] = list, warm
   local id = (holdsAny or holds[key]) and call('ZRANGEBYSCORE', held[index], request, request)[1]
   local row = id and standingRow(id)
   if not row then
-    local group, lane, bonus, penalty = findBestOf(s, list, warm)
-    if not group then
+    local best, lane, bonus = bestOf(s, t, list, warm)
+    if not best then
       enterIdleFor(s, key, list, warm)
       return { 'empty' }
     end
-    row = leaseOne(group, lane, key, request, bonus, penalty)
+    row = leaseOne(list.groups[best], lane, key, request, bonus, list.penalties[best])
   end
   leaveIdle(s, key)
-  row[11], row[12], row[13] = ends, leftover(s, list)
+  row[4], row[5], row[6] = ends, leftover(s, list)
   return row
 end
 
 local claimed, bodyKeys, bodyOf = {}, {}, {}
 for index = 1, claimCount do claimed[index] = claimOne(index) end
 for _, row in ipairs(claimed) do
-  if row[9] == '1' then bodyKeys[#bodyKeys + 1], bodyOf[#bodyOf + 1] = s.p .. ':body:' .. row[2], row end
-  if row[9] then row[9] = '' end
+  if row[3] and row[3] ~= '' then bodyKeys[#bodyKeys + 1], bodyOf[#bodyOf + 1] = row[3], row end
 end
 flushHeads(s, t)
 if texts[1] then call('MSET', unpack(texts)) end
-for at, body in ipairs(bodyKeys[1] and call('MGET', unpack(bodyKeys)) or {}) do bodyOf[at][9] = body end
+for at, body in ipairs(bodyKeys[1] and call('MGET', unpack(bodyKeys)) or {}) do bodyOf[at][3] = body end
 return answer(s, 'ok', ended, claimed)
