@@ -27,6 +27,7 @@ import { Peers } from './hub/peers.ts';
 import { Pulse } from './hub/pulse.ts';
 import { StandingWork } from './hub/standing-work.ts';
 import { Tokens } from './hub/tokens.ts';
+import { withTurns } from './hub/turns.ts';
 import { deliverWake } from './hub/wake.ts';
 import { beatMsOf, type HubConfig } from './hub-config.ts';
 import { hubVersion } from './hub-version.ts';
@@ -59,6 +60,8 @@ export async function composeHub(options: {
   services: readonly ServiceSpec[];
   /** How other hubs are reached; without it they must reach this one. */
   dialer?: PeerDialer;
+  /** Calls `fn` once the I/O of this turn is done; a process that waits for I/O passes its `setImmediate`. */
+  nextTurn?: (fn: () => void) => void;
 }): Promise<HubCore> {
   const { config, env, ports } = options;
   const hubId = config.hubId ?? env.newId('hub');
@@ -113,6 +116,12 @@ export async function composeHub(options: {
     config,
     ...ports,
     ...parts,
+    broker: withTurns({
+      broker: ports.broker,
+      clock: env.clock,
+      nextTurn: options.nextTurn ?? queueMicrotask,
+      background: (name, work) => background.add(name, work),
+    }),
     peers,
     services: new Map(options.services.map((spec) => [spec.service, spec])),
     counters,

@@ -20,8 +20,8 @@ export interface OpenStores {
   close(): Promise<void>;
 }
 
-/** Calls `fn` once the I/O of this turn is done: commits asked for meanwhile share one transaction. */
-function nextTurn(fn: () => void): void {
+/** Calls `fn` once the I/O of this turn is done: what is asked for meanwhile shares a commit, or a step of the Broker. */
+export function nextTurn(fn: () => void): void {
   // biome-ignore lint/style/noRestrictedGlobals: a real process's turn of the event loop; a simulation opens its own store.
   setImmediate(fn);
 }

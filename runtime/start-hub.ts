@@ -4,7 +4,7 @@ import { builtInServices } from './built-in-services.ts';
 import { composeHub, type HubCore } from './compose-hub.ts';
 import { objectRoutes } from './http/object-routes.ts';
 import type { HubConfig } from './hub-config.ts';
-import { openStores } from './open-stores.ts';
+import { nextTurn, openStores } from './open-stores.ts';
 import { serveHub } from './serve-hub.ts';
 
 export interface RunningHub {
@@ -30,7 +30,8 @@ export async function startHub(options: { config: HubConfig; env: Env }): Promis
   try {
     const { objects } = stores;
     const ports = { records: stores.records, broker: stores.broker, objects };
-    const core = await composeHub({ config, env, ports, services: builtInServices, dialer: wsDialer });
+    const services = builtInServices;
+    const core = await composeHub({ config, env, ports, services, dialer: wsDialer, nextTurn });
     await core.start();
     opened.push(() => core.stop());
     const server = await serveHub({

@@ -1,6 +1,8 @@
-import type { BrokerEntry, BrokerSettings, ClaimRequest, LeaseGrant } from '#protocol/broker.ts';
+import type { Broker, BrokerEntry, BrokerSettings, ClaimRequest, LeaseGrant } from '#protocol/broker.ts';
 import { openRedisBroker, type RedisBroker } from '#protocol/redis/redis-broker.ts';
 import { systemClock } from '#runtime/env.ts';
+import { withTurns } from '#runtime/hub/turns.ts';
+import { nextTurn } from '#runtime/open-stores.ts';
 import {
   batchesOf,
   groupName,
@@ -19,17 +21,29 @@ const settings: BrokerSettings = { leaseTtlMs: 600_000, priorityBoostMs: 600_000
 const eventsPerPage = 1_000;
 const warmLanesPerMachine = 3;
 
-/** Our Broker on one connection, as hubs use it: a claim and a completion are a step each. */
+/** Our Broker on one connection, each claim and each completion a step of its own. */
 export async function brokerPeer(path: string): Promise<BrokerPeer> {
+  const { broker, identity } = await openBroker(path);
+  return new BrokerPeer(broker, identity);
+}
+
+/** The same as hubs use it: completions and claims that are under way at once share steps. */
+export async function hubPeer(path: string): Promise<BrokerPeer> {
+  const { broker, identity } = await openBroker(path);
+  const background = (_name: string, work: Promise<void>) => void work;
+  return new BrokerPeer(withTurns({ broker, clock: systemClock, nextTurn, background }), identity);
+}
+
+async function openBroker(path: string): Promise<{ broker: RedisBroker; identity: string }> {
   const broker = await openRedisBroker({ url: { path }, settings, clock: systemClock });
   const ticket = await broker.reconcileStart({ nonce: 'peers' });
   await broker.reconcileFinish(ticket);
-  return new BrokerPeer(broker, ticket.identity);
+  return { broker, identity: ticket.identity };
 }
 
 export class BrokerPeer implements Peer {
   readonly name = 'ours';
-  readonly #broker: RedisBroker;
+  readonly #broker: Broker;
   readonly #identity: string;
   #jobs = 0;
   #incarnation = 0;
@@ -38,7 +52,7 @@ export class BrokerPeer implements Peer {
   readonly #targets = new Map<string, Pick<ClaimRequest, 'groups' | 'warmLanes'>>();
   #lastEvent = 0;
 
-  constructor(broker: RedisBroker, identity: string) {
+  constructor(broker: Broker, identity: string) {
     this.#broker = broker;
     this.#identity = identity;
   }
@@ -65,10 +79,19 @@ export class BrokerPeer implements Peer {
 
   async process(count: number, groups: number): Promise<void> {
     let recorded: Promise<void> = Promise.resolve();
-    await inLanes(count, workersAtOnce, async (index, machine) => {
-      await this.complete(await this.claim(machine, groups));
-      if (index % eventsPerPage === 0) recorded = recorded.then(() => this.#record());
-    });
+    let left = count;
+    const work = async (machine: number) => {
+      left--;
+      let grant: LeaseGrant | null = await this.claim(machine, groups);
+      while (grant !== null) {
+        const ended: Promise<void> = this.complete(grant);
+        const more = left-- > 0;
+        // As a hub does: the next job is claimed beside the Broker step of the completion.
+        [grant] = await Promise.all([more ? this.claim(machine, groups) : null, ended]);
+        if (left % eventsPerPage === 0) recorded = recorded.then(() => this.#record());
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(workersAtOnce, count) }, (_, at) => work(at)));
     await recorded;
     await this.#record();
   }

@@ -1,7 +1,7 @@
 import type { BenchHost, BenchReport } from '#runtime/cli/bench.ts';
 import { RedisServer } from '#runtime/toolchain/redis-server.ts';
 import { benchEnv, figure } from './bench/bench-fleet.ts';
-import { brokerPeer } from './bench-peers-broker.ts';
+import { hubPeer } from './bench-peers-broker.ts';
 import { bullmqPeer } from './bench-peers-bullmq.ts';
 import { measureFloor } from './bench-peers-floor.ts';
 import { type Cost, groupName, Meter, median, type Peer, peerJob } from './bench-peers-load.ts';
@@ -79,7 +79,7 @@ async function onServer(
     closing.push(() => server.close());
     const meter = new Meter(server.path);
     closing.push(async () => meter.close());
-    const peers: Peer[] = [bullmqPeer(server.path), await brokerPeer(server.path), scanPeer(server.path)];
+    const peers: Peer[] = [bullmqPeer(server.path), await hubPeer(server.path), scanPeer(server.path)];
     for (const peer of peers) closing.push(() => peer.close());
     const rounds: Measured['rounds'] = [];
     const blocked: Costs[] = [];

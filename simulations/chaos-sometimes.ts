@@ -27,6 +27,7 @@ export const chaosMarks = [
   'a claim was answered again',
   'a lapsed machine beat',
   'beats of several machines were one step',
+  'completions and claims were one step',
   'a beat dropped work',
   'two beats left a lease out',
   'an older incarnation was refused',
@@ -42,12 +43,12 @@ export const chaosMarks = [
   'a link closed and its lease was shortened',
   'a wake was passed on',
   'a chain went on',
-  'a job with several requirements was claimed',
   'a limit let a held job in',
   'a limit had no room for a held job',
   'a limit held a job that had failed or was given back',
   'a run that a limit forbids was given back',
   'a job of a paused customer was held',
+  'a job with several requirements was claimed',
   'a job of one customer alone was claimed',
   'a machine was cordoned',
   'a model was evicted',
@@ -173,6 +174,11 @@ function markBroker(
       mark('beats of several machines were one step', seen.args[0].length > 1);
       return;
     }
+    case 'turns': {
+      const [{ completions, claims }] = seen.args;
+      mark('completions and claims were one step', completions.length > 0 && claims.length > 0);
+      return;
+    }
     case 'submit': {
       const { answer } = seen;
       mark('a submit met another server', answer.kind === 'identityChanged');
@@ -238,12 +244,6 @@ function markRecords(
       mark('a lease expired', cause.kind === 'expire' && cause.reason.includes('fell silent'));
       mark('a run was overdue', cause.kind === 'expire' && cause.reason.includes('maxRunMs'));
       mark('a lease was released', cause.kind === 'release');
-      mark(
-        'a run failed and was tried again',
-        cause.kind === 'fail' && (answer.state === 'waiting' || answer.state === 'scheduled'),
-      );
-      mark('a job failed for good', answer.state === 'failed');
-      mark('a job died of its attempts', answer.state === 'dead');
       const isHeld = answer.state === 'held';
       mark('a limit held a job that had failed or was given back', isHeld && cause.kind !== 'withhold');
       mark('a run that a limit forbids was given back', isHeld && cause.kind === 'withhold');
@@ -251,6 +251,12 @@ function markRecords(
         'a job of a paused customer was held',
         isHeld && cause.kind === 'withhold' && cause.reason.includes('is paused'),
       );
+      mark(
+        'a run failed and was tried again',
+        cause.kind === 'fail' && (answer.state === 'waiting' || answer.state === 'scheduled'),
+      );
+      mark('a job failed for good', answer.state === 'failed');
+      mark('a job died of its attempts', answer.state === 'dead');
       return;
     }
     case 'completeJob': {
@@ -260,12 +266,6 @@ function markRecords(
       mark('a completion was repeated', answer.kind === 'terminal' && answer.same);
       return;
     }
-    case 'requestCancel':
-      mark('a cancel came too late', seen.answer.kind === 'tooLate');
-      return;
-    case 'requeueJob':
-      mark('a job was requeued', seen.answer.kind === 'requeued');
-      return;
     case 'admitJobs': {
       const { jobs } = seen.answer;
       mark(
@@ -275,6 +275,12 @@ function markRecords(
       mark('a limit had no room for a held job', jobs.length === 0);
       return;
     }
+    case 'requestCancel':
+      mark('a cancel came too late', seen.answer.kind === 'tooLate');
+      return;
+    case 'requeueJob':
+      mark('a job was requeued', seen.answer.kind === 'requeued');
+      return;
     case 'expireTtl':
       mark('a ttl ended a job', seen.answer.kind === 'ok' && seen.answer.value.length > 0);
       return;

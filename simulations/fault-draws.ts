@@ -21,6 +21,7 @@ const brokerMethods = [
   'claim',
   'beats',
   'complete',
+  'turns',
   'exit',
   'cancel',
   'enrol',
@@ -36,8 +37,8 @@ const recordsMethods = [
   'requestCancel',
   'finishCancel',
   'requeueJob',
-  'recordBrokerEvents',
   'admitJobs',
+  'recordBrokerEvents',
 ];
 
 type Port = 'broker' | 'records';
@@ -171,7 +172,6 @@ const storeDraws = {
   'wall.jump': (rng) => ({ byMs: rng.int(-20_000, 20_000) }),
 } satisfies Partial<Draws>;
 
-const draws: Draws = {
 /** Small enough to hold what waits, of one customer, of each, of a pool, or of both. */
 function drawLimit(rng: Rng): LimitDefinition {
   const [share, rated] = [rng.next(), rng.next() < 0.3];
@@ -185,6 +185,7 @@ function drawLimit(rng: Rng): LimitDefinition {
   };
 }
 
+const draws: Draws = {
   ...machineDraws,
   ...linkDraws,
   ...storeDraws,
@@ -199,7 +200,6 @@ function drawLimit(rng: Rng): LimitDefinition {
     waitMs: rng.next() < 0.5 ? 0 : 5_000,
   }),
   'hubs.down': (rng, world) => ({ silent: rng.next() < 0.5, backAfterMs: span(rng, world, 100, 1.5) }),
-  'client.cancel': (rng, world) => ({ job: rng.int(0, world.jobs - 1) }),
   'operator.limit': (rng, world) => ({
     name: pick(rng, ['first', 'second', 'third']),
     definition: drawLimit(rng),
@@ -209,6 +209,7 @@ function drawLimit(rng: Rng): LimitDefinition {
     customer: pick(rng, chaosCustomers),
     forMs: span(rng, world, 1_000, 2),
   }),
+  'client.cancel': (rng, world) => ({ job: rng.int(0, world.jobs - 1) }),
   'client.requeue': (rng, world) => ({ job: rng.int(0, world.jobs - 1) }),
 };
 

@@ -1,8 +1,8 @@
-import type { Broker, BrokerStats, BrokerView } from '#protocol/broker.ts';
+import type { Broker, BrokerStats, BrokerView, TurnsAnswer } from '#protocol/broker.ts';
 import type { Job, JobRun, JobTransition } from '#protocol/job.ts';
 import type { JsonObject } from '#protocol/json.ts';
 import type { Records } from '#protocol/records.ts';
-import type { PortLayer } from './port-layer.ts';
+import type { PortCall, PortLayer } from './port-layer.ts';
 
 /** A call that the store has done, with its arguments and its answer, in the order of execution. */
 type DoneCall<P> = {
@@ -106,9 +106,23 @@ export function observing(observe: (observation: Observation) => void): PortLaye
   return async (call, next) => {
     const answer = await next();
     if (call.port === 'broker' || call.port === 'records') {
-      const { port: kind, process, method, args } = call;
-      observe({ kind, process, method, args, answer } as unknown as Observation);
+      const { port: kind, process } = call;
+      for (const done of stepsOf(call, answer)) observe({ kind, process, ...done } as unknown as Observation);
     }
     return answer;
   };
+}
+
+type Step = Pick<PortCall, 'method' | 'args'> & { answer: unknown };
+
+/** A step of many is told as itself and as the completions and claims that it stands for, in their order. */
+function stepsOf({ port, method, args }: PortCall, answer: unknown): Step[] {
+  const whole: Step = { method, args, answer };
+  if (port !== 'broker' || method !== 'turns') return [whole];
+  const [asked] = args as Parameters<Broker['turns']>;
+  const given = answer as TurnsAnswer;
+  const each = (name: string, requests: unknown[], answers: unknown[]) =>
+    requests.map((request, at): Step => ({ method: name, args: [request], answer: answers[at] }));
+  const ended = each('complete', asked.completions, given.completions);
+  return [whole, ...ended, ...each('claim', asked.claims, given.claims)];
 }

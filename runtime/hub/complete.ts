@@ -1,3 +1,4 @@
+import type { EndRequest } from '#protocol/broker.ts';
 import { EmpError, toEmpError } from '#protocol/errors.ts';
 import { type JobOutput, type JobResult, resultObjectKey } from '#protocol/job.ts';
 import type { JsonValue } from '#protocol/json.ts';
@@ -14,20 +15,24 @@ import type { MachineLink } from './links.ts';
 const dataLimitBytes = 65_536;
 
 /**
- * Commits a result: objects checked, row committed, Broker told, and the next job claimed in the same
- * call. `refused`: another run, a cancel or an operator came first; the result stays invisible.
+ * Commits a result: objects checked, row committed, then the Broker told, and the next job claimed, in
+ * one call and as a rule in one step. `refused`: another run, a cancel or an operator came first; the
+ * result stays invisible.
  */
 export async function completeJob(
   hub: Hub,
   machine: MachineLink,
   body: LinkBody<'complete'>,
 ): Promise<LinkAnswer<'complete'>> {
-  const answer = await commit(hub, machine, body);
-  const next = body.next === null ? null : await claimNext(hub, machine, body.next);
+  const { end, ...answer } = await commit(hub, machine, body);
+  const ending = end === null ? null : endInBroker(hub, end);
+  const claiming = body.next === null ? null : claimNext(hub, machine, body.next);
+  const [next] = await Promise.all([claiming, ending]);
   return { ...answer, next };
 }
 
-type Committed = Pick<LinkAnswer<'complete'>, 'kind' | 'detail'>;
+/** What the machine is answered, and what the Broker is still to be told. */
+type Committed = Pick<LinkAnswer<'complete'>, 'kind' | 'detail'> & { end: EndRequest | null };
 
 async function commit(hub: Hub, machine: MachineLink, body: LinkBody<'complete'>): Promise<Committed> {
   const { jobId, token } = body;
@@ -36,7 +41,7 @@ async function commit(hub: Hub, machine: MachineLink, body: LinkBody<'complete'>
     return refused(hub, `the lease ${token} of job ${jobId} was not given to this incarnation`);
   checkData(body.data);
   const missing = await missingOutput(hub, body);
-  if (missing !== null) return { kind: 'missingOutput', detail: missing };
+  if (missing !== null) return { kind: 'missingOutput', detail: missing, end: null };
   const result: JobResult = { outputs: body.outputs, data: body.data };
   const { machineId, incarnation } = machine;
   const row = await hub.records.completeJob({
@@ -52,23 +57,23 @@ async function commit(hub: Hub, machine: MachineLink, body: LinkBody<'complete'>
       hub.counters.completions++;
       hub.poke.recorder();
       noteRoom(hub);
-      await endInBroker(hub, { jobId, token, fenceFloor: row.fenceFloor });
-      return { kind: 'committed', detail: null };
-    case 'terminal':
+      return { kind: 'committed', detail: null, end: { jobId, token, fenceFloor: row.fenceFloor } };
+    case 'terminal': {
       // By the row's word alone: this token may be anybody's guess, and a tombstone would keep it.
-      await endInBroker(hub, { jobId, token: row.fenceFloor, fenceFloor: row.fenceFloor });
-      return row.same ? { kind: 'committed', detail: null } : refused(hub, `the job is ${row.state} already`);
+      const end = { jobId, token: row.fenceFloor, fenceFloor: row.fenceFloor };
+      if (row.same) return { kind: 'committed', detail: null, end };
+      return refused(hub, `the job is ${row.state} already`, end);
+    }
     case 'staleLease':
       return refused(hub, `the lease ${token} has ended: tokens from ${row.fenceFloor} on may commit`);
     case 'unknown':
-      await endInBroker(hub, { jobId, token, fenceFloor: tokenAfter(token) });
-      return refused(hub, `no job ${jobId} is known`);
+      return refused(hub, `no job ${jobId} is known`, { jobId, token, fenceFloor: tokenAfter(token) });
   }
 }
 
-function refused(hub: Hub, detail: string): Committed {
+function refused(hub: Hub, detail: string, end: EndRequest | null = null): Committed {
   hub.counters.completionsRefused++;
-  return { kind: 'refused', detail };
+  return { kind: 'refused', detail, end };
 }
 
 function checkData(data: JsonValue): void {

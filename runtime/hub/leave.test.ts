@@ -14,8 +14,11 @@ async function setup() {
     ...ports,
     broker: new Proxy(ports.broker, {
       get(target, key: keyof HubPorts['broker']) {
-        if (key === 'beats' || key === 'claim' || key === 'leave') heard.push(key);
-        return Reflect.get(target, key);
+        const method = Reflect.get(target, key) as (...args: unknown[]) => unknown;
+        return (...args: unknown[]) => {
+          if (key === 'beats' || key === 'claim' || key === 'leave') heard.push(key);
+          return method(...args);
+        };
       },
     }),
     records: new Proxy(ports.records, {

@@ -1,4 +1,12 @@
-import type { BeatRequest, Broker, BrokerEntry, ClaimAnswer, ClaimRequest, Wake } from '#protocol/broker.ts';
+import type {
+  BeatRequest,
+  Broker,
+  BrokerEntry,
+  ClaimAnswer,
+  ClaimRequest,
+  TurnsAnswer,
+  Wake,
+} from '#protocol/broker.ts';
 import type { Fleet } from './fleet.ts';
 import type { Policy } from './policy.ts';
 
@@ -12,11 +20,23 @@ const certainBonusMs = 1_000_000_000;
  */
 export function policyBroker(broker: Broker, options: { policy: Policy; fleet: Fleet }): Broker {
   const desk = new Desk(options);
+  const claim = async (request: ClaimRequest): Promise<ClaimAnswer> =>
+    desk.claimed(request, await broker.claim(desk.claimFor(request)));
+  const complete: Broker['complete'] = async (request) => {
+    const answer = await broker.complete(request);
+    if (answer.kind === 'removed') desk.forget(request.jobId);
+    return answer;
+  };
   return {
     ...broker,
-    async claim(request) {
-      const answer = await broker.claim(desk.claimFor(request));
-      return desk.claimed(request, answer);
+    claim,
+    complete,
+    // One after the other: what a policy chooses depends on what the claim before has left.
+    async turns({ completions, claims }) {
+      const answer: TurnsAnswer = { completions: [], claims: [] };
+      for (const request of completions) answer.completions.push(await complete(request));
+      for (const request of claims) answer.claims.push(await claim(request));
+      return answer;
     },
     async submit(request) {
       const answer = await broker.submit({
@@ -39,11 +59,6 @@ export function policyBroker(broker: Broker, options: { policy: Policy; fleet: F
         return { ...each, work: desk.idles(request) };
       });
       return { ...answer, answers };
-    },
-    async complete(request) {
-      const answer = await broker.complete(request);
-      if (answer.kind === 'removed') desk.forget(request.jobId);
-      return answer;
     },
     async exit(request) {
       const answer = await broker.exit(request);
