@@ -218,6 +218,30 @@ export function turnsSuite(setup: BrokerSetup): void {
       ]);
     });
 
+    test('its events are read by any cursor and limit, and trimmed one by one', async () => {
+      const rig = await open();
+      const machine = await rig.machine('m1');
+      await rig.submit(...['a', 'b', 'c', 'd', 'e', 'f'].map((id) => entryOf(id)));
+      await machine.lease();
+      const claims = Array.from({ length: 5 }, () => claimOf(machine));
+      await rig.broker.turns({ completions: [], claims });
+      const { identity, events } = await rig.broker.events({ after: 0, limit: 10 });
+      expect(events.map((each) => each.jobId)).toEqual(['a', 'b', 'c', 'd', 'e', 'f']);
+      expect(events.map((each) => each.id - (events[0]?.id ?? 0))).toEqual([0, 1, 2, 3, 4, 5]);
+      const idsOf = async (after: number, limit: number) =>
+        (await rig.broker.events({ after, limit })).events.map((each) => each.id);
+      const ids = events.map((each) => each.id);
+      for (const [at, after] of [0, ...ids].entries())
+        for (const limit of [1, 2, 5, 6])
+          expect(await idsOf(after, limit)).toEqual(ids.slice(at, at + limit));
+      for (const [at, upTo] of ids.entries()) {
+        await rig.broker.trimEvents({ identity, upTo });
+        // A recorder that was overtaken trims what is trimmed already.
+        await rig.broker.trimEvents({ identity, upTo: upTo - 1 });
+        expect(await idsOf(0, 10)).toEqual(ids.slice(at + 1));
+      }
+    });
+
     test('while closed completions are served and claims are answered closed', async () => {
       const rig = await open();
       const machine = await rig.machine('m1');

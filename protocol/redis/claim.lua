@@ -8,7 +8,7 @@
     group, affinity, run, attempts, floor, body or '', rebuilt 0 or 1, expires ms, more 0 or 1, wake or ''}
   Touches alive body:<id> delayed:<gen> events head:<gen> heads:<gen> held:<incarnation> idle
     idlegroup:<group> idlelane:<lane> incarnations job:<id> lane:<gen>:<lane> lanes:<gen>:<group>
-    machines meta nonce progress
+    machines meta nonce
   Keeps: a job has at most one holder; its token never falls; two score lookups, one pop, no scan. ]]
 local s = begin(KEYS, ARGV)
 if not s.open then return answer(s, 'closed') end
@@ -31,23 +31,32 @@ end
 -- Place of the group and of the head with the smallest rank, its bonus and its penalty. The groups' heads come
 -- first, then the warm lanes, each in the order of the request: of equal ranks the first wins. A pool stands at its
 -- clock, or where all that waits of it in these groups is ahead of that, at the first of it: a customer alone with
--- long jobs is as far ahead as one of them is long, and is not behind for it.
+-- long jobs is as far ahead as one of them is long, and is not behind for it. `stands` is asked where there is more
+-- than the pool of the first head.
 local function findBest()
   local numbers = { unpackBytes('>' .. string.rep('d', n + 2 * m), ARGV[9 + n + m]) }
-  local clocks = readClocks(s)
-  local first, bestAt, bestField, bestRank = {}, nil, nil, nil
+  local clocks, stands, onePool, oneStand = readClocks(s), {}, nil, nil
+  local bestAt, bestField, bestRank
   for field = 1, n do
     if heads[field] then
       local score, pool = readHead(heads[field])
-      if not first[pool] or score < first[pool] then first[pool] = score end
+      local known = stands[pool]
+      if not known or score < known then stands[pool] = score end
+      if pool == onePool or not onePool then onePool, oneStand = pool, stands[pool] end
     end
   end
+  if onePool then oneStand = math.max(clocks[onePool] or 0, oneStand) end
   for field = 1, n + m do
     local at = field <= n and field or numbers[field]
     if heads[field] and at > 0 then
       local score, pool = readHead(heads[field])
-      local clock, ahead = clocks[pool] or 0, first[pool]
-      local rank = score - (ahead and ahead > clock and ahead or clock) + numbers[at]
+      local stand = oneStand
+      if pool ~= onePool then
+        local clock = clocks[pool] or 0
+        stand = stands[pool] or clock
+        if clock > stand then stand = clock end
+      end
+      local rank = score - stand + numbers[at]
       if field > n then rank = rank - numbers[m + field] end
       if not bestRank or rank < bestRank then bestAt, bestField, bestRank = at, field, rank end
     end
@@ -57,32 +66,30 @@ local function findBest()
 end
 
 local id = call('ZRANGEBYSCORE', s.p .. ':held:' .. key, ARGV[6], ARGV[6])[1]
-local isReplay = id ~= nil
-local e
-if isReplay then
-  e = load(s, id)
+local token, group, affinity, runs, attempts, floor, rebuilt, hasBody
+if id then
+  local e = load(s, id)
+  token, group, affinity, runs, attempts, floor = e.token, e.group, e.affinity, e.runs, e.attempts, e.floor
+  rebuilt, hasBody = e.rebuilt and '1' or '0', e.hasBody and '1'
 else
   local bestAt, bestField, bonus, penalty = findBest()
   if not bestAt then
     enterIdle(s, key, { unpack(ARGV, 9, 8 + n) }, { unpack(ARGV, 9 + n, 8 + n + m) })
     return answer(s, 'empty')
   end
-  local group, affinity = ARGV[8 + bestAt], affinityAt(bestField)
+  group, affinity = ARGV[8 + bestAt], affinityAt(bestField)
   local _, pool, head = unpackBytes('>dss', heads[bestField])
   local _, _, _, waiting = readGroup(heads[bestAt])
-  local text = popLane(s, s.gen, group, affinity, pool, head, waiting)
+  local groupsHead = popLane(s, s.gen, group, affinity, pool, head, waiting)
   id = head
   for at = 1, n do
-    if ARGV[8 + at] == group then heads[at] = text end
+    if ARGV[8 + at] == group then heads[at] = groupsHead end
   end
-  e = load(s, id)
-  local start = tonumber(e.start)
-  if start > (readClocks(s)[pool] or 0) then setClock(s, pool, start) end
-  e.runs, e.notBefore = e.runs + 1, nil
-  grant(s, e, key, ARGV[6], int(math.max(s.now * 1000, tonumber(e.token) + 1, tonumber(e.floor))))
-  save(s, e)
-  addEvent(s, 'leased', e, nil, format('%.17g', bonus), format('%.17g', penalty))
-  s.operations = s.operations + 1
+  local at, text, event = s.p .. ':job:' .. id, nil, nil
+  token, floor, attempts, runs, rebuilt, hasBody, text, event =
+    leaseWaiting(s, at, id, pool, key, ARGV[6], bonus, penalty)
+  call('SET', at, text)
+  call('XADD', s.p .. ':events', int(s.lastEvent) .. '-0', 'e', event)
 end
 
 -- Whether this machine could claim again, and an idle machine for what it leaves behind.
@@ -96,5 +103,5 @@ for at = 1, n do
     if wake ~= '' then break end
   end
 end
-return answer(s, 'leased', id, e.token, e.group, e.affinity, e.runs, e.attempts, e.floor,
-  e.hasBody and call('GET', s.p .. ':body:' .. id) or '', e.rebuilt and 1 or 0, ends, more, wake)
+return answer(s, 'leased', id, token, group, affinity, runs, attempts, floor,
+  hasBody == '1' and call('GET', s.p .. ':body:' .. id) or '', rebuilt, ends, more, wake)

@@ -108,7 +108,7 @@ local function bringToEnd(s, e, floor)
   bury(s, e.id, e.token, maxToken(e.floor, floor))
 end
 
-local function addEvent(s, kind, e, fraction, bonus, penalty)
+local function addEvent(s, kind, e, fraction)
   s.lastEvent = s.lastEvent + 1
   local id = int(s.lastEvent)
   if kind == 'progress' then
@@ -119,8 +119,28 @@ local function addEvent(s, kind, e, fraction, bonus, penalty)
   -- One field of words: no name has a blank in it.
   local holder = e.holder and e.holder ~= '' and e.holder or '-'
   call('XADD', s.p .. ':events', id .. '-0', 'e', kind .. ' ' .. e.id .. ' ' .. e.token .. ' ' .. holder
-    .. ' ' .. e.runs .. ' ' .. (fraction or '-') .. ' ' .. int(s.now) .. ' ' .. (bonus or '-') .. ' '
-    .. (penalty or '-'))
+    .. ' ' .. e.runs .. ' ' .. (fraction or '-') .. ' ' .. int(s.now) .. ' - -')
+end
+
+-- Of an entry that waits: token, floor, attempts, runs, what follows its time, of that rebuilt, start tag and whether it
+-- has a body. To read the rest and to write it again would cost a claim a twentieth.
+local waitingForm = '^w %S+ (%S+) (%S+) (%S+) (%S+) %S+( [01] ([01]) %S+ %S+ %S+ (%S+) %S+ ([01]) )$'
+
+-- A claim's lease of the entry behind this key, which has just left its lane. Answers its token, floor, attempts, runs,
+-- rebuilt and whether it has a body ('0' or '1' both), and what is to be written: its text, and its event as `addEvent`
+-- writes those of other kinds.
+local function leaseWaiting(s, at, id, pool, key, request, bonus, penalty)
+  local token, floor, attempts, runs, rest, rebuilt, start, hasBody = match(call('GET', at), waitingForm)
+  start, runs = tonumber(start), int(runs + 1)
+  if start > (readClocks(s)[pool] or 0) then setClock(s, pool, start) end
+  token = int(math.max(s.now * 1000, token + 1, tonumber(floor)))
+  call('ZADD', s.p .. ':held:' .. key, request, id)
+  s.lastEvent, s.operations, s.nowText = s.lastEvent + 1, s.operations + 1, s.nowText or int(s.now)
+  local text = 'l ' .. s.gen .. ' ' .. token .. ' ' .. floor .. ' ' .. attempts .. ' ' .. runs .. ' -' .. rest .. key .. ' '
+    .. request .. ' 0 0 0 ' .. s.closings
+  local event = 'leased ' .. id .. ' ' .. token .. ' ' .. key .. ' ' .. runs .. ' - ' .. s.nowText .. ' '
+    .. (bonus == 0 and '0' or format('%.17g', bonus)) .. ' ' .. (penalty == 0 and '0' or format('%.17g', penalty))
+  return token, floor, attempts, runs, rebuilt, hasBody, text, event
 end
 
 -- True for what was here at a loss; what still waits in quarantine is not marked before it leaves.

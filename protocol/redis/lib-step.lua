@@ -5,7 +5,7 @@
   counters lastEvent, operations, waiting, idle.
   Hash meta: schema, birth, standing (text, changes at a loss and an opening), counters (five doubles,
   written by every step: lastNow lastEvent operations waiting idle),
-  clocks (text: the virtual clock of each pool, few as they are), clockSteps. ]]
+  clocks (text: the virtual clock of each pool, few as they are), clockSteps, trimmed (newest event that is). ]]
 
 -- Kept here because each use of a global is a look-up through two tables, and at the time a library is
 -- loaded they are not there yet.

@@ -216,18 +216,21 @@ export function promoteAnswer(reply: Reply): {
 }
 
 export function eventsAnswer(reply: Reply): { identity: string; events: BrokerEvent[] } {
-  return { identity: reply.text(0), events: reply.rows(1).map(eventOf) };
+  const pairs = reply.list(1);
+  const events: BrokerEvent[] = [];
+  for (let at = 0; at < pairs.length; at += 2) events.push(eventOf(Number(pairs[at]), pairs[at + 1] ?? ''));
+  return { identity: reply.text(0), events };
 }
 
-/** A stream entry of one field: `kind job token holder run fraction ms bonus penalty`, `-` = none. */
-function eventOf([id, pairs]: unknown[]): BrokerEvent {
-  const words = Array.isArray(pairs) ? String(pairs[1]).split(' ') : [];
+/** `kind job token holder run fraction ms bonus penalty`, `-` = none. */
+function eventOf(id: number, text: string): BrokerEvent {
+  const words = text.split(' ');
   const [kind = '', jobId = '', token = '', holder = '', run, fraction = '', atMs, bonus = '', penalty] =
     words;
   if (words.length !== 9) return wrong('event', 0);
   const ref = refOf(holder);
   return {
-    id: Number(String(id).split('-')[0]),
+    id,
     kind: kind as BrokerEvent['kind'],
     jobId,
     token,

@@ -6,6 +6,11 @@
 local s = begin(KEYS, ARGV)
 if ARGV[4] ~= s.identity then return answer(s, 'ok', 0) end
 local events = s.p .. ':events'
+-- Hides the earlier events of an entry that tells of later ones too.
+local trimmed = math.min(tonumber(ARGV[5]), s.lastEvent)
+if trimmed > tonumber(call('HGET', s.p .. ':meta', 'trimmed') or '0') then
+  call('HSET', s.p .. ':meta', 'trimmed', int(trimmed))
+end
 local first = call('XRANGE', events, '-', ARGV[5] .. '-0', 'COUNT', 1)[1]
 if not first then return answer(s, 'ok', 0) end
 local upTo = math.min(tonumber(ARGV[5]), match(first[1], '^%d+') + 999)

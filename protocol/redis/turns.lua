@@ -21,7 +21,7 @@ local firstClaim = firstList + listCount
 
 local ended = endAll(s, ARGV, 9, completionCount)
 local t = readHeads(s, { unpack(ARGV, firstGroup, firstList - 1) }, groupCount)
-local rows, texts, lists, warms, nowText = {}, {}, {}, {}, int(s.now)
+local rows, texts, events, lists, warms = {}, {}, {}, {}, {}
 
 local keys, held, machines = {}, {}, {}
 for index = 1, claimCount do
@@ -33,40 +33,31 @@ local records = claimCount > 0 and call('HMGET', s.p .. ':machines', unpack(mach
 -- Of machines that hold nothing no lease of the request can stand; most that ask have just ended theirs.
 local holdsAny, holds = claimCount > 0 and call('EXISTS', unpack(held)) > 0, {}
 
-local function textOf(ms)
-  return ms == 0 and '0' or format('%.17g', ms)
+-- What a claim is answered of a lease but for the last three: its words, and the key of its body or ''.
+local function rowOf(id, group, affinity, token, floor, attempts, runs, rebuilt, hasBody)
+  return { 'leased', id .. ' ' .. token .. ' ' .. group .. ' ' .. affinity .. ' ' .. runs .. ' ' .. attempts .. ' '
+    .. floor .. ' ' .. rebuilt, hasBody == '1' and s.p .. ':body:' .. id or '' }
 end
 
--- Of an entry that waits: token, floor, attempts, runs, what follows its time, of that rebuilt, start tag and whether it
--- has a body.
-local waitingForm = '^w %S+ (%S+) (%S+) (%S+) (%S+) %S+( [01] ([01]) %S+ %S+ %S+ (%S+) %S+ ([01]) )$'
-
--- Leases the job that was the head of a lane; answers what the claim does but for the last three, and its body's key.
-local function leaseOne(group, lane, key, request, bonus, penalty)
-  local id, pool = takeHead(s, t, group, lane)
-  local at = s.p .. ':job:' .. id
-  local token, floor, attempts, runs, rest, rebuilt, start, hasBody = match(call('GET', at), waitingForm)
-  start, runs = tonumber(start), int(runs + 1)
-  if start > (readClocks(s)[pool] or 0) then setClock(s, pool, start) end
-  token = int(math.max(s.now * 1000, token + 1, tonumber(floor)))
-  call('ZADD', s.p .. ':held:' .. key, request, id)
-  append(texts, at, 'l ' .. s.gen .. ' ' .. token .. ' ' .. floor .. ' ' .. attempts .. ' ' .. runs .. ' -' .. rest
-    .. key .. ' ' .. request .. ' 0 0 0 ' .. s.closings)
-  s.lastEvent, s.operations = s.lastEvent + 1, s.operations + 1
-  call('XADD', s.p .. ':events', int(s.lastEvent) .. '-0', 'e', 'leased ' .. id .. ' ' .. token .. ' ' .. key .. ' '
-    .. runs .. ' - ' .. nowText .. ' ' .. textOf(bonus) .. ' ' .. textOf(penalty))
-  local row = { 'leased', id .. ' ' .. token .. ' ' .. group.name .. ' ' .. lane.affinity .. ' ' .. runs .. ' ' .. attempts
-    .. ' ' .. floor .. ' ' .. rebuilt, hasBody == '1' and s.p .. ':body:' .. id or '' }
-  holds[key], rows[id] = true, row
-  return row
-end
-
--- The same of a lease that stands: of this step or, as the step claim answers it, of an earlier one.
+-- The same of a lease that stands: of this step or of an earlier one.
 local function standingRow(id)
   if rows[id] then return { unpack(rows[id], 1, 3) } end
   local e = load(s, id)
-  return { 'leased', id .. ' ' .. e.token .. ' ' .. e.group .. ' ' .. e.affinity .. ' ' .. e.runs .. ' ' .. e.attempts
-    .. ' ' .. e.floor .. (e.rebuilt and ' 1' or ' 0'), e.hasBody and s.p .. ':body:' .. id or '' }
+  return rowOf(id, e.group, e.affinity, e.token, e.floor, e.attempts, e.runs, e.rebuilt and '1' or '0',
+    e.hasBody and '1' or '0')
+end
+
+-- Leases the job that is the head of a lane.
+local function leaseOne(group, lane, key, request, bonus, penalty)
+  local id, pool = takeHead(s, t, group, lane)
+  local at = s.p .. ':job:' .. id
+  local token, floor, attempts, runs, rebuilt, hasBody, text, event =
+    leaseWaiting(s, at, id, pool, key, request, bonus, penalty)
+  append(texts, at, text)
+  append(events, 'e', event)
+  local row = rowOf(id, group.name, lane.affinity, token, floor, attempts, runs, rebuilt, hasBody)
+  holds[key], rows[id] = true, row
+  return row
 end
 
 local function claimOne(index)
@@ -103,5 +94,6 @@ for _, row in ipairs(claimed) do
 end
 flushHeads(s, t)
 if texts[1] then call('MSET', unpack(texts)) end
+if events[1] then call('XADD', s.p .. ':events', int(s.lastEvent) .. '-0', unpack(events)) end
 for at, body in ipairs(bodyKeys[1] and call('MGET', unpack(bodyKeys)) or {}) do bodyOf[at][3] = body end
 return answer(s, 'ok', ended, claimed)
