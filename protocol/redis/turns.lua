@@ -36,7 +36,7 @@ local holdsAny, holds = claimCount > 0 and call('EXISTS', unpack(held)) > 0, {}
 -- What a claim is answered of a lease but for the last three: its words, and the key of its body or ''.
 local function rowOf(id, group, affinity, token, floor, attempts, runs, rebuilt, hasBody)
   return { 'leased', id .. ' ' .. token .. ' ' .. group .. ' ' .. affinity .. ' ' .. runs .. ' ' .. attempts .. ' '
-    .. floor .. ' ' .. rebuilt, hasBody == '1' and s.p .. ':body:' .. id or '' }
+    .. floor .. ' ' .. rebuilt, hasBody == '1' and s.p .. ':body:' .. id or '', 0, 0, '' }
 end
 
 -- The same of a lease that stands: of this step or of an earlier one.
