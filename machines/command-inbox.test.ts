@@ -12,7 +12,12 @@ const cases: [LinkNotice, string, object][] = [
   [
     { notice: 'cancel', body: { jobId: 'j1', reason: 'r' } },
     'runs',
-    { type: 'runs.cancel', jobId: 'j1', reason: 'r' },
+    { type: 'runs.end', jobId: 'j1', cause: { kind: 'cancel', reason: 'r' } },
+  ],
+  [
+    { notice: 'preempt', body: { jobId: 'j1', reason: 'r' } },
+    'runs',
+    { type: 'runs.end', jobId: 'j1', cause: { kind: 'release', reason: 'r' } },
   ],
   [{ notice: 'drop', body: { jobId: 'j1' } }, 'runs', { type: 'runs.drop', jobIds: ['j1'] }],
   [

@@ -18,7 +18,12 @@ export function routeNotice(notice: LinkNotice): {
     case 'cancel':
       return {
         to: 'runs',
-        event: { type: 'runs.cancel', jobId: notice.body.jobId, reason: notice.body.reason },
+        event: runEnd('cancel', notice.body),
+      };
+    case 'preempt':
+      return {
+        to: 'runs',
+        event: runEnd('release', notice.body),
       };
     case 'drop':
       return {
@@ -35,6 +40,11 @@ export function routeNotice(notice: LinkNotice): {
     case 'closing':
       return { to: 'link', event: { type: 'link.renew' } };
   }
+}
+
+/** The end of a run as the hub wants it. */
+function runEnd(kind: 'cancel' | 'release', { jobId, reason }: { jobId: string; reason: string }) {
+  return { type: 'runs.end', jobId, cause: { kind, reason } };
 }
 
 /** Notices that say the same thing once more: the waiting one is replaced, not queued behind. */

@@ -81,7 +81,7 @@ describe('lease', () => {
     await answer(ok({ drop: ['j1'], cancel: ['j2'], work: true }));
     expect(rig.to('runs')).toMatchObject([
       { type: 'runs.drop', jobIds: ['j1'] },
-      { type: 'runs.cancel', jobId: 'j2' },
+      { type: 'runs.end', jobId: 'j2' },
     ]);
     expect(rig.to('claimer')).toContainEqual({ type: 'claim.wanted' });
   });

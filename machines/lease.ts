@@ -87,7 +87,7 @@ const base = setup({
           reason: 'the hub does not list it as held here',
         });
       for (const jobId of answer.cancel)
-        say('runs', { type: 'runs.cancel', jobId, reason: 'cancelled by request' });
+        say('runs', { type: 'runs.end', jobId, cause: { kind: 'cancel', reason: 'cancelled by request' } });
       if (answer.work) say('claimer', { type: 'claim.wanted' });
     },
   },

@@ -98,7 +98,7 @@ describe('runs', () => {
     start('j1');
     start('j2');
     start('j3');
-    rig.send({ type: 'runs.cancel', jobId: 'j1', reason: 'by request' });
+    rig.send({ type: 'runs.end', jobId: 'j1', cause: { kind: 'cancel', reason: 'by request' } });
     rig.send({ type: 'runs.drop', jobIds: ['j2', 'unknown'], reason: 'lapsed' });
     expect(exit.asked.map(({ input }) => [input.jobId, input.cause.kind])).toEqual([['j1', 'cancel']]);
     expect(held()).toEqual(['j1', 'j3']);
@@ -228,7 +228,7 @@ describe('runs', () => {
     const counted = () => rig.to('supervisor').at(-1);
     start('j1');
     await work('j1');
-    rig.send({ type: 'runs.cancel', jobId: 'j1', reason: 'by request' });
+    rig.send({ type: 'runs.end', jobId: 'j1', cause: { kind: 'cancel', reason: 'by request' } });
     await clock.advanceBy(1_000);
     expect([held(), free(), counted()]).toEqual([['j1'], slots(0), { type: 'runs.count', count: 1 }]);
     await exit.answer({ kind: 'ok' });

@@ -25,7 +25,7 @@ import type { Assignment } from '#protocol/link.ts';
 import { compareTokens } from '#protocol/token.ts';
 import { chartOptions } from './chart-options.ts';
 import type { jobRunChart } from './job-run.ts';
-import type { JobRunInput, JobRunSettings, RunPhase } from './job-run-base.ts';
+import type { ExitCause, JobRunInput, JobRunSettings, RunPhase } from './job-run-base.ts';
 import type { LinkStateEvent } from './link.ts';
 import { safeSend } from './safe-send.ts';
 import { siblingsLimit } from './supervise.ts';
@@ -58,7 +58,8 @@ export type RunsEvent =
   | DoneActorEvent
   | ErrorActorEvent
   | { type: 'runs.start'; assignment: Assignment }
-  | { type: 'runs.cancel'; jobId: string; reason: string }
+  /** The hub wants the run of this job to end so: cancelled, or given back. */
+  | { type: 'runs.end'; jobId: string; cause: ExitCause }
   | { type: 'runs.drop'; jobIds: string[]; reason: string }
   | { type: 'runs.dropAll'; reason: string }
   /** From now on a job that arrives is released at once. */
@@ -344,12 +345,12 @@ export const runsChart = base.createMachine({
         },
         'xstate.done.actor.*': { actions: [forget, ...settle] },
         'xstate.error.actor.*': { actions: [bury, ...settle] },
-        'runs.cancel': {
+        'runs.end': {
           actions: {
             type: 'tellRuns',
             params: ({ context, event }) => ({
               names: names(context, [event.jobId]),
-              event: { type: 'run.end', cause: { kind: 'cancel', reason: event.reason } },
+              event: { type: 'run.end', cause: event.cause },
             }),
           },
         },

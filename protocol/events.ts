@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { JobError, JobState } from './job.ts';
 import { JsonObject } from './json.ts';
 import { LimitName } from './limit.ts';
-import { CustomerName, Incarnation, MachineId, ModelId, PoolName, ServiceName } from './names.ts';
+import { CustomerName, Incarnation, JobId, MachineId, ModelId, PoolName, ServiceName } from './names.ts';
 import { FencingToken } from './token.ts';
 
 /**
@@ -60,6 +60,8 @@ export const EVENT_DATA = {
   'job.dead': z.strictObject({ ...counts, reason: text, token: FencingToken.nullable() }),
   'job.cancel_requested': z.strictObject({ actor: z.string().max(128) }),
   'job.cancelled': z.strictObject({ ...counts, actor: z.string().max(128), reason: text.nullable() }),
+  /** Its run was asked back for another job. */
+  'job.preempted': z.strictObject({ ...run, for: JobId }),
   'job.promoted': z.strictObject({}),
   'job.admitted': z.strictObject({ state: JobState }),
   'job.requeued': z.strictObject({ actor: z.string().max(128), fenceFloor: FencingToken }),

@@ -28,6 +28,7 @@ const Machines = z.array(MachineRef).min(1).max(linkedPageLimit);
 /** A notice for a machine that is linked to the other hub. */
 const Tell = z.discriminatedUnion('notice', [
   z.strictObject({ machine: MachineRef, notice: z.literal('cancel'), body: HUB_NOTICES.cancel }),
+  z.strictObject({ machine: MachineRef, notice: z.literal('preempt'), body: HUB_NOTICES.preempt }),
   z.strictObject({ machine: MachineRef, notice: z.literal('drop'), body: HUB_NOTICES.drop }),
   z.strictObject({ machine: MachineRef, notice: z.literal('drain'), body: HUB_NOTICES.drain }),
   z.strictObject({ machine: MachineRef, notice: z.literal('cordon'), body: HUB_NOTICES.cordon }),

@@ -146,6 +146,8 @@ export const JobSubmission = z.strictObject({
     .default(maxRunMsDefault),
   /** Counted tries: failures and expiries, not releases. */
   maxAttempts: z.int().min(1).max(20).default(3),
+  /** Its run may be given back for a job that is much more urgent; it waits in its old place then. */
+  preemptible: z.boolean().default(false),
   /** Not before this time, RFC 3339 with offset. */
   notBefore: z.iso.datetime({ offset: true }).optional(),
   /** Dead if not claimed this long after submission, ms. */
@@ -215,6 +217,7 @@ export const Job = z.strictObject({
   finishedAtMs: TimeMs.nullable(),
   cancelRequestedAtMs: TimeMs.nullable(),
   brokeredAtMs: TimeMs.nullable(),
+  preemptible: z.boolean(),
   /** Limits count it: it is let in by them, and comes back as `held`. */
   limited: z.boolean(),
   /** Lowest token that may still change this job. */

@@ -231,6 +231,8 @@ export const HUB_NOTICES = {
   /** Claimable work fits: claim now. */
   wake: z.strictObject({}),
   cancel: z.strictObject({ jobId: JobId, reason: z.string().max(500) }),
+  /** Give this run back, with its attempt: a more urgent job needs its slot. */
+  preempt: z.strictObject({ jobId: JobId, reason: z.string().max(500) }),
   /** Stop this run: its lease has ended. */
   drop: z.strictObject({ jobId: JobId }),
   drain: z.strictObject({ deadlineMs: z.int().min(0).max(86_400_000), reason: z.string().max(200) }),

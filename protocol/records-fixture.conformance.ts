@@ -45,6 +45,7 @@ export function newJob(over: Partial<NewJob> = {}): NewJob {
     notBeforeMs: null,
     expiresAtMs: null,
     limited: false,
+    preemptible: false,
     state: 'waiting',
     fingerprint: `fingerprint of ${id}`,
     ...over,

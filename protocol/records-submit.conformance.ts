@@ -316,6 +316,37 @@ function listSuite(hub: () => Promise<Hub>): void {
       expect(await records.getPreview('nobody')).toBeNull();
     });
 
+    test('preemption sees the lowest runs that may be given back, and the highest that wait', async () => {
+      const { records, submit, claim } = await hub();
+      const runs = [
+        ['late', 10, true],
+        ['early', 10, true],
+        ['higher', 40, true],
+        ['stays', 0, false],
+      ] as const;
+      for (const [id, priority, preemptible] of runs) await submit({ id, priority, preemptible });
+      for (const [id, priority] of [
+        ['ordinary', 50],
+        ['high', 51],
+        ['highest', 100],
+        ['second', 100],
+      ] as const)
+        await submit({ id, priority });
+      const looked = async (limit = 10) => {
+        const { urgent, running } = await records.preemption({ limit });
+        return [urgent.map(({ id }) => id), running.map(({ id }) => id)];
+      };
+      expect(await looked()).toEqual([[], []]);
+      for (const [n, id] of (['early', 'late', 'higher', 'stays'] as const).entries())
+        await claim(id, String(100 + n), m1, t0 + 10 + n);
+      expect(await looked()).toEqual([
+        ['highest', 'second', 'high'],
+        ['late', 'early', 'higher'],
+      ]);
+      expect(await looked(1)).toEqual([['highest'], ['late']]);
+      expect(await records.getJob('late')).toMatchObject({ preemptible: true });
+    });
+
     test('runs past their limit are overdue, longest first', async () => {
       const { records, submit, claim } = await hub();
       await submit({ id: 'short', maxRunMs: 1_000 });

@@ -38,6 +38,7 @@ export type NewJob = Pick<
   | 'notBeforeMs'
   | 'expiresAtMs'
   | 'limited'
+  | 'preemptible'
 > & {
   state: 'waiting' | 'scheduled' | 'held';
   /** SHA-256 of the canonical submission: equal id and equal fingerprint is a repeat, else a conflict. */
@@ -261,6 +262,13 @@ export interface Records extends ScheduleRecords, BulkRecords, AdmissionRecords 
     nowMs: number;
     limit: number;
   }): Promise<{ jobId: JobId; token: FencingToken; machineId: MachineId; incarnation: Incarnation }[]>;
+
+  /**
+   * What preemption looks at: waiting jobs of a priority above 50, the highest first, then the oldest; and
+   * runs that may be given back, the lowest priority first, then the newest. At most `limit` (1 to 1 000) of
+   * each; nobody is urgent where no run may be given back.
+   */
+  preemption(options: { limit: number }): Promise<{ urgent: Job[]; running: Job[] }>;
 
   /** Copies Broker events, at least once, unique by (job, token, kind), with the cursor in the same commit. */
   recordBrokerEvents(options: {

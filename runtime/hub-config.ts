@@ -135,6 +135,13 @@ export const HubConfig = z.strictObject({
    * machines that serve it too. Higher: they alternate whatever their jobs' priorities. 0: the own pool's line comes first.
    */
   ageWeight: z.coerce.number().min(0).max(100).default(1),
+  /**
+   * How much more urgent a waiting job must be than a preemptible run before that is given back, GPU-ms.
+   * Lower: urgent jobs start sooner, and more work is done twice.
+   */
+  preemptMarginMs: ms(0, 86_400_000).default(300_000),
+  /** How long such a job waits first: a slot may come free. */
+  preemptAfterMs: ms(0, 3_600_000).default(5_000),
   /** Bound of the preference for jobs whose model is on the machine. Higher: fewer loads, longer waits for cold jobs. */
   warmBonusLimitMs: ms(0, 86_400_000).default(30_000),
   /** Assumed rate at which a model reaches a machine and its memory, bytes per ms. */

@@ -165,6 +165,7 @@ function drawJob(
       ...drawBody(own, durationMs),
       maxAttempts: own.int(2, 6),
       ...odd,
+      preemptible: own.next() < 0.3,
       id: options.id,
     },
   };

@@ -9,6 +9,7 @@ import { Sometimes } from './sometimes.ts';
 export const chaosMarks = [
   'a lease expired',
   'a lease was released',
+  'a run was given back for an urgent job',
   'a run failed and was tried again',
   'a job failed for good',
   'a job died of its attempts',
@@ -244,6 +245,10 @@ function markRecords(
       mark('a lease expired', cause.kind === 'expire' && cause.reason.includes('fell silent'));
       mark('a run was overdue', cause.kind === 'expire' && cause.reason.includes('maxRunMs'));
       mark('a lease was released', cause.kind === 'release');
+      mark(
+        'a run was given back for an urgent job',
+        cause.kind === 'release' && cause.reason.startsWith('preempted'),
+      );
       const isHeld = answer.state === 'held';
       mark('a limit held a job that had failed or was given back', isHeld && cause.kind !== 'withhold');
       mark('a run that a limit forbids was given back', isHeld && cause.kind === 'withhold');

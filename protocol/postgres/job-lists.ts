@@ -134,6 +134,8 @@ const unbrokered = `${selectJobs} WHERE j.brokered_at_ms IS NULL AND j.cancel_re
   AND j.submitted_at_ms < $1 ORDER BY j.submitted_at_ms, j.ordinal LIMIT $2`;
 const cancelling = `${selectJobs} WHERE j.cancel_requested_at_ms IS NOT NULL AND j.state IN ('scheduled', 'held', 'waiting', 'leased')
   AND j.cancel_requested_at_ms < $1 ORDER BY j.cancel_requested_at_ms, j.ordinal LIMIT $2`;
+const urgent = `${selectJobs} WHERE j.state = 'waiting' AND j.priority > 50 ORDER BY j.priority DESC, j.submitted_at_ms, j.ordinal LIMIT $1`;
+const preemptible = `${selectJobs} WHERE j.preemptible AND j.state = 'leased' ORDER BY j.priority, j.started_at_ms DESC, j.ordinal LIMIT $1`;
 /**
  * Most jobs that are asked for are open: only the others are sent. Each is looked up by itself (`LIMIT`
  * keeps it so): for a thousand ids the planner would read the whole table, which took ten times as long.
@@ -150,6 +152,7 @@ type ListMethods =
   | 'openJobs'
   | 'unbrokeredJobs'
   | 'unfinishedCancels'
+  | 'preemption'
   | 'endedAmong';
 
 export function listMethods(db: Database): Pick<Records, ListMethods> {
@@ -168,6 +171,10 @@ export function listMethods(db: Database): Pick<Records, ListMethods> {
       jobs(unbrokered, [olderThanMs, checkLimit(limit, 10_000)]),
     unfinishedCancels: async ({ olderThanMs, limit }) =>
       jobs(cancelling, [olderThanMs, checkLimit(limit, 10_000)]),
+    preemption: async ({ limit }) => {
+      const running = await jobs(preemptible, [checkLimit(limit)]);
+      return { running, urgent: running.length === 0 ? [] : await jobs(urgent, [limit]) };
+    },
     endedAmong: async (jobIds) => {
       const rows = await db.query<{ id: string; fence_floor: string | null }>(endedAmong, [
         jobIds,

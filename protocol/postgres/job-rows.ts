@@ -35,6 +35,7 @@ const columns = [
   'error',
   'reason',
   'limited',
+  'preemptible',
   'fingerprint',
 ];
 
@@ -72,6 +73,7 @@ export function toJob(row: Row): Job {
     cancelRequestedAtMs: row.cancel_requested_at_ms,
     brokeredAtMs: row.brokered_at_ms,
     limited: row.limited,
+    preemptible: row.preemptible,
     fenceFloor: row.fence_floor,
     token: row.token,
     machineId: row.machine_id,

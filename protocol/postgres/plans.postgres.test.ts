@@ -134,6 +134,7 @@ test.each<[string, string | RegExp, Use]>([
     'jobs_admitted',
     (hub) => hub.records.admissionView({ after: null, limit: 5, nowMs: t0 }),
   ],
+  ['preemption', 'jobs_preemptible', (hub) => hub.records.preemption({ limit: 10 })],
   ['one job', 'jobs_id_key', (hub) => hub.records.getJob('job-77')],
   [
     'which of a page have ended',

@@ -24,12 +24,12 @@ const insertJobs = `WITH input AS MATERIALIZED (
   SELECT nextval('emp.jobs_ordinal_seq') AS ordinal, x.* FROM (
     SELECT * FROM json_to_recordset($1) AS x(n integer, id text, state text, service text, pool text, customer text, group_id text, affinity text,
       priority integer, expected_ms bigint, max_run_ms bigint, max_attempts integer, submitted_at_ms double precision, not_before_ms double precision,
-      expires_at_ms double precision, fingerprint text, limited boolean, document text, labels json, change json, fact json) ORDER BY n) x
+      expires_at_ms double precision, fingerprint text, limited boolean, preemptible boolean, document text, labels json, change json, fact json) ORDER BY n) x
 ), job AS (
   INSERT INTO emp.jobs (ordinal, id, state, service, pool, customer, group_id, affinity, priority, expected_ms, max_run_ms, max_attempts,
-    submitted_at_ms, not_before_ms, expires_at_ms, fingerprint, limited)
+    submitted_at_ms, not_before_ms, expires_at_ms, fingerprint, limited, preemptible)
   SELECT ordinal, id, state, service, pool, customer, group_id, affinity, priority, expected_ms, max_run_ms, max_attempts,
-    submitted_at_ms, not_before_ms, expires_at_ms, fingerprint, limited FROM input ORDER BY id COLLATE "C" ON CONFLICT (id) DO NOTHING RETURNING ordinal
+    submitted_at_ms, not_before_ms, expires_at_ms, fingerprint, limited, preemptible FROM input ORDER BY id COLLATE "C" ON CONFLICT (id) DO NOTHING RETURNING ordinal
 ), request AS (
   INSERT INTO emp.job_requests (job, document) SELECT ordinal, document FROM input JOIN job USING (ordinal)
 ), label AS (
@@ -67,6 +67,7 @@ function jobColumns(job: NewJob, n: number, nowMs: number) {
     expires_at_ms: job.expiresAtMs,
     fingerprint: job.fingerprint,
     limited: job.limited,
+    preemptible: job.preemptible,
     document: requestDocument(job),
     labels: Object.entries(job.labels).map(([key, value]) => ({
       key: storableText(key),

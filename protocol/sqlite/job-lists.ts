@@ -147,6 +147,11 @@ const unbrokered = `${selectJobsBy('jobs_unbrokered')} WHERE j.brokered_at_ms IS
 const cancelling = `${selectJobsBy('jobs_cancelling')} WHERE j.cancel_requested_at_ms IS NOT NULL AND ${open}
   AND j.cancel_requested_at_ms < ? ORDER BY j.cancel_requested_at_ms, j.ordinal LIMIT ?`;
 
+const urgent = `${selectJobsBy('jobs_urgent')} WHERE j.state = 'waiting' AND j.priority > 50
+  ORDER BY j.priority DESC, j.submitted_at_ms, j.ordinal LIMIT ?`;
+const preemptible = `${selectJobsBy('jobs_preemptible')} WHERE j.preemptible = 1 AND j.state = 'leased'
+  ORDER BY j.priority, j.started_at_ms DESC LIMIT ?`;
+
 type ListMethods =
   | 'getJob'
   | 'listJobs'
@@ -154,7 +159,8 @@ type ListMethods =
   | 'timeline'
   | 'openJobs'
   | 'unbrokeredJobs'
-  | 'unfinishedCancels';
+  | 'unfinishedCancels'
+  | 'preemption';
 
 export function listMethods(db: Database): Pick<Records, ListMethods> {
   return {
@@ -172,5 +178,10 @@ export function listMethods(db: Database): Pick<Records, ListMethods> {
       db.readOne(() => db.all(unbrokered, olderThanMs, checkLimit(limit, 10_000)).map(toJob)),
     unfinishedCancels: ({ olderThanMs, limit }) =>
       db.readOne(() => db.all(cancelling, olderThanMs, checkLimit(limit, 10_000)).map(toJob)),
+    preemption: ({ limit }) =>
+      db.read(() => {
+        const running = db.all(preemptible, checkLimit(limit)).map(toJob);
+        return { running, urgent: running.length === 0 ? [] : db.all(urgent, limit).map(toJob) };
+      }),
   };
 }

@@ -33,6 +33,7 @@ const columns = [
   'error',
   'reason',
   'limited',
+  'preemptible',
 ];
 
 const selectFrom = (jobs: string) => `SELECT ${columns.map((name) => `j.${name}`).join(', ')},
@@ -81,6 +82,7 @@ export function toJob(row: Row): Job {
     cancelRequestedAtMs: row.cancel_requested_at_ms,
     brokeredAtMs: row.brokered_at_ms,
     limited: row.limited === 1,
+    preemptible: row.preemptible === 1,
     fenceFloor: row.fence_floor,
     token: row.token,
     machineId: row.machine_id,

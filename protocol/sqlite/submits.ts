@@ -9,7 +9,7 @@ import { writeEntries } from './ledger.ts';
 
 /** A known id adds nothing. `OR FAIL`: see database.ts. */
 const insertJob = `INSERT OR FAIL INTO jobs (id, state, service, pool, customer, group_id, affinity, priority, expected_ms, max_run_ms,
-  max_attempts, submitted_at_ms, not_before_ms, expires_at_ms, fingerprint, limited) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  max_attempts, submitted_at_ms, not_before_ms, expires_at_ms, fingerprint, limited, preemptible) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (id) DO NOTHING`;
 
 function known(db: Database, job: NewJob): SubmitRowAnswer {
@@ -37,6 +37,7 @@ function submitOne(db: Database, job: NewJob, nowMs: number): SubmitRowAnswer {
     job.expiresAtMs,
     job.fingerprint,
     Number(job.limited),
+    Number(job.preemptible),
   );
   if (ordinal === null) return known(db, job);
   db.run('INSERT INTO job_requests (job, document) VALUES (?, ?)', ordinal, requestDocument(job));

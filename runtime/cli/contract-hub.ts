@@ -119,6 +119,7 @@ export function sampleJob(change: Partial<Job> = {}): Job {
     cancelRequestedAtMs: null,
     brokeredAtMs: 1_000,
     limited: false,
+    preemptible: false,
     fenceFloor: '0',
     token: null,
     machineId: null,

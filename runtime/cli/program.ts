@@ -155,6 +155,7 @@ function addJobs(program: Command, action: Action): void {
       )
       .option('--input <file>', 'upload a file as an input (repeatable)', collect)
       .option('--priority <0-100>', 'higher goes first', wholeNumber(0, 100))
+      .option('--preemptible', 'may be given back for a much more urgent job')
       .option('--pool <name>', 'preferred pool')
       .option('--customer <name>', 'on whose behalf')
       .option(

@@ -14,6 +14,7 @@ export interface RunOptions {
   set?: string[];
   input?: string[];
   priority?: number;
+  preemptible?: true;
   pool?: string;
   customer?: string;
   label?: [string, string][];
@@ -95,6 +96,7 @@ export async function submissionOf(
     payload: await readPayload(options, stdin),
     ...(options.id === undefined ? {} : { id: options.id }),
     ...(options.priority === undefined ? {} : { priority: options.priority }),
+    ...(options.preemptible === true ? { preemptible: true } : {}),
     ...(options.pool === undefined ? {} : { pool: options.pool }),
     ...(options.customer === undefined ? {} : { customer: options.customer }),
     ...(options.maxAttempts === undefined ? {} : { maxAttempts: options.maxAttempts }),

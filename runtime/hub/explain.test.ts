@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { simulationSpec } from '#actors/connectors/simulation/simulation-spec.ts';
+
 import { simEnv } from '#simulations/sim-env.ts';
 import { SimObjects } from '#simulations/sim-objects.ts';
 import { explainJob } from './explain.ts';
@@ -8,14 +9,14 @@ import type { HubPorts } from './hub.ts';
 import { hubRig } from './hub-rig.ts';
 import { cordonMachine } from './machines.ts';
 
-async function setup(options: { wrap?: (ports: HubPorts) => HubPorts } = {}) {
+async function setup(options: { wrap?: (ports: HubPorts) => HubPorts; leaseTtlMs?: number } = {}) {
   const env = simEnv({ seed: 'explain' });
   const rig = await hubRig({
     env,
     objects: new SimObjects({ clock: env.clock }),
     services: [simulationSpec],
     settle: () => env.clock.settle(),
-    config: { leaseTtlMs: 3_000 },
+    config: { leaseTtlMs: options.leaseTtlMs ?? 3_000 },
     ...(options.wrap && { wrap: options.wrap }),
   });
   await env.clock.advanceBy(10);
@@ -85,7 +86,7 @@ describe('explain', () => {
   });
 
   test('of a job that ran: which machine claimed it after what wait, and that its model was there', async () => {
-    const { env, rig, explain, submit } = await setup();
+    const { env, rig, explain, submit } = await setup({ leaseTtlMs: 30_000 });
     await rig.ports.records.putModel({
       id: 'sdxl',
       service: 'simulation',
@@ -94,6 +95,8 @@ describe('explain', () => {
       licence: 'none',
       files: [{ name: 'weights.bin', bytes: 4_000_000_000, sha256: 'a'.repeat(64), sources: [] }],
     });
+    // The job's pool has a machine of its own, which takes nothing.
+    await rig.join({ machineId: 'm2', machineClass: { pool: 'fast-lane' } });
     const machine = await rig.join({ machineId: 'm1', machineClass: { pool: 'heavy' } });
     await submit('warm', { pool: 'fast-lane', payload: { durationMs: 10_000, models: ['sdxl'] } });
     await machine.live(env.clock, { forMs: 30_000, running: [] });

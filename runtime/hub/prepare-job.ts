@@ -87,6 +87,7 @@ export async function prepareJob(
     notBeforeMs: due ? null : notBeforeMs,
     expiresAtMs: submission.ttlMs === undefined ? null : nowMs + submission.ttlMs,
     limited: false,
+    preemptible: submission.preemptible,
     state: due ? 'waiting' : 'scheduled',
     fingerprint: fingerprint(submission, contents),
   };
@@ -105,11 +106,15 @@ function readSubmission({ document, error }: Translated, prefix: string): JobSub
 /**
  * Equal submissions give equal text. The trace is left out, because a retry has another one, and a file
  * counts by its content (`contents`, SHA-256 per input), because a retry uploads it under another key.
+ * What came to the form later is left out where it says nothing, or a repeat across an upgrade would differ.
  */
 function fingerprint(submission: JobSubmission, contents: string[]): string {
-  const { traceparent: _, ...rest } = submission;
+  const { traceparent: _, preemptible, ...rest } = submission;
   const inputs = rest.inputs.map(({ name }, index) => ({ name, sha256: contents[index] ?? null }));
-  return hash('sha256', canonicalJson({ ...rest, inputs } as JsonObject));
+  return hash(
+    'sha256',
+    canonicalJson({ ...rest, ...(preemptible && { preemptible }), inputs } as JsonObject),
+  );
 }
 
 function checkPayload(spec: ServiceSpec, submission: JobSubmission, prefix: string): JsonObject {

@@ -8,6 +8,7 @@ import type { Hub } from './hub.ts';
 import { markLost } from './lost.ts';
 import { endOverdue } from './overdue.ts';
 import { PokedTask } from './poked-task.ts';
+import { Preemptions, preempt } from './preempt.ts';
 import { promoteDue } from './promote.ts';
 import { reconcile } from './reconcile.ts';
 import { Recorder } from './record.ts';
@@ -72,11 +73,13 @@ export class StandingWork {
     this.admitter = task('admitter', () => admitHeld(hub, turn++));
     this.sweeper = task('sweeper', (told) => sweepLapsed(hub, sweeperRole, pulse(told)));
     let markedMs = Number.NEGATIVE_INFINITY;
+    const told = new Preemptions();
     let retainedMs = env.clock.monotonic();
     this.#keeper = task('keeper', async () => {
       await expireWaiting(hub, sweeperRole);
       await endOverdue(hub, sweeperRole);
       await fireSchedules(hub, sweeperRole);
+      await preempt(hub, sweeperRole, told);
       // Reads every machine: once per lease time is as fine as silence is measured.
       if (env.clock.monotonic() - markedMs >= config.leaseTtlMs) {
         markedMs = env.clock.monotonic();

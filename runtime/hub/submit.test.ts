@@ -6,6 +6,7 @@ import { SimObjects } from '#simulations/sim-objects.ts';
 import { dryRunJob } from './dry-run.ts';
 import type { HubPorts } from './hub.ts';
 import { cpuClass, hubRig } from './hub-rig.ts';
+import { prepareJob } from './prepare-job.ts';
 import { submitBatch, submitJob } from './submit.ts';
 
 const upscale = { id: 'up-1', service: 'simulation', kind: 'checkpoint', memoryMb: 1, licence: 'MIT' };
@@ -70,6 +71,21 @@ describe('submit', () => {
       errors: [{ pointer: '/id' }],
     });
     expect(await stored()).toHaveLength(1);
+  });
+
+  test('a job that was submitted to a version before is repeated under the same fingerprint', async () => {
+    const { hub } = await setup();
+    const sent = {
+      service: 'simulation',
+      id: 'before',
+      payload: { durationMs: 10 },
+      customer: 'acme',
+      labels: { a: 'b' },
+    };
+    const { row } = await prepareJob(hub, sent, { prefix: '', traceparent: null });
+    expect(row.fingerprint).toBe('835c20d64995c25ed31c10732a9a531fc83b4a24a49ebff0a34b98da3b8608c6');
+    const other = await prepareJob(hub, { ...sent, preemptible: true }, { prefix: '', traceparent: null });
+    expect(other.row.fingerprint).not.toBe(row.fingerprint);
   });
 
   test('a trace of its own does not make a repeat another job', async () => {

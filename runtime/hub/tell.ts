@@ -19,6 +19,8 @@ export function tellLinked(hub: Hub, tell: Tell): boolean {
   switch (tell.notice) {
     case 'cancel':
       return link.notify('cancel', tell.body);
+    case 'preempt':
+      return link.notify('preempt', tell.body);
     case 'drop':
       return link.notify('drop', tell.body);
     case 'cordon':

@@ -92,6 +92,7 @@ export function newJob(id: string, traceparent: string, over: Partial<NewJob> = 
     notBeforeMs: null,
     expiresAtMs: null,
     limited: false,
+    preemptible: false,
     state: 'waiting',
     fingerprint: id,
     ...over,
