@@ -218,6 +218,23 @@ export function turnsSuite(setup: BrokerSetup): void {
       ]);
     });
 
+    test('each claim of a full step names sixteen lanes and bonuses of its own, and gets the warmest', async () => {
+      const rig = await open();
+      const machine = await rig.machine('m1');
+      const made = Array.from({ length: 16 * turnsLimit }, (_, at) =>
+        entryOf(`j${at}`, { affinity: `lane-${at}`, customer: `customer-${at}` }),
+      );
+      await rig.submit(...made);
+      const claims = Array.from({ length: turnsLimit }, (_, at) => {
+        const lanes = Array.from({ length: 16 }, (_each, index) => 16 * at + index);
+        const warmLanes = lanes.map((lane) => ({ group: 'g1', affinity: `lane-${lane}`, bonusMs: 1 + lane }));
+        return claimOf(machine, { warmLanes });
+      });
+      const answer = await rig.broker.turns({ completions: [], claims });
+      const expected = claims.map((_, at) => ({ lease: { jobId: `j${16 * at + 15}` } }));
+      expect(answer.claims).toMatchObject(expected);
+    });
+
     test('its events are read by any cursor and limit, and trimmed one by one', async () => {
       const rig = await open();
       const machine = await rig.machine('m1');

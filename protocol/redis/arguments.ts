@@ -65,52 +65,81 @@ export function claimArguments(request: ClaimRequest): StepArguments {
   ];
 }
 
-/** Groups and lanes are named once, whoever of the machines claims them; so are equal lists of groups. */
+/**
+ * Groups, lanes, penalties and bonuses are named once, whoever of the machines claims them; so are equal lists of
+ * groups, which name them by their places. All of it is text: one argument of bytes would have each written by itself.
+ */
 export function turnsArguments({ completions, claims }: TurnsRequest): StepArguments {
-  const [groups, lanes, lists] = [new Places(), new Places(), new Places()];
-  const listPacks: Buffer[] = [];
+  const [groups, lanes, values] = [new Places(), new Places(), new Places()];
+  const lists = new Map<string, GroupList>();
   const claimed: StepArguments = [];
   for (const { machineId, incarnation, requestId, groups: served, warmLanes } of claims) {
-    // Of a group that is named twice the last penalty counts.
-    const penaltyOf = new Map(served.map(({ group, penaltyMs }) => [group, penaltyMs]));
-    const list = lists.of(served.map(({ group }) => `${group} ${penaltyOf.get(group)}`).join(' '));
-    if (list > listPacks.length)
-      listPacks.push(packed(served.flatMap(({ group }) => [groups.of(group), penaltyOf.get(group) ?? 0])));
-    const placeOf = new Map(served.map(({ group }, at) => [group, at + 1]));
-    const warm = warmLanes.flatMap(({ group, affinity, bonusMs }) => [
-      lanes.of(`${group}/${affinity}`),
-      placeOf.get(group) ?? 0,
-      bonusMs,
-    ]);
-    claimed.push(machineId, incarnation, requestId, list, packed(warm));
+    let key = '';
+    for (const { group, penaltyMs } of served) key += `${group} ${penaltyMs} `;
+    const list = lists.get(key) ?? groupList(served, { place: lists.size + 1, groups, values });
+    lists.set(key, list);
+    let warm = '';
+    for (const { group, affinity, bonusMs } of warmLanes) {
+      const place = list.placeOf.get(group) ?? 0;
+      warm +=
+        letters(lanes.of(`${group}/${affinity}`)) + letters(place) + letters(values.of(String(bonusMs)));
+    }
+    claimed.push(machineId, incarnation, requestId, list.place, warm);
   }
+  const counts = [groups, lanes, values].map(({ names }) => names.length);
+  const ended = completions.flatMap(({ jobId, token, fenceFloor }) => [jobId, token, fenceFloor]);
+  const named = [...groups.names, ...lanes.names, ...values.names];
+  const listTexts = [...lists.values()].map(({ text }) => text);
   return [
     completions.length,
-    groups.names.length,
-    lanes.names.length,
-    listPacks.length,
+    ...counts,
+    lists.size,
     claims.length,
-    ...completions.flatMap(({ jobId, token, fenceFloor }) => [jobId, token, fenceFloor]),
-    ...groups.names,
-    ...lanes.names,
-    ...listPacks,
+    ...ended,
+    ...named,
+    ...listTexts,
     ...claimed,
   ];
 }
 
+/**
+ * A place, below 16 384, as two characters of seven bits each, the higher first. The step reads many in one call, as
+ * numbers of two bytes, which below 128 are the places themselves.
+ */
+function letters(place: number): string {
+  return String.fromCharCode(place >> 7, place & 127);
+}
+
+/** A list of groups as claims name it. */
+interface GroupList {
+  place: number;
+  text: string;
+  /** Of a group in it. */
+  placeOf: ReadonlyMap<string, number>;
+}
+
+function groupList(
+  served: ClaimRequest['groups'],
+  { place, groups, values }: { place: number; groups: Places; values: Places },
+): GroupList {
+  // Of a group that is named twice the last penalty counts.
+  const penaltyOf = new Map(served.map(({ group, penaltyMs }) => [group, String(penaltyMs)]));
+  const texts = served.map(
+    ({ group }) => letters(groups.of(group)) + letters(values.of(penaltyOf.get(group) ?? '0')),
+  );
+  return { place, text: texts.join(''), placeOf: new Map(served.map(({ group }, at) => [group, at + 1])) };
+}
+
 /** Names in the order in which they came, each with its place from 1 on. */
 class Places {
+  readonly names: string[] = [];
   readonly #places = new Map<string, number>();
 
   of(name: string): number {
     const known = this.#places.get(name);
     if (known !== undefined) return known;
-    this.#places.set(name, this.#places.size + 1);
-    return this.#places.size;
-  }
-
-  get names(): string[] {
-    return [...this.#places.keys()];
+    this.#places.set(name, this.names.push(name));
+    return this.names.length;
   }
 }
 

@@ -29,18 +29,23 @@ local function groupOf(t, name, text)
   return group
 end
 
--- Tables of the groups and lanes named, in this order; `fields` has them in the same places, `changes` the groups whose
--- lead is another, or has another head, in the order in which they changed.
+-- What arguments.ts writes for a place, read as a number of two bytes.
+local function codeOf(place)
+  return place < 128 and place or place + 128 * math.floor(place / 128)
+end
+
+-- Tables of the groups named, then of the lanes, by the codes of their places; `changes` = the groups whose lead is
+-- another, or has another head, in the order in which they changed.
 local function readHeads(s, names, groupCount)
-  local t = { head = s.p .. ':head:' .. s.gen, lanes = {}, fields = {}, taken = {}, groups = {}, changes = {} }
+  local t = { head = s.p .. ':head:' .. s.gen, lanes = {}, groupAt = {}, laneAt = {}, taken = {}, groups = {}, changes = {} }
   local texts = names[1] and call('HMGET', t.head, unpack(names))
   for at, name in ipairs(names) do
     if at > groupCount then
       local lane = laneOf(t, name)
       if texts[at] and not lane.score then lane.score, lane.pool, lane.id = unpackBytes('>dss', texts[at]) end
-      t.fields[at] = lane
+      t.laneAt[codeOf(at - groupCount)] = lane
     else
-      t.fields[at] = groupOf(t, name, texts[at])
+      t.groupAt[codeOf(at)] = groupOf(t, name, texts[at])
     end
   end
   return t
@@ -214,21 +219,27 @@ local function bestOf(s, t, list, warm)
   return bestAt, bestLane, bestBonus
 end
 
--- Form of so many doubles.
-local doublesForms = {}
-local function doubles(count)
-  local form = doublesForms[count] or '>' .. string.rep('d', count)
-  doublesForms[count] = form
-  return form
+-- Numbers behind a text, each of two characters: codes of places.
+local codeForms = {}
+local function codesOf(text)
+  local count = #text / 2
+  local form = codeForms[count]
+  if not form then
+    form = '>' .. string.rep('I2', count)
+    codeForms[count] = form
+  end
+  local codes = { unpackBytes(form, text) }
+  codes[count + 1] = nil
+  return codes
 end
 
--- The list behind a text of doubles: for each group its place among the fields and its penalty. `isOnePool`: all leads
--- are of `pool` and all penalties whole.
-local function readList(t, text)
-  local numbers = { unpackBytes(doubles(#text / 8), text) }
+-- The list behind a text: for each group its place among the groups, and its penalty's among the values. `isOnePool`:
+-- all leads are of `pool` and all penalties whole.
+local function readList(t, text, values)
+  local codes = codesOf(text)
   local list = { groups = {}, penalties = {}, isOnePool = true, pool = nil, seen = #t.changes, best = nil, rank = nil }
-  for at = 1, (#numbers - 1) / 2 do
-    local group, penalty = t.fields[numbers[2 * at - 1]], numbers[2 * at]
+  for at = 1, #codes / 2 do
+    local group, penalty = t.groupAt[codes[2 * at - 1]], values[codes[2 * at]]
     local pool = group.lead and group.lead.pool
     list.groups[at], list.penalties[at], list.pool = group, penalty, list.pool or pool
     if penalty % 1 ~= 0 or pool and pool ~= list.pool then list.isOnePool = false end
@@ -236,12 +247,10 @@ local function readList(t, text)
   return list
 end
 
--- The warm lanes behind a text of doubles: for each its place among the lanes, its group's in the list, its bonus.
-local function readWarm(t, text, groupCount)
-  if text == '' then return {} end
-  local warm = { unpackBytes(doubles(#text / 8), text) }
-  warm[#warm] = nil
-  for at = 1, #warm, 3 do warm[at] = t.fields[groupCount + warm[at]] end
+-- The warm lanes behind a text: for each its place among the lanes, its group's in the list, its bonus's.
+local function readWarm(t, text, values)
+  local warm = codesOf(text)
+  for at = 1, #warm, 3 do warm[at], warm[at + 2] = t.laneAt[warm[at]], values[warm[at + 2]] end
   return warm
 end
 

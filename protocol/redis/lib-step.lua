@@ -9,11 +9,11 @@
 
 -- Kept here because each use of a global is a look-up through two tables, and at the time a library is
 -- loaded they are not there yet.
-local call, format, match, find, sub, packBytes, unpackBytes
+local call, format, match, find, sub, bytesOf, packBytes, unpackBytes
 
 local function bindGlobals()
   call, packBytes, unpackBytes = redis.call, struct.pack, struct.unpack
-  format, match, find, sub = string.format, string.match, string.find, string.sub
+  format, match, find, sub, bytesOf = string.format, string.match, string.find, string.sub, string.byte
 end
 
 -- Whole numbers as text: tostring() and `..` keep 14 digits, tokens have 16. Numbers are given to
@@ -186,7 +186,7 @@ end
 -- Byte order, as Redis keeps equal scores and as JavaScript compares names; Lua's `<` follows the locale.
 local function isBefore(a, b)
   for at = 1, math.min(#a, #b) do
-    local x, y = string.byte(a, at), string.byte(b, at)
+    local x, y = bytesOf(a, at), bytesOf(b, at)
     if x ~= y then return x < y end
   end
   return #a < #b

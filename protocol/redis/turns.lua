@@ -1,11 +1,11 @@
 --[[ turns: completions, then claims, of any machines: one after the other as if each came alone.
   KEYS[1] shard prefix
-  ARGV[1..3] as in identity  [4] number of completions  [5] of groups named  [6] of lanes named  [7] of lists of
-    groups  [8] of claims; completions and claims at most 48 together
-  ARGV then for each completion job id, token, fence floor; the groups; the lanes `group/affinity`; for each list,
-    packed as doubles: for each of its groups the place above, the penalty ms; for each claim machine id,
-    incarnation, request id, place of its list, and packed: for each warm lane its place above, the place of its
-    group in the list, the bonus ms
+  ARGV[1..3] as in identity  [4] number of completions  [5] of groups  [6] of lanes  [7] of values  [8] of lists of
+    groups  [9] of claims; completions and claims at most 48 together
+  ARGV then for each completion job id, token, fence floor; the groups; the lanes `group/affinity`; the values, which are
+    penalties and bonuses, ms; the lists: for each of its groups the places of group and penalty, two characters each;
+    for each claim machine id, incarnation, request id, place of its list, and its warm lanes: for each the places of
+    lane, group in the list (0 = not served now) and bonus, two characters each
   Answers {now, 'ok', {1 if removed, else 0 …}, {for each claim {'closed'} | {'superseded'} | {'lapsed'} | {'empty'} |
     {'leased', 'id token group affinity run attempts floor rebuilt', body or '', expires ms, more 0 or 1, wake or ''}}}
   Touches alive body:<id> delayed:<gen> events head:<gen> heads:<gen> held:<incarnation> idle
@@ -14,13 +14,16 @@
   Keeps: what the steps complete and claim keep. ]]
 local s = begin(KEYS, ARGV)
 local completionCount, groupCount, laneCount = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local listCount, claimCount = tonumber(ARGV[7]), tonumber(ARGV[8])
-local firstGroup = 9 + 3 * completionCount
-local firstList = firstGroup + groupCount + laneCount
+local valueCount, listCount, claimCount = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local firstGroup = 10 + 3 * completionCount
+local firstValue = firstGroup + groupCount + laneCount
+local firstList = firstValue + valueCount
 local firstClaim = firstList + listCount
 
-local ended = endAll(s, ARGV, 9, completionCount)
-local t = readHeads(s, { unpack(ARGV, firstGroup, firstList - 1) }, groupCount)
+local ended = endAll(s, ARGV, 10, completionCount)
+local t = readHeads(s, { unpack(ARGV, firstGroup, firstValue - 1) }, groupCount)
+local values = {}
+for at = 1, valueCount do values[codeOf(at)] = tonumber(ARGV[firstValue + at - 1]) end
 local rows, texts, events, lists, warms = {}, {}, {}, {}, {}
 
 local keys, held, machines = {}, {}, {}
@@ -70,7 +73,8 @@ local function claimOne(index)
   if givings ~= s.givings then ends = endsOf(s, key) end
   if newest < incarnation or not ends or ends <= s.now then return { 'lapsed' } end
   local place, lanes = firstList + ARGV[at + 3] - 1, ARGV[at + 4]
-  local list, warm = lists[place] or readList(t, ARGV[place]), warms[lanes] or readWarm(t, lanes, groupCount)
+  local list = lists[place] or readList(t, ARGV[place], values)
+  local warm = warms[lanes] or readWarm(t, lanes, values)
   lists[place], warms[lanes] = list, warm
   local id = (holdsAny or holds[key]) and call('ZRANGEBYSCORE', held[index], request, request)[1]
   local row = id and standingRow(id)
