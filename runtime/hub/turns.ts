@@ -123,7 +123,7 @@ export class Turns {
     } catch (error) {
       // A malformed request must not fail those that shared its step; nothing was sent.
       if (toEmpError(error).code === 'VALIDATION_FAILED')
-        for (const each of step) await this.#callAlone(each);
+        await Promise.all(step.map((each) => this.#callAlone(each)));
       else for (const { reject } of step) reject(error);
     }
   }
