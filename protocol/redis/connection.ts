@@ -23,6 +23,9 @@ export function connect(options: ConnectionOptions): Redis {
     protocol: options.protocol,
     commandTimeout: options.deadlineMs,
     connectTimeout: options.deadlineMs,
+    // A connection that a firewall or a host has forgotten answers nothing, and nobody closes it: TCP would go
+    // on trying for a quarter of an hour. Whatever is silent for the time of a call is made anew.
+    socketTimeout: options.deadlineMs,
     lazyConnect: true,
     autoResendUnfulfilledCommands: false,
     // Each failed attempt to connect refuses the calls that wait for it.

@@ -42,6 +42,7 @@ class HeldServer {
   readonly seen: string[] = [];
   readonly held: (() => void)[] = [];
   hold = '';
+  #forgotten = new WeakSet<net.Socket>();
   readonly #server = net.createServer((socket) => this.#serve(socket));
   readonly #sockets = new Set<net.Socket>();
   #heard: () => void = () => undefined;
@@ -57,6 +58,7 @@ class HeldServer {
     this.#sockets.add(socket);
     socket.on('error', () => socket.destroy());
     socket.on('data', (chunk) => {
+      if (this.#forgotten.has(socket)) return;
       text += chunk.toString('latin1');
       for (let command = commandIn(text); command !== null; command = commandIn(text)) {
         text = text.slice(command.length);
@@ -73,6 +75,11 @@ class HeldServer {
   /** Resolves when a command is being held. */
   async holds(): Promise<void> {
     while (this.held.length === 0) await new Promise<void>((resolve) => (this.#heard = resolve));
+  }
+
+  /** The present connections stay open and carry nothing any more. */
+  forget(): void {
+    for (const socket of this.#sockets) this.#forgotten.add(socket);
   }
 
   drop(): void {
@@ -118,4 +125,21 @@ test('one deadline holds for all that a call has to do first, and its step is no
   for (const answer of server.held.splice(0)) answer();
   expect(await broker.identity()).toMatchObject({ identity: 'server-1' });
   expect(server.seen.filter((command) => command === 'fcall emp1_identity')).toHaveLength(1);
+});
+
+test('a connection that was forgotten without a word is made anew', async () => {
+  const server = new HeldServer();
+  const url = await server.listen();
+  const settings = { leaseTtlMs: 30_000, priorityBoostMs: 1 };
+  const clock = new VirtualClock();
+  const broker = await openRedisBroker({ url, protocol: 2, settings, clock, deadlineMs: 100 });
+  closing.push(
+    () => broker.close(),
+    () => server.close(),
+  );
+  expect(await broker.identity()).toMatchObject({ identity: 'server-1' });
+  server.forget();
+  const attempt = (): Promise<unknown> => broker.identity().catch((error: unknown) => error);
+  expect(await attempt()).toMatchObject({ code: 'BROKER_UNAVAILABLE' });
+  await expect.poll(attempt).toMatchObject({ identity: 'server-1' });
 });
