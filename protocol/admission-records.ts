@@ -31,9 +31,9 @@ export interface AdmissionRecords {
    * Lets in as many held jobs of this customer, pool and model, at most `limit` (1 to 500), as every limit
    * that covers them and every pause of the customer has room for: highest priority first, then oldest.
    * Exact whatever hubs do at once: those that count together take turns. `nextAtMs`: when a rate has room
-   * again, null where it has, or no rate stands in the way.
+   * again, null where it has, or no rate stands in the way. `isFull`: a limit or a pause left no room at all.
    */
   admitJobs(
     options: LimitedWork & { limit: number; actor: string; nowMs: number },
-  ): Promise<{ jobs: Job[]; nextAtMs: number | null }>;
+  ): Promise<{ jobs: Job[]; nextAtMs: number | null; isFull: boolean }>;
 }

@@ -77,13 +77,13 @@ export function decideExit(options: {
     return { kind: 'exit', state, fenceFloor: tokenAfter(token), attempts, notBeforeMs, counted, usedUp };
   };
   if (row.cancelRequested) return exit('cancelled');
-  if (cause.kind === 'withhold') return exit('held');
   if (cause.kind === 'fail' && !cause.error.retryable) return exit('failed');
   if (counted && attempts >= row.maxAttempts) return exit('dead', 'attempts');
-  if (options.runs - row.runsAtRequeue >= runsLimit) return exit('dead', 'runs');
+  if (cause.kind !== 'withhold' && options.runs - row.runsAtRequeue >= runsLimit) return exit('dead', 'runs');
   // A newer claim was recorded already (the Broker had lost this one): that machine holds the job.
   if (row.state === 'leased' && row.token !== null && compareTokens(row.token, token) > 0)
     return exit('leased');
+  if (cause.kind === 'withhold') return exit('held');
   if (cause.kind === 'fail' && cause.notBeforeMs !== null && cause.notBeforeMs > nowMs)
     return exit(row.limited ? 'held' : 'scheduled', null, cause.notBeforeMs);
   return exit(row.limited ? 'held' : 'waiting');

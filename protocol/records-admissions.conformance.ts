@@ -14,9 +14,14 @@ import {
 } from './records-fixture.conformance.ts';
 import { compareTokens, tokenAfter } from './token.ts';
 
-const acme = { customer: 'acme', pool: 'standard', model: '-' };
+export const acme = { customer: 'acme', pool: 'standard', model: '-' };
 
-function limit(records: Hub['records'], name: string, definition: Partial<LimitDefinition>, nowMs = t0) {
+export function limit(
+  records: Hub['records'],
+  name: string,
+  definition: Partial<LimitDefinition>,
+  nowMs = t0,
+) {
   return records.putLimit({ name, definition: { reason: '', ...definition }, actor: 'ann', nowMs });
 }
 
@@ -27,7 +32,7 @@ async function admit(hub: Hub, over: Partial<typeof acme> & { limit?: number; no
 }
 
 /** Holds `count` jobs of acme under the names 1, 2, … */
-async function hold(hub: Hub, count: number, over: Parameters<Hub['submit']>[0] = {}, prefix = '') {
+export async function hold(hub: Hub, count: number, over: Parameters<Hub['submit']>[0] = {}, prefix = '') {
   const held = { state: 'held', customer: 'acme', limited: true } as const;
   for (let n = 1; n <= count; n++) await hub.submit({ ...held, id: `${prefix}${n}`, ...over });
 }
@@ -228,8 +233,11 @@ export function admissionsSuite(setup: RecordsSetup): void {
       const hub = await open();
       await limit(hub.records, 'each', { customer: '*', concurrent: 2 });
       for (const customer of ['acme', 'birch', 'cedar']) await hold(hub, 5, { customer }, customer);
-      for (const customer of ['acme', 'birch', 'cedar'])
-        expect(await admit(hub, { customer })).toEqual([`${customer}1`, `${customer}2`]);
+      for (const customer of ['acme', 'birch', 'cedar']) {
+        const admitted = await admit(hub, { customer });
+        expect(admitted).toEqual([`${customer}1`, `${customer}2`]);
+        for (const id of admitted) await hub.claim(id, '50');
+      }
       await limit(hub.records, 'all', { pool: 'standard', concurrent: 6 });
       await hub.complete('acme1', '100');
       await limit(hub.records, 'each', { customer: '*', concurrent: 4 });
@@ -241,7 +249,7 @@ export function admissionsSuite(setup: RecordsSetup): void {
       const hub = await open();
       await limit(hub.records, 'some', { customer: 'acme', concurrent: 3 });
       await hold(hub, 9);
-      await admit(hub);
+      for (const id of await admit(hub)) await hub.claim(id, '100');
       await limit(hub.records, 'some', { customer: 'acme', concurrent: 1 });
       await hub.complete('1', '100');
       await hub.complete('2', '100');
@@ -253,21 +261,57 @@ export function admissionsSuite(setup: RecordsSetup): void {
       expect(await admit(hub)).toHaveLength(6);
     });
 
-    test('a rate lets a tenth of a minute’s share in at once, then one after the other', async () => {
+    test('another limit lets in anew what one had let in and nobody runs', async () => {
       const hub = await open();
-      await limit(hub.records, 'rate', { model: '-', perMinute: 60 });
-      await hold(hub, 30);
-      const ask = (nowMs: number) =>
-        hub.records.admitJobs({ ...acme, limit: 100, actor: 'hub', nowMs: t0 + nowMs });
-      expect(await ask(0)).toMatchObject({ jobs: { length: 6 }, nextAtMs: t0 + 1_000 });
-      expect(await ask(999)).toMatchObject({ jobs: [], nextAtMs: t0 + 1_000 });
-      expect(await ask(1_000)).toMatchObject({ jobs: { length: 1 }, nextAtMs: t0 + 2_000 });
-      expect(await ask(4_500)).toMatchObject({ jobs: { length: 3 }, nextAtMs: t0 + 5_000 });
-      // What was not used for long is not saved up.
-      expect(await ask(600_000)).toMatchObject({ jobs: { length: 6 } });
-      await hub.records.removeLimit({ name: 'rate', actor: 'ann', nowMs: t0 });
-      await limit(hub.records, 'rate', { model: '-', perMinute: 60 });
-      expect(await ask(600_000)).toMatchObject({ jobs: { length: 6 }, nextAtMs: t0 + 601_000 });
+      await limit(hub.records, 'pool', { pool: 'standard', concurrent: 4 });
+      await hold(hub, 4);
+      await admit(hub);
+      await hub.claim('1', '100');
+      const limitedOf = async () => Promise.all(['1', '2'].map(async (id) => (await hub.job(id)).limited));
+      expect(await limitedOf()).toEqual([true, true]);
+      await limit(hub.records, 'acme', { customer: 'acme', concurrent: 1 });
+      expect(await limitedOf()).toEqual([true, false]);
+      // Caught when a machine would get it.
+      await hub.exit('2', '200', withhold);
+      expect(await admit(hub)).toEqual([]);
+      await hub.complete('1', '100');
+      expect(await admit(hub)).toEqual(['2']);
+      // The same words again change nothing.
+      await limit(hub.records, 'acme', { customer: 'acme', concurrent: 1, reason: 'their plan' });
+      expect(await hub.job('2')).toMatchObject({ limited: true });
+    });
+
+    test('the time to live of a job that was held at its claim goes on', async () => {
+      const hub = await open();
+      const { records } = hub;
+      const [recorded, unrecorded, ran] = ['recorded', 'unrecorded', 'ran'] as const;
+      for (const id of [recorded, unrecorded, ran])
+        await hub.submit({ id, customer: 'acme', expiresAtMs: t0 + 1_000 });
+      await hub.claim(recorded, '100');
+      await hub.exit(ran, '90', release);
+      for (const id of [recorded, unrecorded, ran]) await hub.exit(id, '100', withhold);
+      await hub.claim(unrecorded, '100');
+      expect(await hub.job(recorded)).toMatchObject({ token: null, machineId: null, startedAtMs: null });
+      const ended = await records.expireTtl({ nowMs: t0 + 1_000, limit: 10, lease: await hub.recorder() });
+      expect(ended).toMatchObject({ kind: 'ok', value: [{ jobId: recorded }, { jobId: unrecorded }] });
+      expect(await hub.job(ran)).toMatchObject({ state: 'held', token: '90' });
+    });
+
+    test('a run that was forbidden late leaves the job with the newer one', async () => {
+      const hub = await open();
+      const id = await hub.submit({ customer: 'acme' });
+      await hub.claim(id, '200');
+      expect(await hub.exit(id, '100', withhold)).toMatchObject({ applied: true, state: 'leased' });
+      expect(await hub.complete(id, '200')).toMatchObject({ kind: 'committed' });
+    });
+
+    test('what is held belongs out of the broker, as what has ended does', async () => {
+      const hub = await open();
+      await hold(hub, 1);
+      const waits = await hub.submit({ customer: 'acme' });
+      expect(await hub.records.endedAmong(['1', waits])).toEqual([
+        { jobId: '1', fenceFloor: '0', known: true },
+      ]);
     });
 
     test('nothing of a paused customer is let in', async () => {

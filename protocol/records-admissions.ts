@@ -33,6 +33,14 @@ export function keptLimit(before: Limit | null, saved: SavedLimit): Limit {
   return { ...definition, name, actor, createdAtMs: before?.createdAtMs ?? nowMs, updatedAtMs: nowMs };
 }
 
+/** Whether what was let in before may be more than the limit allows now. */
+export function isTighter(before: Limit | null, limit: Limit): boolean {
+  if (before === null) return true;
+  const isOther = (['customer', 'pool', 'model'] as const).some((key) => before[key] !== limit[key]);
+  const none = Number.POSITIVE_INFINITY;
+  return isOther || (limit.concurrent ?? none) < (before.concurrent ?? none);
+}
+
 export function checkLimits(count: number): void {
   if (count < limitsLimit) return;
   const detail = `${limitsLimit} limits are kept already: remove some first`;
@@ -72,6 +80,25 @@ export function countedBy(limits: readonly Limit[], work: LimitedWork): Counted[
     .map((limit) => ({ limit, key: limitKey(limit, work), with: countedWith(limit, work) }));
 }
 
+const atOnce = (perMinute: number) => Math.max(1, Math.floor(perMinute / 10));
+
+/**
+ * When the next one would be due, not before now. No honest arrival is later than what may come at once
+ * reaches: a later one was written under a lower rate, or by a hub whose clock was ahead.
+ */
+function believed({
+  perMinute,
+  arrivalMs,
+  nowMs,
+}: {
+  perMinute: number;
+  arrivalMs: number | null;
+  nowMs: number;
+}): number {
+  const latestMs = nowMs + (atOnce(perMinute) * 60_000) / perMinute;
+  return Math.min(Math.max(arrivalMs ?? nowMs, nowMs), latestMs);
+}
+
 /**
  * Room under a rate, by the generic cell rate algorithm: `arrivalMs` is when the next one would be due if
  * all came evenly, null before the first. A tenth of a minute's share, at least one, may come at once.
@@ -83,8 +110,8 @@ export function rateRoom(options: { perMinute: number; arrivalMs: number | null;
 } {
   const { perMinute, nowMs } = options;
   const everyMs = 60_000 / perMinute;
-  const atOnceMs = (Math.max(1, Math.floor(perMinute / 10)) - 1) * everyMs;
-  const dueMs = Math.max(options.arrivalMs ?? nowMs, nowMs);
+  const atOnceMs = (atOnce(perMinute) - 1) * everyMs;
+  const dueMs = believed(options);
   const leftMs = nowMs + atOnceMs - dueMs;
   // A share that comes out a hair too small by the rounding of doubles is a whole one.
   const room = leftMs < -1e-6 ? 0 : Math.floor(leftMs / everyMs + 1e-6) + 1;
@@ -99,7 +126,7 @@ export function arrivalAfter(options: {
   nowMs: number;
 }): number {
   const { perMinute, arrivalMs, count, nowMs } = options;
-  return Math.max(arrivalMs ?? nowMs, nowMs) + (count * 60_000) / perMinute;
+  return believed({ perMinute, arrivalMs, nowMs }) + (count * 60_000) / perMinute;
 }
 
 /** A limit that counts the work, with what was found for it. */
@@ -130,11 +157,13 @@ export function ratesAfter(
 ): { arrivals: { key: string; arrivalMs: number }[]; nextAtMs: number | null } {
   const arrivals: { key: string; arrivalMs: number }[] = [];
   let nextAtMs: number | null = null;
-  for (const { limit, key, ...each } of found) {
+  for (const { limit, key, arrivalMs: before } of found) {
     const { perMinute } = limit;
     if (perMinute === undefined) continue;
-    const arrivalMs = count === 0 ? each.arrivalMs : arrivalAfter({ ...each, perMinute, count, nowMs });
-    if (count > 0 && arrivalMs !== null) arrivals.push({ key, arrivalMs });
+    const arrivalMs =
+      count > 0 || before !== null ? arrivalAfter({ perMinute, arrivalMs: before, count, nowMs }) : null;
+    // One that is not believed is kept as what it is taken for: else it would be as far away next time.
+    if (arrivalMs !== null && (count > 0 || (before ?? 0) > arrivalMs)) arrivals.push({ key, arrivalMs });
     const rate = rateRoom({ perMinute, arrivalMs, nowMs });
     if (rate.room === 0) nextAtMs = Math.max(nextAtMs ?? 0, rate.nextAtMs);
   }

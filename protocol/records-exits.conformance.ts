@@ -21,7 +21,7 @@ export function exitSuite(setup: RecordsSetup): void {
       const { records, submit, claim, complete, job, facts } = await hub();
       const id = await submit();
       await claim(id, '500');
-      expect(await complete(id, '500')).toEqual({ kind: 'committed', fenceFloor: '0' });
+      expect(await complete(id, '500')).toEqual({ kind: 'committed', fenceFloor: '0', limited: false });
       expect(await job(id)).toMatchObject({
         state: 'succeeded',
         result: { outputs: [], data: { answer: 42 } },
@@ -163,6 +163,7 @@ export function exitSuite(setup: RecordsSetup): void {
       const answer = await exit(id, '500', retryable(t0 + 5_000));
       expect(answer).toEqual({
         kind: 'ok',
+        limited: false,
         applied: true,
         state: 'scheduled',
         fenceFloor: '501',
@@ -283,6 +284,7 @@ export function exitSuite(setup: RecordsSetup): void {
       const before = await job(id);
       expect(await exit(id, '500', expire)).toEqual({
         kind: 'ok',
+        limited: false,
         applied: false,
         state: 'leased',
         fenceFloor: '501',

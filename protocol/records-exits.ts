@@ -65,7 +65,7 @@ export function completeRun(ledger: JobLedger, completion: Completion): Complete
   recordChange(entries, { ...change, reason: null, token, atMs: nowMs });
   const data = { token, ...holder, attempts: row.attempts, runs, outputs: result.outputs.length };
   recordFact(entries, { type: 'job.succeeded', jobId, machineId: holder.machineId, data, atMs: nowMs });
-  return { kind: 'committed', fenceFloor };
+  return { kind: 'committed', fenceFloor, limited: row.limited };
 }
 
 export function exitRun(ledger: JobLedger, asked: ExitRowRequest): ExitRowAnswer {
@@ -98,9 +98,9 @@ export function exitRun(ledger: JobLedger, asked: ExitRowRequest): ExitRowAnswer
 
 /** What the Broker's step of an exit has to know of the row. */
 function presentOf(row: JobRow) {
-  const { state, fenceFloor, attempts, runs, notBeforeMs, cancelRequestedAtMs } = row;
+  const { state, fenceFloor, attempts, runs, notBeforeMs, cancelRequestedAtMs, limited } = row;
   const cancelRequested = cancelRequestedAtMs !== null && !isTerminal(state);
-  return { state, fenceFloor, attempts, runs, notBeforeMs, cancelRequested };
+  return { state, fenceFloor, attempts, runs, notBeforeMs, cancelRequested, limited };
 }
 
 function runsOf(ledger: JobLedger) {
@@ -134,12 +134,21 @@ function changeRow(ledger: JobLedger, exit: AppliedExit & { startedAtMs: number 
     error: cause.kind === 'fail' ? cause.error : row.error,
     brokeredAtMs: row.brokeredAtMs ?? nowMs,
   });
-  // It never ran: the limit of runs is for what did.
-  if (cause.kind === 'withhold') updateRow(ledger, { limited: true, runsAtRequeue: row.runsAtRequeue + 1 });
+  // It never ran: the limit of runs is for what did, and so is the end of its time to live.
+  if (state === 'held' && cause.kind === 'withhold') return takeBack(ledger);
   if (!newest) return;
   const { machineId, incarnation } = holder;
   const progress = over ? row.progress : 0;
   updateRow(ledger, { token, machineId, incarnation, startedAtMs: exit.startedAtMs, progress });
+}
+
+/** A run that was forbidden leaves nothing on a row that no other run has touched. */
+function takeBack(ledger: JobLedger): void {
+  const { row } = ledger;
+  const runsAtRequeue = row.runsAtRequeue + 1;
+  updateRow(ledger, { limited: true, runsAtRequeue });
+  if (row.runs > runsAtRequeue) return;
+  updateRow(ledger, { token: null, machineId: null, incarnation: null, startedAtMs: null, progress: 0 });
 }
 
 function recordExit({ row, entries }: JobLedger, { request, decision, reason }: AppliedExit): void {

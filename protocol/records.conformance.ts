@@ -7,6 +7,7 @@ import type { RecordsSetup, RecordsUnderTest } from './records-fixture.conforman
 import { hubsSuite } from './records-hubs.conformance.ts';
 import { machineSuite } from './records-machines.conformance.ts';
 import { pausesSuite } from './records-pauses.conformance.ts';
+import { ratesSuite } from './records-rates.conformance.ts';
 import { recorderSuite } from './records-recorder.conformance.ts';
 import { retentionSuite } from './records-retention.conformance.ts';
 import { schedulesSuite } from './records-schedules.conformance.ts';
@@ -31,6 +32,7 @@ export function recordsConformance(name: string, setup: RecordsSetup): void {
     });
     submitSuite(tracked);
     admissionsSuite(tracked);
+    ratesSuite(tracked);
     exitSuite(tracked);
     cancelSuite(tracked);
     recorderSuite(tracked);

@@ -51,7 +51,7 @@ export type SubmitRowAnswer =
   | { kind: 'conflict'; jobId: JobId };
 
 export type CompleteAnswer =
-  | { kind: 'committed'; fenceFloor: FencingToken }
+  | { kind: 'committed'; fenceFloor: FencingToken; limited: boolean }
   /** Already ended: answers the state; end it in the Broker too. */
   | {
       kind: 'terminal';
@@ -98,6 +98,7 @@ export type ExitRowAnswer =
       notBeforeMs: number | null;
       /** Of a row that has not ended: a cancel was asked for and is not done. */
       cancelRequested: boolean;
+      limited: boolean;
     }
   | { kind: 'unknown' };
 
@@ -297,7 +298,7 @@ export interface Records extends ScheduleRecords, BulkRecords, AdmissionRecords 
   unbrokeredJobs(options: { olderThanMs: number; limit: number }): Promise<Job[]>;
   /** Rows with a cancel requested before `olderThanMs` (ms since 1970) and no end. */
   unfinishedCancels(options: { olderThanMs: number; limit: number }): Promise<Job[]>;
-  /** Which of these ids are terminal or unknown, with their floors. */
+  /** Which of these ids the Broker must not hold: terminal, held or unknown, with their floors. */
   endedAmong(jobIds: JobId[]): Promise<{ jobId: JobId; fenceFloor: FencingToken; known: boolean }[]>;
 
   /** Next incarnation of a machine, and its row. Numbers only rise per machine. */

@@ -1,5 +1,6 @@
 import { isTerminal } from '#protocol/job.ts';
 import { covers, type Limit, type LimitedWork, limitKey } from '#protocol/limit.ts';
+import { isTighter } from '#protocol/records-admissions.ts';
 import { type Checker, type Observation, Violation } from './observation.ts';
 
 const name = 'limits hold';
@@ -52,7 +53,14 @@ export function limitsHold(): Checker {
     name,
     observe(seen) {
       if (seen.kind !== 'records') return;
-      if (seen.method === 'putLimit') limits.set(seen.answer.name, seen.answer);
+      if (seen.method === 'putLimit') {
+        // What waits is let in anew under a limit that is new or tighter, what runs counts: which is which
+        // the answer does not tell, so none of them is counted here.
+        const limit = seen.answer;
+        if (isTighter(limits.get(limit.name) ?? null, limit))
+          for (const [jobId, work] of inside) if (covers(limit, work)) inside.delete(jobId);
+        limits.set(limit.name, limit);
+      }
       if (seen.method === 'removeLimit') limits.delete(seen.args[0].name);
       if (seen.method === 'putPause' && seen.answer.kind === 'customer') paused.add(seen.answer.name);
       if (seen.method === 'endPause' && seen.args[0].kind === 'customer') paused.delete(seen.args[0].name);

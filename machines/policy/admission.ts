@@ -1,19 +1,21 @@
 import { covers, everyCustomer, type Limit, type LimitedWork, limitKey } from '#protocol/limit.ts';
 
-/** Held work that may have room, in the order in which it is to be asked for. */
+/** Held work that may have room. */
 export interface Admissible extends LimitedWork {
   /** How many may be let in at once: all that have room, or one where others share it. */
   atOnce: number;
+  /** What it is counted by: names of rooms that others may share. */
+  keys: string[];
 }
 
 /** Jobs that one step may let in where nobody else waits for the same room. */
 const atOnceLimit = 500;
 
 /**
- * Which held work to ask the store for, that has the last word on room (`admitJobs`). Work whose limits
- * are known to be full is left out, so that a thousand customers at their limits cost nothing. Where several
- * kinds of work share a limit, each gets one job in turn, and `turn` (a count, from 0) moves who is first:
- * else the first customer by name would take the room of all others.
+ * Which held work to ask the store for, in order; the store has the last word on room (`admitJobs`). Work
+ * whose limits are known to be full is left out, so that a thousand customers at their limits cost nothing.
+ * Who was let in longest ago goes first (`lastIn`, any rising number; none = never), and where several kinds
+ * of work share a limit each gets one job in its turn: else the first by name would take the room of all.
  */
 export function planAdmissions(options: {
   held: readonly LimitedWork[];
@@ -21,35 +23,45 @@ export function planAdmissions(options: {
   limits: readonly Limit[];
   /** Of paused customers nothing is let in. */
   isPaused: (customer: string) => boolean;
-  turn: number;
+  lastIn: (work: LimitedWork) => number;
 }): Admissible[] {
-  const { held, admitted, limits, isPaused, turn } = options;
+  const { held, admitted, limits, isPaused, lastIn } = options;
+  const limitsOf = limitFinder(limits);
   const used = new Map<string, number>();
   for (const work of admitted)
-    for (const limit of limits) if (covers(limit, work)) add(used, limitKey(limit, work), work.count);
-  const hasRoom = (limit: Limit, work: LimitedWork) =>
-    limit.concurrent === undefined ||
-    !covers(limit, work) ||
-    (used.get(limitKey(limit, work)) ?? 0) < limit.concurrent;
-  const open = held.filter(
-    (work) => !isPaused(work.customer) && limits.every((limit) => hasRoom(limit, work)),
-  );
+    for (const limit of limitsOf(work)) add(used, limitKey(limit, work), work.count);
+  const open: Admissible[] = [];
   const sharing = new Map<string, number>();
-  for (const work of open) for (const key of keysOf(limits, work)) add(sharing, key, 1);
-  const planned = open.map((work) => {
-    const shares = keysOf(limits, work).some((key) => (sharing.get(key) ?? 0) > 1);
-    return { ...work, atOnce: shares ? 1 : atOnceLimit };
-  });
-  const first = planned.length === 0 ? 0 : turn % planned.length;
-  return [...planned.slice(first), ...planned.slice(0, first)];
+  for (const work of held) {
+    const counted = limitsOf(work);
+    const isFull = ({ concurrent }: Limit, key: string) =>
+      concurrent !== undefined && (used.get(key) ?? 0) >= concurrent;
+    if (isPaused(work.customer) || counted.some((limit) => isFull(limit, limitKey(limit, work)))) continue;
+    const keys = counted.map((limit) => limitKey(limit, work));
+    for (const key of keys) add(sharing, key, 1);
+    open.push({ ...work, atOnce: atOnceLimit, keys });
+  }
+  for (const work of open) if (work.keys.some((key) => (sharing.get(key) ?? 0) > 1)) work.atOnce = 1;
+  return open.sort((a, b) => lastIn(a) - lastIn(b));
+}
+
+/** The limits that cover a kind of work: of a thousand limits most name another customer. */
+function limitFinder(limits: readonly Limit[]): (work: LimitedWork) => Limit[] {
+  const byCustomer = new Map<string, Limit[]>();
+  for (const limit of limits) {
+    const name = limit.customer ?? everyCustomer;
+    const list = byCustomer.get(name);
+    if (list === undefined) byCustomer.set(name, [limit]);
+    else list.push(limit);
+  }
+  const shared = byCustomer.get(everyCustomer) ?? [];
+  return (work) =>
+    [...shared, ...(byCustomer.get(work.customer) ?? [])].filter((limit) => covers(limit, work));
 }
 
 function add(counts: Map<string, number>, key: string, count: number): void {
   counts.set(key, (counts.get(key) ?? 0) + count);
 }
-
-const keysOf = (limits: readonly Limit[], work: LimitedWork) =>
-  limits.filter((limit) => covers(limit, work)).map((limit) => limitKey(limit, work));
 
 /** How many the limit has let in of what it counts together with this work. */
 export function usedUnder(

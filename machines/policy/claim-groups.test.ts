@@ -53,10 +53,10 @@ describe('claim groups', () => {
     const fast = group('g4', { pool: 'fast-lane', isHomeless: true });
     const weighted = { ageMs, policy: { ...policy, ageWeight: 0.5 } };
     expect(targets([group('g1'), heavy, fast], weighted).groups.map((each) => each.penaltyMs)).toEqual([
-      449_800, 446_500, 0,
+      59_800, 56_500, 0,
     ]);
-    // Beyond ten minutes nothing counts more.
-    expect(targets([group('g1'), fast], { ageMs }).groups[0]).toEqual({ group: 'g1', penaltyMs: 599_600 });
+    // Beyond a minute nothing counts more.
+    expect(targets([group('g1'), fast], { ageMs }).groups[0]).toEqual({ group: 'g1', penaltyMs: 59_600 });
     const weightless = { ageMs, policy: { ...policy, ageWeight: 0 } };
     expect(targets([group('g1'), heavy], weightless).groups.map((each) => each.penaltyMs)).toEqual([0, 0]);
   });

@@ -28,8 +28,11 @@ export interface ClaimPolicy {
   warmBonusLimitMs: number;
 }
 
-/** Where a pool has been given nothing for so long, that counts no further, ms: priorities still outrank it. */
-export const ageLimitMs = 600_000;
+/**
+ * Where a pool has been given nothing for so long, that counts no further, ms: one that was idle goes first
+ * once, and five points of priority still outrank it.
+ */
+export const ageLimitMs = 60_000;
 
 export interface ClaimTargets {
   groups: ClaimRequest['groups'];

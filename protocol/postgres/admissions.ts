@@ -11,6 +11,7 @@ import {
   checkLimits,
   countedBy,
   type Found,
+  isTighter,
   keptLimit,
   limitOf,
   limitRemovedFact,
@@ -28,28 +29,28 @@ import { holdJobs, writeEntries, writeJobs } from './ledgers.ts';
 /** Limits, and how held jobs get in by them. */
 
 const columns = 'SELECT name, document, actor, created_at_ms, updated_at_ms FROM emp.limits';
-/** Two operators at once take turns: their number stays bounded. */
-const lock = 'LOCK TABLE emp.limits IN SHARE ROW EXCLUSIVE MODE';
 const put = `INSERT INTO emp.limits (name, document, actor, created_at_ms, updated_at_ms) VALUES ($1, $2, $3, $4, $5)
   ON CONFLICT (name) DO UPDATE SET document = excluded.document, actor = excluded.actor, updated_at_ms = excluded.updated_at_ms`;
 const remove = 'DELETE FROM emp.limits WHERE name = $1 RETURNING name';
 const removeRates = `DELETE FROM emp.limit_rates WHERE key = $1 OR starts_with(key, $1 || '/')`;
 
 /** In the order in which all who hold several rows take them. */
-const countRunning = `UPDATE emp.jobs SET limited = true WHERE ordinal IN (SELECT ordinal FROM emp.jobs WHERE state = 'leased'
-  AND NOT limited AND customer = coalesce($1, customer) AND pool = coalesce($2, pool) AND affinity = coalesce($3, affinity)
+const countAnew = `UPDATE emp.jobs SET limited = (state = 'leased') WHERE ordinal IN (SELECT ordinal FROM emp.jobs
+  WHERE (state = 'leased' AND NOT limited OR state = 'waiting' AND limited) AND customer = coalesce($1, customer) AND pool = coalesce($2, pool) AND affinity = coalesce($3, affinity)
   ORDER BY id FOR NO KEY UPDATE)`;
 
 async function putLimit(tx: Transaction, saved: SavedLimit) {
-  await tx.query(lock);
+  await tx.query(holdLimits);
   const all = (await tx.query(columns)).map(limitOf);
   const before = all.find(({ name }) => name === saved.name) ?? null;
   if (before === null) checkLimits(all.length);
   const kept = keptLimit(before, saved);
   const { name, actor, createdAtMs, updatedAtMs } = kept;
   await tx.query(put, [name, JSON.stringify(saved.definition), actor, createdAtMs, updatedAtMs]);
-  const { customer, pool, model } = namedBy(kept);
-  await tx.query(countRunning, [customer, pool, model]);
+  if (isTighter(before, kept)) {
+    const { customer, pool, model } = namedBy(kept);
+    await tx.query(countAnew, [customer, pool, model]);
+  }
   await writeEntries(tx, limitSavedFact(kept));
   return kept;
 }
@@ -76,6 +77,9 @@ const toWork = (row: Row): LimitedWork => ({
   model: String(row.affinity),
 });
 
+/** Definitions do not change under an admission: whoever saves or removes one waits, and the next reads it. */
+const shareLimits = 'SELECT pg_advisory_xact_lock_shared(7218, 0)';
+const holdLimits = 'SELECT pg_advisory_xact_lock(7218, 0)';
 /**
  * Whoever admits what counts together takes turns until the commit, so that each sees what the one before
  * let in. In one order everywhere.
@@ -102,6 +106,7 @@ async function usedBy(tx: Transaction, counted: Counted['with']): Promise<number
 }
 
 async function findRoom(tx: Transaction, options: Admission): Promise<Found[]> {
+  await tx.query(shareLimits);
   const named = countedBy((await tx.query(columns)).map(limitOf), options);
   if (named.length > 0) await tx.query(lockKeys, [JSON.stringify(named.map(({ key }) => key))]);
   const kept = await tx.query(rates, [JSON.stringify(named.map(({ key }) => key))]);
@@ -145,7 +150,8 @@ async function admitJobs(
   options: Admission,
 ): Promise<Awaited<ReturnType<Records['admitJobs']>>> {
   const { nowMs } = options;
-  if ((await tx.query(pausedCustomer, [options.customer])).length > 0) return { jobs: [], nextAtMs: null };
+  if ((await tx.query(pausedCustomer, [options.customer])).length > 0)
+    return { jobs: [], nextAtMs: null, isFull: true };
   const found = await findRoom(tx, options);
   const limit = checkLimit(options.limit, admissionLimit);
   const room = admissionRoom(found, { limit, nowMs });
@@ -155,7 +161,7 @@ async function admitJobs(
     await tx.query(putRates, [JSON.stringify(arrivals)]);
     await tx.query(forgetRates, [nowMs - rateAgeMs]);
   }
-  return { jobs, nextAtMs };
+  return { jobs, nextAtMs, isFull: room === 0 };
 }
 
 type AdmissionMethods = 'putLimit' | 'removeLimit' | 'listLimits' | 'admissionView' | 'admitJobs';
@@ -165,6 +171,7 @@ export function admissionMethods(db: Database): Pick<Records, AdmissionMethods> 
     putLimit: (saved) => db.transaction((tx) => putLimit(tx, saved)),
     removeLimit: (asked) =>
       db.transaction(async (tx) => {
+        await tx.query(holdLimits);
         if ((await tx.query(remove, [asked.name])).length === 0) return false;
         await tx.query(removeRates, [asked.name]);
         await writeEntries(tx, limitRemovedFact(asked));

@@ -178,7 +178,7 @@ export function listMethods(db: Database): Pick<Records, ListMethods> {
     endedAmong: async (jobIds) => {
       const rows = await db.query<{ id: string; fence_floor: string | null }>(endedAmong, [
         jobIds,
-        TERMINAL_STATES,
+        [...TERMINAL_STATES, 'held'],
       ]);
       return rows.map(({ id: jobId, fence_floor: floor }) => {
         return { jobId, fenceFloor: floor ?? zeroToken, known: floor !== null };

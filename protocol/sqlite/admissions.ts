@@ -1,5 +1,5 @@
 import type { Job } from '#protocol/job.ts';
-import type { LimitedWork } from '#protocol/limit.ts';
+import type { Limit, LimitedWork } from '#protocol/limit.ts';
 import { checkLimit } from '#protocol/page-cursor.ts';
 import type { Records } from '#protocol/records.ts';
 import {
@@ -10,6 +10,7 @@ import {
   checkLimits,
   countedBy,
   type Found,
+  isTighter,
   keptLimit,
   limitOf,
   limitRemovedFact,
@@ -38,15 +39,19 @@ function putLimit(db: Database, saved: SavedLimit) {
   if (row === undefined) checkLimits(Number(db.get('SELECT count(*) AS n FROM limits')?.n));
   const kept = keptLimit(row === undefined ? null : limitOf(row), saved);
   db.run(put, kept.name, JSON.stringify(saved.definition), kept.actor, kept.createdAtMs, kept.updatedAtMs);
-  const { customer, pool, model } = namedBy(kept);
-  const named = Object.entries({ customer, pool, affinity: model }).filter(([, value]) => value !== null);
-  const where = named.map(([column]) => `AND ${column} = ?`).join(' ');
-  db.run(
-    `UPDATE OR FAIL jobs SET limited = 1 WHERE state = 'leased' AND limited = 0 ${where}`,
-    ...named.map(([, value]) => String(value)),
-  );
+  if (isTighter(row === undefined ? null : limitOf(row), kept)) countAnew(db, kept);
   writeEntries(db, null, limitSavedFact(kept));
   return kept;
+}
+
+/** What runs counts from now on; what was let in before is let in again, under this limit, too. */
+function countAnew(db: Database, limit: Limit): void {
+  const { customer, pool, model } = namedBy(limit);
+  const named = Object.entries({ customer, pool, affinity: model }).filter(([, value]) => value !== null);
+  const where = named.map(([column]) => `AND ${column} = ?`).join(' ');
+  const values = named.map(([, value]) => String(value));
+  db.run(`UPDATE OR FAIL jobs SET limited = 0 WHERE limited = 1 AND state = 'waiting' ${where}`, ...values);
+  db.run(`UPDATE OR FAIL jobs SET limited = 1 WHERE limited = 0 AND state = 'leased' ${where}`, ...values);
 }
 
 const isAdmitted = `limited = 1 AND ${stateIs('state', 'waiting', 'leased')}`;
@@ -97,7 +102,7 @@ const admissible = `SELECT id FROM jobs INDEXED BY jobs_held WHERE state = 'held
 
 function admitJobs(db: Database, options: Admission): Awaited<ReturnType<Records['admitJobs']>> {
   const { customer, pool, model, actor, nowMs } = options;
-  if (db.get(pausedCustomer, customer) !== undefined) return { jobs: [], nextAtMs: null };
+  if (db.get(pausedCustomer, customer) !== undefined) return { jobs: [], nextAtMs: null, isFull: true };
   const found = countedBy(listLimits(db), options).map((counted): Found => {
     const row = counted.limit.perMinute === undefined ? undefined : db.get(arrival, counted.key);
     return {
@@ -115,7 +120,7 @@ function admitJobs(db: Database, options: Admission): Awaited<ReturnType<Records
   const { arrivals, nextAtMs } = ratesAfter(found, { count: jobs.length, nowMs });
   for (const { key, arrivalMs } of arrivals) db.run(putArrival, key, arrivalMs);
   if (arrivals.length > 0) db.run(forgetArrivals, nowMs - rateAgeMs);
-  return { jobs, nextAtMs };
+  return { jobs, nextAtMs, isFull: room === 0 };
 }
 
 type AdmissionMethods = 'putLimit' | 'removeLimit' | 'listLimits' | 'admissionView' | 'admitJobs';

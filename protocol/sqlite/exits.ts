@@ -86,7 +86,7 @@ export function exitMethods(db: Database, nowMs: () => number): Pick<Records, Ex
         jobIds.flatMap((jobId) => {
           const row = db.get(present, jobId);
           const known = row !== undefined;
-          if (known && !isTerminal(row.state as JobState)) return [];
+          if (known && row.state !== 'held' && !isTerminal(row.state as JobState)) return [];
           return [{ jobId, fenceFloor: known ? String(row.fence_floor) : zeroToken, known }];
         }),
       ),

@@ -37,12 +37,9 @@ export class Backlog {
     return this.#waiting;
   }
 
-  /** Those, and what limits hold in Records. Rejects when Records fail. */
+  /** Those, and what limits hold in Records; the last known counts while a store does not answer. */
   async accepted(): Promise<number> {
-    const isOld = this.#env.clock.monotonic() - this.#readMs >= refreshMs;
-    const waiting = await this.waiting();
-    if (isOld) this.#held = (await this.#records.countJobs({ state: ['held'] })).held;
-    return waiting + this.#held;
+    return (await this.waiting()) + this.#held;
   }
 
   async #read(): Promise<void> {
@@ -52,6 +49,11 @@ export class Backlog {
       this.#groups.noteWaiting(stats.groups);
     } catch (error) {
       this.#env.log.warn('backlog.unknown', { detail: toEmpError(error, 'BROKER_UNAVAILABLE').message });
+    }
+    try {
+      this.#held = (await this.#records.countJobs({ state: ['held'] })).held;
+    } catch (error) {
+      this.#env.log.warn('backlog.unknown', { detail: toEmpError(error, 'RECORDS_UNAVAILABLE').message });
     }
     this.#readMs = this.#env.clock.monotonic();
     this.#reading = null;

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { BrokerEntry } from '#protocol/broker.ts';
 import { brokerBodyLimitBytes, InputRef, isTerminal, type Job } from '#protocol/job.ts';
 import { fitsAsJson, JsonObject } from '#protocol/json.ts';
-import { ModelId, ServiceName } from '#protocol/names.ts';
+import { CustomerName, ModelId, ServiceName } from '#protocol/names.ts';
 
 /** What an entry carries so that a claim needs no read of Records: an assignment without its lease. */
 export const AssignmentBody = z.strictObject({
@@ -16,6 +16,9 @@ export const AssignmentBody = z.strictObject({
 });
 export type AssignmentBody = z.infer<typeof AssignmentBody>;
 
+/** What an entry carries beside it: whose job it is, so that a claim need not ask Records for that. */
+export const EntryBody = AssignmentBody.extend({ customer: CustomerName });
+
 export function assignmentBody(job: Job): AssignmentBody {
   const { service, payload, inputs, models, expectedMs, maxRunMs, traceparent } = job;
   return { service, payload, inputs, models, expectedMs, maxRunMs, traceparent };
@@ -28,7 +31,7 @@ export function belongsInBroker(job: Job): boolean {
 
 /** The row as the Broker keeps it. `lease` is what Records know of a run under way, for a rebuild. */
 export function brokerEntry(job: Job): BrokerEntry {
-  const body = assignmentBody(job) as unknown as JsonObject;
+  const body = { ...assignmentBody(job), customer: job.customer } as unknown as JsonObject;
   const { token, machineId, incarnation } = job;
   const leased = job.state === 'leased' && token !== null && machineId !== null && incarnation !== null;
   return {

@@ -3,7 +3,7 @@ import type { ClaimAnswer, LeaseGrant } from '#protocol/broker.ts';
 import { isTerminal, type Job } from '#protocol/job.ts';
 import type { Assignment, ClaimOffer, ClaimResult } from '#protocol/link.ts';
 import { compareTokens, tokenAfter } from '#protocol/token.ts';
-import { AssignmentBody, assignmentBody } from './broker-entry.ts';
+import { type AssignmentBody, assignmentBody, EntryBody } from './broker-entry.ts';
 import { endInBroker, exitLease } from './exit.ts';
 import { forbidden, mayForbid, workOf } from './held-back.ts';
 import type { Hub } from './hub.ts';
@@ -63,7 +63,6 @@ async function claimFor(
       warmLanes,
     });
     if (answer.kind !== 'leased') return refusal(hub, machine, answer);
-    hub.groups.noteGiven(answer.lease.group);
     machine.idle = false;
     machine.leasedRequest = offer.requestId;
     hub.wake(
@@ -76,6 +75,7 @@ async function claimFor(
     const assignment = await assign(hub, machine, answer.lease);
     if (assignment === null) continue;
     const { jobId, token, group, attempts } = answer.lease;
+    hub.groups.noteGiven(group);
     machine.granted.set(jobId, { token, group, attempts });
     return { kind: 'leased', assignment, more: answer.more };
   }
@@ -133,9 +133,11 @@ function refusal(
 
 /** The job as the machine gets it; null where Records say that this lease must not run. */
 async function assign(hub: Hub, machine: MachineLink, lease: LeaseGrant): Promise<Assignment | null> {
-  const isCarried = !lease.rebuilt && lease.body !== null && !mayForbid(hub);
-  const carried = isCarried ? AssignmentBody.safeParse(lease.body) : null;
-  if (carried?.success) return assignment(lease, carried.data);
+  const carried = lease.rebuilt || lease.body === null ? null : EntryBody.safeParse(lease.body);
+  if (carried?.success) {
+    const { customer, ...body } = carried.data;
+    if (!mayForbid(hub, lease, customer)) return assignment(lease, body);
+  }
   const row = await hub.records.getJob(lease.jobId);
   if (row === null || !mayRun(row, lease)) {
     await clearAway(hub, machine, { lease, row });
@@ -156,6 +158,7 @@ function assignment(lease: LeaseGrant, body: AssignmentBody): Assignment {
 function mayRun(row: Job, lease: LeaseGrant): boolean {
   return (
     !isTerminal(row.state) &&
+    row.state !== 'held' &&
     row.cancelRequestedAtMs === null &&
     compareTokens(lease.token, row.fenceFloor) >= 0
   );

@@ -56,7 +56,7 @@ async function commit(hub: Hub, machine: MachineLink, body: LinkBody<'complete'>
     case 'committed':
       hub.counters.completions++;
       hub.poke.recorder();
-      noteRoom(hub);
+      if (row.limited) noteRoom(hub);
       return { kind: 'committed', detail: null, end: { jobId, token, fenceFloor: row.fenceFloor } };
     case 'terminal': {
       // By the row's word alone: this token may be anybody's guess, and a tombstone would keep it.

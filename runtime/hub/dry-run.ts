@@ -1,5 +1,6 @@
 import { machineMeets } from '#machines/policy/matching.ts';
 import type { MachineRow } from '#protocol/records.ts';
+import { forbidden, workOf } from './held-back.ts';
 import type { Hub } from './hub.ts';
 import { type PreparedJob, prepareJob } from './prepare-job.ts';
 
@@ -11,7 +12,7 @@ export interface DryRun {
   classes: string[];
   /** Linked machines that may run it, busy ones included. */
   machinesNow: number;
-  /** Until it starts, by what waits and runs now; null = nobody can tell: no machine that may run it is linked. */
+  /** Until it starts, by what waits and runs now; null = nobody can tell: no machine that may run it is linked, or a limit holds it. */
   expectedStartMs: number | null;
   expectedMs: number;
   warnings: string[];
@@ -24,15 +25,24 @@ export async function dryRunJob(hub: Hub, document: unknown): Promise<DryRun> {
   const fit = machines.filter(
     (machine) => !machine.cordoned && !machine.draining && machineMeets(machine, prepared.group),
   );
-  const { row, groupId, classIds, warnings } = prepared;
+  const { row, groupId, classIds } = prepared;
+  await hub.limits.refreshIfOld();
+  await hub.pauses.refreshIfOld();
+  const held = forbidden(hub, workOf(row), false);
+  const warnings = [
+    ...prepared.warnings,
+    ...(held === null ? [] : [`it is held until there is room: ${held}`]),
+    ...(fit.length === 0 ? ['no machine that may run this job is linked now'] : []),
+  ];
   return {
     pool: row.pool,
     group: groupId,
     classes: classIds,
     machinesNow: fit.length,
-    expectedStartMs: await expectedStart(hub, prepared, fit),
+    // When there is room nobody can tell.
+    expectedStartMs: held === null ? await expectedStart(hub, prepared, fit) : null,
     expectedMs: row.expectedMs,
-    warnings: fit.length === 0 ? [...warnings, 'no machine that may run this job is linked now'] : warnings,
+    warnings,
   };
 }
 

@@ -51,10 +51,16 @@ export async function exitLease(hub: Hub, exit: LeaseExit): Promise<LeaseExitAns
     return row;
   }
   const { state, fenceFloor, notBeforeMs } = row;
-  noteRoom(hub);
+  if (row.limited) noteRoom(hub);
   // Ended before: by the row's word alone, as a tombstone would keep a token that somebody guessed.
   if (!row.applied && isTerminal(state))
     return { kind: 'ok', state, moved: await endInBroker(hub, { jobId, token: fenceFloor, fenceFloor }) };
+  // Out of the Broker until it is let in. Buried at its floor: a re-drive that was read before must not bring
+  // it back, and its admission comes under a higher one.
+  if (state === 'held') {
+    hub.poke.admitter();
+    return { kind: 'ok', state, moved: await endInBroker(hub, { jobId, token: fenceFloor, fenceFloor }) };
+  }
   try {
     const { attempts, runs, cancelRequested } = row;
     const request = { jobId, token, fenceFloor, state, attempts, runs, notBeforeMs, cancelRequested };

@@ -20,6 +20,8 @@ export interface Facts {
   pauses: Pause[];
   /** That count it, with how many each has let in: null where it counts none. */
   limits: { limit: Limit; used: number | null }[];
+  /** Why it must not begin although it waits in the Broker; null where it may. */
+  forbidden: string | null;
   runs: JobRun[];
   expectedStart: Explanation['expectedStart'];
 }
@@ -82,6 +84,7 @@ function waitsFor(facts: Facts): string[] {
       'It was here when the broker was lost: it waits one lease time, in which the machine that may still run it can say so.',
       ...whoCould(facts),
     ];
+  if (facts.forbidden !== null) return [`It is held as soon as a machine would get it: ${facts.forbidden}.`];
   if (facts.pauses.length > 0)
     return [...facts.pauses.map((pause) => held(facts, pause)), ...whoIsBefore(facts)];
   return [...whoCould(facts), ...whoIsBefore(facts), ...when(facts)];

@@ -15,7 +15,7 @@ import {
   machinesShown,
   startAfter,
 } from './explanation.ts';
-import { workOf } from './held-back.ts';
+import { forbidden, workOf } from './held-back.ts';
 import type { Hub } from './hub.ts';
 import { listMachines, type MachineView } from './machines.ts';
 
@@ -53,6 +53,7 @@ export async function explainJob(hub: Hub, jobId: string): Promise<Explanation> 
     choice: await lastChoice(hub, job),
     pauses: pausesOf(hub, { job, group }),
     limits: await limitsOf(hub, job),
+    forbidden: job.state === 'waiting' ? forbidden(hub, workOf(job), job.limited) : null,
     runs: (await hub.records.timeline(jobId)).runs,
     expectedStart: isTerminal(job.state) ? null : await expectedStart(hub, { job, group, ahead }),
   };

@@ -56,13 +56,13 @@ export class GroupDirectory {
   /** When a job of a pool was last given out here, by the monotonic clock. */
   readonly #givenMs = new Map<string, number>();
   readonly #sinceMs: number;
-  /** Classes of machines that are there; null until they were looked for. */
+  /** Classes of machines that are there and take work; null until they were looked for. */
   #living: readonly MachineClass[] | null = null;
   #livingKey = '';
   #lookedMs = Number.NEGATIVE_INFINITY;
   readonly #livingMs: number;
 
-  /** `livingMs`: a class counts as there so long after its last machine was seen. */
+  /** `livingMs`: a machine counts as there so long after it was seen. */
   constructor(options: { records: Records; env: Env; livingMs: number }) {
     this.#records = options.records;
     this.#env = options.env;
@@ -116,17 +116,18 @@ export class GroupDirectory {
     const { clock } = this.#env;
     if (clock.monotonic() - this.#refreshedMs >= refreshMs) await this.refresh();
     if (clock.monotonic() - this.#lookedMs < livingRefreshMs) return;
-    const classes = await this.#records.listClasses({ seenAfterMs: clock.now() - this.#livingMs });
+    const machines = await this.#records.listMachines({ seenAfterMs: clock.now() - this.#livingMs });
     this.#lookedMs = clock.monotonic();
-    this.#live(classes);
+    this.#live(machines.filter((each) => each.state === 'joined' && !each.cordoned && !each.draining));
   }
 
   /** Which groups have machines of their own pool. */
-  #live(classes: readonly { classId: string; machineClass: MachineClass }[]): void {
-    const key = classes.map(({ classId }) => classId).join(' ');
+  #live(machines: readonly { classId: string; machineClass: MachineClass }[]): void {
+    const classes = new Map(machines.map(({ classId, machineClass }) => [classId, machineClass]));
+    const key = [...classes.keys()].sort().join(' ');
     if (this.#living !== null && key === this.#livingKey) return;
     this.#livingKey = key;
-    this.#living = classes.map(({ machineClass }) => machineClass);
+    this.#living = [...classes.values()];
     for (const each of this.#groups.values()) each.isHomeless = this.#isHomeless(each.group);
   }
 

@@ -1,4 +1,5 @@
 import { closedBy, limitInWords } from '#machines/policy/admission.ts';
+import type { LeaseGrant } from '#protocol/broker.ts';
 import type { Job } from '#protocol/job.ts';
 import type { LimitedWork } from '#protocol/limit.ts';
 import type { Hub } from './hub.ts';
@@ -10,14 +11,20 @@ export const workOf = (job: Pick<Job, 'customer' | 'pool' | 'affinity'>): Limite
   return { customer, pool, model: affinity };
 };
 
-/** Whether a new job of this work is held until it is let in. */
-export function isHeldBack(hub: Hub, work: LimitedWork): boolean {
+/** Whether any limit or pause concerns this work. */
+function isHeldBack(hub: Hub, work: LimitedWork): boolean {
   return hub.limits.of(work).length > 0 || hub.pauses.ofCustomer(work.customer) !== null;
 }
 
-/** Whether any job might be forbidden: then the row of each is read when it is claimed. */
-export function mayForbid(hub: Hub): boolean {
-  return hub.limits.all().length > 0 || hub.pauses.hasCustomers;
+/** Whether this grant might be forbidden: then its row is read, which knows what let it in. */
+export function mayForbid(
+  hub: Hub,
+  { group, affinity }: Pick<LeaseGrant, 'group' | 'affinity'>,
+  customer: string,
+): boolean {
+  if (hub.limits.all().length === 0 && !hub.pauses.hasCustomers) return false;
+  const pool = hub.groups.get(group)?.pool;
+  return pool === undefined || isHeldBack(hub, { customer, pool, model: affinity });
 }
 
 /** Why a run of this work must not begin now, in words; null where it may. `admitted`: its limits have let it in. */

@@ -4,39 +4,31 @@ import { covers, type Limit, LimitDefinition, type LimitedWork } from '#protocol
 import type { Records } from '#protocol/records.ts';
 import type { Hub } from './hub.ts';
 import { parseDocument } from './problem.ts';
+import { RecordsCopy } from './records-copy.ts';
 
 /** Age at which the limits are read again, ms: how long another hub may still go by the old ones. */
 const refreshMs = 2_000;
 
 /** The limits, as this hub knows them. Who counts is decided by what it knows, the room by the store. */
 export class LimitDirectory {
-  readonly #records: Records;
-  readonly #env: Env;
-  #limits: Limit[] = [];
-  #readMs = Number.NEGATIVE_INFINITY;
+  readonly #limits: RecordsCopy<Limit[]>;
 
-  constructor(options: { records: Records; env: Env }) {
-    this.#records = options.records;
-    this.#env = options.env;
+  constructor({ records, env }: { records: Records; env: Env }) {
+    const read = () => records.listLimits();
+    this.#limits = new RecordsCopy<Limit[]>({ read, clock: env.clock, refreshMs, value: [] });
   }
 
   all(): readonly Limit[] {
-    return this.#limits;
+    return this.#limits.value;
   }
 
   /** Those that count this work. */
   of(work: LimitedWork): Limit[] {
-    return this.#limits.length === 0 ? [] : this.#limits.filter((limit) => covers(limit, work));
+    return this.#limits.value.filter((limit) => covers(limit, work));
   }
 
-  async refresh(): Promise<void> {
-    this.#limits = await this.#records.listLimits();
-    this.#readMs = this.#env.clock.monotonic();
-  }
-
-  async refreshIfOld(): Promise<void> {
-    if (this.#env.clock.monotonic() - this.#readMs >= refreshMs) await this.refresh();
-  }
+  refresh = () => this.#limits.refresh();
+  refreshIfOld = () => this.#limits.refreshIfOld();
 }
 
 /**

@@ -3,6 +3,7 @@ import { EmpError } from '#protocol/errors.ts';
 import type { Pause, Records } from '#protocol/records.ts';
 import type { Group } from '#protocol/requirements.ts';
 import type { Hub } from './hub.ts';
+import { RecordsCopy } from './records-copy.ts';
 
 /** Age at which the pauses are read again, ms: how long another hub may still hand out what was held back. */
 const refreshMs = 2_000;
@@ -13,44 +14,35 @@ const refreshMs = 2_000;
  * are. Jobs of a paused customer are held (admission.ts), because a group is many customers'.
  */
 export class PauseDirectory {
-  readonly #records: Records;
-  readonly #env: Env;
-  #pauses: Pause[] = [];
-  #readMs = Number.NEGATIVE_INFINITY;
+  readonly #pauses: RecordsCopy<Pause[]>;
 
-  constructor(options: { records: Records; env: Env }) {
-    this.#records = options.records;
-    this.#env = options.env;
+  constructor({ records, env }: { records: Records; env: Env }) {
+    const read = () => records.listPauses();
+    this.#pauses = new RecordsCopy<Pause[]>({ read, clock: env.clock, refreshMs, value: [] });
   }
 
   /** The pauses that hold this group back, as this hub knows them. */
   of({ pool, service }: Pick<Group, 'pool' | 'service'>): Pause[] {
-    return this.#pauses.filter(
+    return this.#pauses.value.filter(
       ({ kind, name }) => (kind === 'pool' && name === pool) || (kind === 'service' && name === service),
     );
   }
 
   /** The pause of this customer. */
   ofCustomer(customer: string): Pause | null {
-    return this.#pauses.find(({ kind, name }) => kind === 'customer' && name === customer) ?? null;
+    return this.#pauses.value.find(({ kind, name }) => kind === 'customer' && name === customer) ?? null;
   }
 
   /** Whether any customer is paused. */
   get hasCustomers(): boolean {
-    return this.#pauses.some(({ kind }) => kind === 'customer');
+    return this.#pauses.value.some(({ kind }) => kind === 'customer');
   }
 
   /** False while the group is held back. */
-  readonly isOpen = (group: Group): boolean => this.#pauses.length === 0 || this.of(group).length === 0;
+  readonly isOpen = (group: Group): boolean => this.#pauses.value.length === 0 || this.of(group).length === 0;
 
-  async refresh(): Promise<void> {
-    this.#pauses = await this.#records.listPauses();
-    this.#readMs = this.#env.clock.monotonic();
-  }
-
-  async refreshIfOld(): Promise<void> {
-    if (this.#env.clock.monotonic() - this.#readMs >= refreshMs) await this.refresh();
-  }
+  refresh = () => this.#pauses.refresh();
+  refreshIfOld = () => this.#pauses.refreshIfOld();
 }
 
 /** Gives nobody work of this pool, service or customer from now on; other hubs follow within three seconds. */

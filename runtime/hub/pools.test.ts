@@ -4,6 +4,7 @@ import type { HubConfigInput } from '#runtime/hub-config.ts';
 import { simEnv } from '#simulations/sim-env.ts';
 import { SimObjects } from '#simulations/sim-objects.ts';
 import { hubRig } from './hub-rig.ts';
+import { cordonMachine } from './machines.ts';
 
 /** One machine of the pool standard, and a line of jobs of standard that never ends. */
 async function setup(config: HubConfigInput = {}) {
@@ -65,5 +66,17 @@ describe('a pool of which no machine is there', () => {
     const after: string[] = [];
     for (let n = 0; n < 6; n++) after.push(await next());
     expect(new Set(after)).toEqual(new Set(['standard']));
+  });
+
+  test('is one whose machines are all cordoned, too', async () => {
+    const { rig, next } = await setup({ leaseTtlMs: 300_000 });
+    const services = [{ service: 'simulation', version: '1', slots: 1 }];
+    await rig.join({ machineId: 'm2', machineClass: { pool: 'heavy', services } });
+    await cordonMachine(rig.core.hub, 'm2', true);
+    for (let n = 0; n < 3; n++) await next();
+    for (let n = 0; n < 4; n++) await rig.submit(`heavy-${n}`, { pool: 'heavy', expectedMs: 300_000 });
+    const pools: string[] = [];
+    for (let n = 0; n < 8; n++) pools.push(await next());
+    expect(pools.filter((pool) => pool === 'heavy')).toHaveLength(4);
   });
 });

@@ -1,7 +1,7 @@
 import type { Env } from '#protocol/env.ts';
 import { toEmpError } from '#protocol/errors.ts';
 import type { HubRole } from '#protocol/hub-link.ts';
-import { admitHeld } from './admission.ts';
+import { Admissions, admitHeld } from './admission.ts';
 import { runBulks } from './bulks.ts';
 import { refreshFlags } from './flags.ts';
 import type { Hub } from './hub.ts';
@@ -69,13 +69,15 @@ export class StandingWork {
     this.#roles = { sweeper: sweeperRole, recorder: recorderRole, reconciler: reconcilerRole };
     this.recorder = task('recorder', (told) => recorder.run(pulse(told)));
     this.promoter = task('promoter', () => promoteDue(hub));
-    let turn = 0;
-    this.admitter = task('admitter', () => admitHeld(hub, turn++));
+    const admissions = new Admissions();
+    this.admitter = task('admitter', () => admitHeld(hub, admissions));
     this.sweeper = task('sweeper', (told) => sweepLapsed(hub, sweeperRole, pulse(told)));
     let markedMs = Number.NEGATIVE_INFINITY;
     const told = new Preemptions();
     let retainedMs = env.clock.monotonic();
     this.#keeper = task('keeper', async () => {
+      // For what a hub that died had not let in any more; first, whatever else fails.
+      this.admitter.poke();
       await expireWaiting(hub, sweeperRole);
       await endOverdue(hub, sweeperRole);
       await fireSchedules(hub, sweeperRole);
@@ -87,8 +89,6 @@ export class StandingWork {
       }
       if (env.clock.monotonic() - retainedMs >= retainEveryMs && !(await retain(hub, sweeperRole)))
         retainedMs = env.clock.monotonic();
-      // For what a hub that died had not let in any more.
-      this.admitter.poke();
       const goesOn = await runBulks(hub, sweeperRole);
       if (sweeperRole.current() === null) return null;
       return goesOn ? 0 : config.sweepEveryMs;
@@ -116,6 +116,7 @@ export class StandingWork {
   start(): void {
     for (const role of Object.values(this.#roles)) role.start();
     this.promoter.poke();
+    this.admitter.poke();
     this.#flags.poke(this.#flagsEveryMs);
   }
 

@@ -2,7 +2,7 @@ import { EmpError, type FieldError, toEmpError } from '#protocol/errors.ts';
 import type { Job } from '#protocol/job.ts';
 import type { NewJob, SubmitRowAnswer } from '#protocol/records.ts';
 import { driveRows } from './drive.ts';
-import { isHeldBack, workOf } from './held-back.ts';
+import { forbidden, workOf } from './held-back.ts';
 import type { Hub } from './hub.ts';
 import { type PreparedJob, prepareJob } from './prepare-job.ts';
 import { summary } from './problem.ts';
@@ -151,10 +151,12 @@ async function store(
 async function holdBack(hub: Hub, prepared: PreparedJob[]): Promise<void> {
   await hub.limits.refreshIfOld();
   await hub.pauses.refreshIfOld();
-  for (const { row } of prepared) {
-    if (row.state !== 'waiting' || !isHeldBack(hub, workOf(row))) continue;
+  for (const { row, warnings } of prepared) {
+    const reason = row.state === 'waiting' ? forbidden(hub, workOf(row), false) : null;
+    if (reason === null) continue;
     row.state = 'held';
     row.limited = true;
+    warnings.push(`it is held until there is room: ${reason}`);
   }
 }
 
