@@ -1,24 +1,7 @@
-import { isTerminal } from '#protocol/job.ts';
 import type { PlannedJob } from './chaos-jobs.ts';
+import { endedBy } from './ended-by.ts';
 import type { Observation } from './observation.ts';
 import type { World } from './world.ts';
-
-/** Ids of the jobs that have ended by this step, as a client that follows the events learns. */
-function endedBy(seen: Observation): string[] {
-  if (seen.kind !== 'records') return [];
-  switch (seen.method) {
-    case 'completeJob':
-      return seen.answer.kind === 'committed' ? [seen.args[0].jobId] : [];
-    case 'exitJob':
-      return seen.answer.kind === 'ok' && isTerminal(seen.answer.state) ? [seen.args[0].jobId] : [];
-    case 'finishCancel':
-      return seen.answer.kind === 'cancelled' ? [seen.args[0].jobId] : [];
-    case 'expireTtl':
-      return seen.answer.kind === 'ok' ? seen.answer.value.map(({ jobId }) => jobId) : [];
-    default:
-      return [];
-  }
-}
 
 /** The clients of a run: they submit at a time, or when another job has ended, and change their minds. */
 export class ChaosClients {

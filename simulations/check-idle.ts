@@ -1,5 +1,6 @@
 import type { BeatAnswer, BeatRequest } from '#protocol/broker.ts';
 import { type MachineRef, machineKey } from '#protocol/names.ts';
+import { endedBy } from './ended-by.ts';
 import { type Checker, type Observation, Violation } from './observation.ts';
 
 const name = 'I8: waiting work meets an idle fit machine in time';
@@ -74,6 +75,8 @@ export function idleServed(limits: IdleLimits): Checker {
         for (const job of waiting.values()) job.sinceMs = limits.nowMs();
       }
       if (seen.kind === 'brokerLost') claimableFromMs = Number.POSITIVE_INFINITY;
+      // Nobody need claim what has ended, and a Broker that lost it is never told so.
+      for (const jobId of endedBy(seen)) waiting.delete(jobId);
       if (seen.kind !== 'broker') return;
       if (seen.method === 'reconcileFinish' && seen.answer.kind === 'open')
         claimableFromMs = limits.nowMs() + limits.leaseTtlMs;

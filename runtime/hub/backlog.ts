@@ -3,6 +3,7 @@ import type { Env } from '#protocol/env.ts';
 import { toEmpError } from '#protocol/errors.ts';
 import type { Records } from '#protocol/records.ts';
 import type { GroupDirectory } from './group-directory.ts';
+import { RecordsCopy } from './records-copy.ts';
 
 /** Age at which the count is read again, ms. */
 const refreshMs = 1_000;
@@ -15,9 +16,9 @@ export class Backlog {
   readonly #broker: Broker;
   readonly #env: Env;
   readonly #groups: GroupDirectory;
-  readonly #records: Records;
+  /** Apart from the rest: claims ask for what waits, and must not need Records for it. */
+  readonly #held: RecordsCopy<number>;
   #waiting = 0;
-  #held = 0;
   #readMs = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | null = null;
 
@@ -25,7 +26,9 @@ export class Backlog {
     this.#broker = options.broker;
     this.#env = options.env;
     this.#groups = options.groups;
-    this.#records = options.records;
+    const { records, env } = options;
+    const read = async () => (await records.countJobs({ state: ['held'] })).held;
+    this.#held = new RecordsCopy({ read, clock: env.clock, refreshMs, value: 0 });
   }
 
   /** Waiting and delayed jobs; the last known count while the Broker does not answer. */
@@ -37,9 +40,10 @@ export class Backlog {
     return this.#waiting;
   }
 
-  /** Those, and what limits hold in Records; the last known counts while a store does not answer. */
+  /** Those, and what limits hold in Records, as of the last second too. Rejects when Records fail. */
   async accepted(): Promise<number> {
-    return (await this.waiting()) + this.#held;
+    await this.#held.refreshIfOld();
+    return (await this.waiting()) + this.#held.value;
   }
 
   async #read(): Promise<void> {
@@ -49,11 +53,6 @@ export class Backlog {
       this.#groups.noteWaiting(stats.groups);
     } catch (error) {
       this.#env.log.warn('backlog.unknown', { detail: toEmpError(error, 'BROKER_UNAVAILABLE').message });
-    }
-    try {
-      this.#held = (await this.#records.countJobs({ state: ['held'] })).held;
-    } catch (error) {
-      this.#env.log.warn('backlog.unknown', { detail: toEmpError(error, 'RECORDS_UNAVAILABLE').message });
     }
     this.#readMs = this.#env.clock.monotonic();
     this.#reading = null;
