@@ -161,6 +161,15 @@ describeOnRedis('identity', (shared) => {
     expect(await broker.identity()).toEqual({ identity: after.identity, open: true });
   });
 
+  test('an id that has no entry keeps no reconcile from its end: it is told once and forgotten', async () => {
+    const broker = await ready(shared());
+    await submit(broker, 'a');
+    await command(shared(), 'ZADD', '{emp:0}:ids', '0', 'nobody');
+    const page = () => broker.list({ after: null, limit: 10 });
+    expect((await page()).map(({ jobId }) => jobId)).toEqual(['a', 'nobody']);
+    expect((await page()).map(({ jobId }) => jobId)).toEqual(['a']);
+  });
+
   test('of a flushed server is another, though no connection broke', async () => {
     const broker = await ready(shared());
     const before = await broker.identity();
