@@ -25,9 +25,11 @@ export async function beat(
   if (machine.leaving) return { kind: 'ok', drop: [], cancel: [], work: false };
   tellCordon(machine);
   tellDrain(machine, body.report);
+  const named = await beatGroups(hub, machine, freeServices(machine, body));
+  // A claim may have got a job meanwhile.
   const free = freeServices(machine, body);
   machine.free = free;
-  const groups = await beatGroups(hub, machine, free);
+  const groups = free.size === 0 ? [] : named;
   machine.groups = new Set(groups.map((each) => each.group));
   const { machineId, incarnation, classId } = machine;
   const { running, highestRequestId, openRequestId } = body;
@@ -164,14 +166,17 @@ function tellDrain(machine: MachineLink, { state }: LinkBody<'beat'>['report']):
 
 /**
  * A cordoned or draining machine has no free slot, whatever it says: it must not be woken. Nor must one
- * that has not heard of the job that its open claim got: it asks again by itself if it has a slot left.
+ * that has not heard of the job that its open claim got, or that asked only after this beat and got one:
+ * it asks again by itself if it has a slot left.
  */
 function freeServices(
   machine: MachineLink,
-  { free, openRequestId }: Pick<LinkBody<'beat'>, 'free' | 'openRequestId'>,
+  { free, openRequestId, highestRequestId }: LinkBody<'beat'>,
 ): ReadonlySet<string> {
   if (machine.cordoned || machine.draining) return new Set();
-  if (openRequestId !== null && openRequestId === machine.leasedRequest) return new Set();
+  const { leasedRequest } = machine;
+  if (leasedRequest !== null && (openRequestId === leasedRequest || leasedRequest > highestRequestId))
+    return new Set();
   return new Set(free.filter((each) => each.slots > 0).map((each) => each.service));
 }
 
