@@ -45,7 +45,7 @@ const program = (body: string) => `
   const say = (text) => writeSync(1, text + '\\n');
   const newJob = (id) => ({ id, service: 's', pool: 'p', group: 'g', affinity: '-', models: [], priority: 50, customer: 'c', expectedMs: 1,
     maxRunMs: 1000, maxAttempts: 3, payload: { text: 'x'.repeat(300) }, inputs: [], requirements: {}, labels: { k: 'v' },
-    traceparent: '00-0123456789abcdef0123456789abcdef-0123456789abcdef-01', notBeforeMs: null, expiresAtMs: null, state: 'waiting', fingerprint: id });
+    traceparent: '00-0123456789abcdef0123456789abcdef-0123456789abcdef-01', notBeforeMs: null, expiresAtMs: null, limited: false, preemptible: false, state: 'waiting', fingerprint: id });
   const options = { path: process.env.STORE, clock: systemClock, rng: seededRng('s'), nextTurn: (fn) => void setImmediate(fn) };
   try {
     const records = await openSqliteRecords(options);
