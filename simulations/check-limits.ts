@@ -1,29 +1,17 @@
-import { isTerminal } from '#protocol/job.ts';
 import { covers, type Limit, type LimitedWork, limitKey } from '#protocol/limit.ts';
 import { isTighter } from '#protocol/records-admissions.ts';
+import { endedBy } from './ended-by.ts';
 import { type Checker, type Observation, Violation } from './observation.ts';
 
 const name = 'limits hold';
 
-type RecordsCall = Extract<Observation, { kind: 'records' }>;
-
-/** Ids of jobs that a step took out of what limits count. */
-function leftBy(seen: RecordsCall): string[] {
-  switch (seen.method) {
-    case 'completeJob':
-      return seen.answer.kind === 'committed' ? [seen.args[0].jobId] : [];
-    case 'exitJob': {
-      if (seen.answer.kind !== 'ok' || !seen.answer.applied) return [];
-      const isOut = isTerminal(seen.answer.state) || seen.answer.state === 'held';
-      return isOut ? [seen.args[0].jobId] : [];
-    }
-    case 'finishCancel':
-      return seen.answer.kind === 'cancelled' ? [seen.args[0].jobId] : [];
-    case 'expireTtl':
-      return seen.answer.kind === 'ok' ? seen.answer.value.map(({ jobId }) => jobId) : [];
-    default:
-      return [];
+/** Ids of jobs that a step took out of what limits count: ended, or held again. */
+function leftBy(seen: Observation): string[] {
+  if (seen.kind === 'records' && seen.method === 'exitJob') {
+    const { answer, args } = seen;
+    if (answer.kind === 'ok' && answer.applied && answer.state === 'held') return [args[0].jobId];
   }
+  return endedBy(seen);
 }
 
 /**
