@@ -141,11 +141,12 @@ export class MachineWorld extends HubWorld {
     const running = how.omit ? machine.running.slice(1) : machine.running;
     const groups = how.idle ? machine.groups.map((group) => ({ group, penaltyMs: 0 })) : [];
     const openRequestId = how.isOpenRequest && machine.requestId > 0 ? machine.requestId : null;
-    const work = (await model.claimable()).some((view) => machine.groups.includes(view.group));
     const holdsAny = (await model.entries()).some(
       (v) => v.holder && machineKey(v.holder) === machineKey(machine.ref),
     );
     const answer = await machine.beat({ running, groups, openRequestId });
+    // A beat adopts first: what it has taken back waits no more.
+    const work = (await model.claimable()).some((view) => machine.groups.includes(view.group));
     if ((model.volatile.newest.get(machine.ref.machineId) ?? 0) > machine.ref.incarnation) {
       machine.running = [];
       return expect(answer.kind).toBe('superseded');
