@@ -1,13 +1,35 @@
 import type { ReconcileTicket } from '#protocol/broker.ts';
 import type { JobId, MachineRef } from '#protocol/names.ts';
 import { addEvent, place, wakeFor } from './entries.ts';
-import type { Entry, Step } from './state.ts';
+import type { BrokerData, Entry, Step } from './state.ts';
 
-/** Announces a full reconcile; an earlier one can no longer open the Broker. */
+/**
+ * Announces a full reconcile; an earlier one can no longer open the Broker. What waited at several losses
+ * waits in one order from here on.
+ */
 export function reconcileStart(step: Step, options: { nonce: string }): ReconcileTicket {
   const ticket = { identity: step.identity, nonce: options.nonce };
-  if (!step.isOpen) step.data.ticket = ticket;
+  if (!step.isOpen) {
+    step.data.ticket = ticket;
+    mergeQuarantines(step.data);
+  }
   return ticket;
+}
+
+function mergeQuarantines(data: BrokerData): void {
+  const [first, ...others] = data.quarantines;
+  if (first === undefined || others.length === 0) return;
+  for (const { index } of others) {
+    for (const { member, score } of index.delayed.slice(null, index.delayed.size))
+      first.index.delayed.set(member, score);
+  }
+  const later = new Set(others.map((each) => each.index));
+  for (const entry of data.entries.values()) {
+    if (entry.index === null || !later.has(entry.index)) continue;
+    if (!entry.index.delayed.has(entry.jobId)) first.index.push(entry);
+    entry.index = first.index;
+  }
+  data.quarantines = [first];
 }
 
 /**

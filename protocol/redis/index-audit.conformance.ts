@@ -4,12 +4,33 @@ const prefix = '{emp:0}:';
 
 /**
  * Every disagreement between the entries and the indexes: a job is in exactly the index of its state,
- * every index entry has its job, heads are the true heads, and no key is of an unknown kind.
+ * every index entry has its job, heads are the true heads, and no key is of an unknown kind. Lines of a
+ * generation that no step looks at any more are no disagreement: half of a step that a server played again
+ * may have left some (`unservedKeys`).
  */
 export async function indexProblems(redis: Redis): Promise<string[]> {
   const audit = new Audit(redis);
   await audit.run();
   return audit.problems;
+}
+
+/** Keys of lines of generations that are neither claimable nor in quarantine. */
+export async function unservedKeys(redis: Redis): Promise<string[]> {
+  const served = await servedGens(redis);
+  return (await redis.keys('*')).filter((key) => isUnserved(key, served));
+}
+
+const kindsOfGens = new Set(['lane', 'lanes', 'head', 'heads', 'delayed']);
+
+function isUnserved(key: string, served: ReadonlySet<string>): boolean {
+  const [kind = '', gen = ''] = key.slice(prefix.length).split(':');
+  return kindsOfGens.has(kind) && !served.has(gen);
+}
+
+async function servedGens(redis: Redis): Promise<ReadonlySet<string>> {
+  const standing = (await redis.hget(`${prefix}meta`, 'standing')) ?? '- - 1 - 0 0 ';
+  const [, , gen = '', , , , ...quarantines] = standing.trim().split(' ');
+  return new Set([gen, ...quarantines]);
 }
 
 class Audit {
@@ -24,7 +45,9 @@ class Audit {
   }
 
   async run(): Promise<void> {
+    const served = await servedGens(this.#redis);
     for (const key of await this.#redis.keys('*')) {
+      if (isUnserved(key, served)) continue;
       const [kind = '', ...rest] = key.slice(prefix.length).split(':');
       this.#keys.set(kind, [...(this.#keys.get(kind) ?? []), rest.join(':')]);
       if (!key.startsWith(prefix) || !knownKinds.has(kind)) this.problems.push(`unknown key ${key}`);

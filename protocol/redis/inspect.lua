@@ -30,7 +30,7 @@ local function standing(ahead)
 end
 
 local ahead, inGroup, leaders = 0, 0, {}
-if e.state == 'w' then
+if e.state == 'w' and not isLeftBehind(s, e) then
   ahead = call('ZRANK', s.p .. ':lane:' .. e.gen .. ':' .. e.group .. '/' .. e.affinity, e.id .. ' ' .. e.pool)
   inGroup, leaders = standing(ahead)
 end

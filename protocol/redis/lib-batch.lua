@@ -61,23 +61,30 @@ local function pushInto(s, b, e, gen)
   group.score, group.pool, group.id, group.best, group.isNew = score, e.pool, e.id, e.affinity, e.score
 end
 
+-- The hash first, as in `pushLane`.
 local function flushHeads(s, key, at)
   local fields = {}
   for _, name in ipairs(at.groups.names) do
     local group = at.groups.of[name]
     fields[#fields + 1] = name
     fields[#fields + 1] = groupText(packBytes('>dss', group.score, group.pool, group.id), group.waiting, group.best)
-    if group.isNew then call('ZADD', s.p .. ':heads:' .. at.gen, 'LT', group.isNew, name) end
   end
   for _, name in ipairs(at.lanes.names) do
     local lane = at.lanes.of[name]
     if lane.isNew then
       fields[#fields + 1] = name
       fields[#fields + 1] = packBytes('>dss', lane.score, lane.pool, lane.id)
-      call('ZADD', s.p .. ':lanes:' .. at.gen .. ':' .. lane.group, lane.isNew, lane.affinity)
     end
   end
   callMany('HSET', key, fields)
+  for _, name in ipairs(at.groups.names) do
+    local group = at.groups.of[name]
+    if group.isNew then call('ZADD', s.p .. ':heads:' .. at.gen, 'LT', group.isNew, name) end
+  end
+  for _, name in ipairs(at.lanes.names) do
+    local lane = at.lanes.of[name]
+    if lane.isNew then call('ZADD', s.p .. ':lanes:' .. at.gen .. ':' .. lane.group, lane.isNew, lane.affinity) end
+  end
 end
 
 local function flushTags(key, tags)
@@ -92,8 +99,8 @@ end
 -- Writes all that waits.
 local function flush(s, b)
   if not b.isMany then return end
-  for _, key in ipairs(b.lanes.names) do callMany('ZADD', key, b.lanes.of[key]) end
   for _, key in ipairs(b.heads.names) do flushHeads(s, key, b.heads.of[key]) end
+  for _, key in ipairs(b.lanes.names) do callMany('ZADD', key, b.lanes.of[key]) end
   for _, key in ipairs(b.tags.names) do flushTags(key, b.tags.of[key]) end
   callMany('ZADD', s.p .. ':ids', b.ids)
   for from = 1, #b.texts, commandValues do

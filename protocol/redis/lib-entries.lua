@@ -49,8 +49,18 @@ local function save(s, e)
   call('SET', s.p .. ':job:' .. e.id, entryText(s, e))
 end
 
+-- True for what waits in an index that a reconcile has emptied: it is nowhere until `repair` comes to it.
+local function isLeftBehind(s, e)
+  if e.state == 'l' or e.gen == s.gen then return false end
+  for _, gen in ipairs(s.quarantines) do
+    if gen == e.gen then return false end
+  end
+  return true
+end
+
 -- Takes an entry out of its lane, its delayed set or its holder's leases; it is nowhere then.
 local function unplace(s, e)
+  if isLeftBehind(s, e) then return end
   if e.state == 'w' then
     removeLane(s, e, e.gen)
   elseif e.state == 'd' then

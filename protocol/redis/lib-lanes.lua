@@ -65,27 +65,28 @@ local function refreshHeads(s, gen, group, affinity, waiting)
   return text
 end
 
+-- The hash of heads is written first: a reconcile finds by it what half of a step has left.
 local function pushLane(s, e, gen)
   local heads, lane = s.p .. ':head:' .. gen, e.group .. '/' .. e.affinity
   local key, member = s.p .. ':lane:' .. gen .. ':' .. lane, e.id .. ' ' .. e.pool
-  local known = call('HMGET', heads, e.group, lane)
-  call('ZADD', key, e.score, member)
+  local known, score = call('HMGET', heads, e.group, lane), tonumber(e.score)
   s.waiting = s.waiting + 1
-  local score, laneScore = tonumber(e.score), known[2] and unpackBytes('>d', known[2])
-  local isFirst = not laneScore or score < laneScore
-    or score == laneScore and call('ZRANGE', key, '0', '0')[1] == member
+  local laneScore, _, first
+  if known[2] then laneScore, _, first = unpackBytes('>dss', known[2]) end
   local bestScore, pool, id, waiting, best = math.huge, nil, nil, 0, nil
   if known[1] then bestScore, pool, id, waiting, best = readGroup(known[1]) end
-  if not isFirst then
+  if laneScore and (score > laneScore or score == laneScore and isBefore(first, e.id)) then
     call('HSET', heads, e.group, groupText(packBytes('>dss', bestScore, pool, id), waiting + 1, best))
+    call('ZADD', key, e.score, member)
     return
   end
   local laneText = packBytes('>dss', score, e.pool, e.id)
-  call('ZADD', s.p .. ':lanes:' .. gen .. ':' .. e.group, e.score, e.affinity)
   local leads = score < bestScore or best == e.affinity or score == bestScore and isBefore(e.affinity, best)
-  if leads then call('ZADD', s.p .. ':heads:' .. gen, 'LT', e.score, e.group) end
   local bestText = leads and laneText or packBytes('>dss', bestScore, pool, id)
   call('HSET', heads, e.group, groupText(bestText, waiting + 1, leads and e.affinity or best), lane, laneText)
+  call('ZADD', key, e.score, member)
+  call('ZADD', s.p .. ':lanes:' .. gen .. ':' .. e.group, e.score, e.affinity)
+  if leads then call('ZADD', s.p .. ':heads:' .. gen, 'LT', e.score, e.group) end
 end
 
 -- Takes the head of a lane that is not empty, as its text names it; answers the group's new text or false.

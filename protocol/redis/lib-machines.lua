@@ -76,14 +76,22 @@ local function offered(lanes, groups)
   return names
 end
 
+-- Answers whether it was there.
 local function leaveIdle(s, key)
   local known = s.idle > 0 and call('HGET', s.p .. ':idle', key)
-  if not known then return end
+  if not known then return false end
   call('HDEL', s.p .. ':idle', key)
   s.idle = s.idle - 1
   local wants = cmsgpack.unpack(known)
   for _, group in ipairs(wants[1]) do call('ZREM', s.p .. ':idlegroup:' .. group, key) end
   for _, lane in ipairs(offered(wants[2], wants[1])) do call('ZREM', s.p .. ':idlelane:' .. lane, key) end
+  return true
+end
+
+-- `wants`: groups, lanes, idle since ms.
+local function listIdle(s, key, wants)
+  for _, group in ipairs(wants[1]) do call('ZADD', s.p .. ':idlegroup:' .. group, wants[3], key) end
+  for _, lane in ipairs(offered(wants[2], wants[1])) do call('ZADD', s.p .. ':idlelane:' .. lane, wants[3], key) end
 end
 
 -- A beat says which groups, not which lanes: with `lanes` nil the lanes of the last claim stay.
@@ -92,24 +100,29 @@ local function enterIdle(s, key, groups, lanes)
   local older = known and cmsgpack.unpack(known) or { {}, {}, int(s.now) }
   local wanted = lanes or older[2]
   -- It has been idle for as long as before, whatever it can do by now.
-  local entered = cmsgpack.pack({ groups, wanted, older[3] })
+  local wants = { groups, wanted, older[3] }
+  local entered = cmsgpack.pack(wants)
   if known == entered then return end
   leaveIdle(s, key)
   if #groups == 0 then return end
   call('HSET', s.p .. ':idle', key, entered)
   s.idle = s.idle + 1
-  for _, group in ipairs(groups) do call('ZADD', s.p .. ':idlegroup:' .. group, older[3], key) end
-  for _, lane in ipairs(offered(wanted, groups)) do call('ZADD', s.p .. ':idlelane:' .. lane, older[3], key) end
+  listIdle(s, key, wants)
 end
 
 -- One idle fit machine, taken out of the index, or ''. Skips at most 1 000 that can no longer serve.
 local function wakeFor(s, group, affinity)
   for _ = 1, math.min(s.idle, 1000) do
-    local key = call('ZRANGE', s.p .. ':idlelane:' .. group .. '/' .. affinity, 0, 0)[1]
-      or call('ZRANGE', s.p .. ':idlegroup:' .. group, 0, 0)[1]
+    local lane, inGroup = s.p .. ':idlelane:' .. group .. '/' .. affinity, s.p .. ':idlegroup:' .. group
+    local key = call('ZRANGE', lane, 0, 0)[1] or call('ZRANGE', inGroup, 0, 0)[1]
     if not key then return '' end
-    leaveIdle(s, key)
-    if servedUntil(s, key) then return key end
+    if not leaveIdle(s, key) then
+      -- Left from half a step (see reconcile-start).
+      call('ZREM', lane, key)
+      call('ZREM', inGroup, key)
+    elseif servedUntil(s, key) then
+      return key
+    end
   end
   return ''
 end

@@ -1,8 +1,51 @@
---[[ reconcile-start: announces a full reconcile; an earlier one can no longer open the Broker.
+--[[ reconcile-start: announces a full reconcile; an earlier one can no longer open the Broker. Empties all indexes of
+  entries, which `repair` then fills again from the entries alone: a server that was killed may have come back with the
+  first half of a step (Redis keeps a torn transaction at the end of its file, and plays it at the start after next).
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] nonce
-  Answers {now, 'ok', identity}
-  Touches alive delayed:<gen> heads:<gen> incarnations meta nonce ]]
+  Answers {now, 'ok', identity, open 0 or 1}
+  Touches alive delayed:<gen> head:<gen> heads:<gen> held:<incarnation> idle idlegroup:<group> idlelane:<lane>
+    incarnations lane:<gen>:<lane> lanes:<gen>:<group> meta nonce
+  Keeps: what each entry says of itself, and that all of it waits in quarantine. ]]
 local s = begin(KEYS, ARGV)
-if not s.open then call('SET', s.p .. ':nonce', ARGV[4]) end
-return answer(s, 'ok', s.identity)
+if s.open then return answer(s, 'ok', s.identity, 1) end
+
+local function unlinkAll(keys)
+  for from = 1, #keys, commandValues do
+    call('UNLINK', unpack(keys, from, math.min(from + commandValues - 1, #keys)))
+  end
+end
+
+local function dropGen(gen)
+  local head = s.p .. ':head:' .. gen
+  local keys = { head, s.p .. ':heads:' .. gen, s.p .. ':delayed:' .. gen }
+  for _, name in ipairs(call('HKEYS', head)) do
+    local kind = find(name, '/', 1, true) and ':lane:' or ':lanes:'
+    keys[#keys + 1] = s.p .. kind .. gen .. ':' .. name
+  end
+  unlinkAll(keys)
+end
+
+-- Incarnations are those with an end; what they hold is told by the entries.
+local function dropHeld()
+  local known, keys = call('SMEMBERS', s.p .. ':incarnations'), {}
+  for at, key in ipairs(known) do keys[at] = s.p .. ':held:' .. key end
+  unlinkAll(keys)
+  call('UNLINK', s.p .. ':incarnations')
+  callMany('SADD', s.p .. ':incarnations', call('ZRANGE', s.p .. ':alive', '0', '-1'))
+end
+
+local function countIdle()
+  local idle = call('HGETALL', s.p .. ':idle')
+  for at = 1, #idle, 2 do listIdle(s, idle[at], cmsgpack.unpack(idle[at + 1])) end
+  s.idle = #idle / 2
+end
+
+for _, gen in ipairs(s.quarantines) do dropGen(gen) end
+dropGen(s.gen)
+s.quarantines, s.gen, s.waiting = { int(s.gen + 1) }, int(s.gen + 2), 0
+writeStanding(s)
+dropHeld()
+countIdle()
+call('SET', s.p .. ':nonce', ARGV[4])
+return answer(s, 'ok', s.identity, 0)

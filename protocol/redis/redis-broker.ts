@@ -317,6 +317,9 @@ type StandingMethods = Pick<
 > &
   Pick<RedisBroker, 'stats'>;
 
+/** Entries that one step puts back in order: some 10 ms of Redis. */
+const repairLimit = 1_000;
+
 function standingMethods(run: Run): StandingMethods {
   return {
     async identity() {
@@ -339,7 +342,11 @@ function standingMethods(run: Run): StandingMethods {
     async reconcileStart(options) {
       check.reconcileStart(options);
       const { nonce } = options;
-      return { identity: (await run('reconcile-start', [nonce])).text(0), nonce };
+      const reply = await run('reconcile-start', [nonce]);
+      // Only then is there a ticket: what a reconcile opens has been put in order.
+      let after = reply.flag(1) ? null : '';
+      while (after !== null) after = (await run('repair', [after, repairLimit])).text(0) || null;
+      return { identity: reply.text(0), nonce };
     },
     async reconcileFinish(ticket) {
       check.ticket(ticket);

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { entryOf } from '#protocol/broker-fixture.conformance.ts';
 import { RedisServer } from '#runtime/toolchain/redis-server.ts';
 import { beat, claim, connect, ready, reconcile, servers, submit } from './client.conformance.ts';
+import { indexProblems, unservedKeys } from './index-audit.conformance.ts';
 import type { RedisBroker } from './redis-broker.ts';
 import { command, describeOnRedis } from './setup.conformance.ts';
 
@@ -161,13 +162,25 @@ describeOnRedis('identity', (shared) => {
     expect(await broker.identity()).toEqual({ identity: after.identity, open: true });
   });
 
-  test('an id that has no entry keeps no reconcile from its end: it is told once and forgotten', async () => {
-    const broker = await ready(shared());
-    await submit(broker, 'a');
-    await command(shared(), 'ZADD', '{emp:0}:ids', '0', 'nobody');
-    const page = () => broker.list({ after: null, limit: 10 });
-    expect((await page()).map(({ jobId }) => jobId)).toEqual(['a', 'nobody']);
-    expect((await page()).map(({ jobId }) => jobId)).toEqual(['a']);
+  test('that is new leaves no lines of earlier generations behind, whose work is in quarantine', async () => {
+    const server = await RedisServer.start();
+    servers.push(server);
+    const broker = await ready(server);
+    const entries = ['a', 'b', 'c'].map((id) => entryOf(id, { affinity: `model-${id}` }));
+    const late = entryOf('late', { notBeforeMs: Date.UTC(2100, 0) });
+    const { identity } = await broker.identity();
+    await broker.submit({ identity, entries: [...entries, late] });
+    await server.restart();
+    await reconcile(broker);
+    const redis = new Redis({ path: server.path });
+    try {
+      expect(await unservedKeys(redis)).toEqual([]);
+      expect(await indexProblems(redis)).toEqual([]);
+    } finally {
+      redis.disconnect();
+    }
+    expect(await broker.stats()).toMatchObject({ waiting: 3, delayed: 1 });
+    expect(await claim(broker, 1)).toEqual({ kind: 'empty' });
   });
 
   test('of a flushed server is another, though no connection broke', async () => {
