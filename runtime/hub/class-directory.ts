@@ -5,9 +5,10 @@ import {
   namedCustomers,
 } from '#machines/policy/customer-scope.ts';
 import { type ClassSearch, findClasses, type KnownClass } from '#machines/policy/matching.ts';
+import { groupSizes, type KnownSizes, knownSizes } from '#machines/policy/size-steps.ts';
 import type { Env } from '#protocol/env.ts';
 import type { Records } from '#protocol/records.ts';
-import type { Group, MachineClass } from '#protocol/requirements.ts';
+import type { Group, MachineClass, Requirements } from '#protocol/requirements.ts';
 
 /** How long a class counts after its last machine was seen, ms: it may be rented again tomorrow. */
 const rememberedMs = 30 * 86_400_000;
@@ -21,6 +22,7 @@ export class ClassDirectory {
   readonly #env: Env;
   #classes: KnownClass[] = [];
   #named: NamedCustomers | null = null;
+  #sizes: KnownSizes = knownSizes([]);
   #readMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: { records: Records; env: Env }) {
@@ -52,6 +54,11 @@ export class ClassDirectory {
     return customerScope(this.#named, job);
   }
 
+  /** The requirements of the group that a job with these belongs to, by the classes that the last search knew. */
+  groupSizes(requirements: Requirements): Requirements {
+    return groupSizes(requirements, this.#sizes);
+  }
+
   #ageMs(): number {
     return this.#env.clock.monotonic() - this.#readMs;
   }
@@ -63,6 +70,8 @@ export class ClassDirectory {
 
   #keep(classes: KnownClass[]): void {
     this.#classes = classes;
-    this.#named = namedCustomers(classes.map((known) => known.machineClass));
+    const each = classes.map((known) => known.machineClass);
+    this.#named = namedCustomers(each);
+    this.#sizes = knownSizes(each);
   }
 }

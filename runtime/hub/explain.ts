@@ -49,7 +49,7 @@ export async function explainJob(hub: Hub, jobId: string): Promise<Explanation> 
     machines,
     ahead,
     broker,
-    search: await hub.classes.find(group),
+    search: await hub.classes.find({ ...group, requirements }),
     choice: await lastChoice(hub, job),
     pauses: pausesOf(hub, { job, group }),
     limits: await limitsOf(hub, job),
@@ -111,7 +111,9 @@ function judge(hub: Hub, view: MachineView, { job, group }: { job: Job; group: G
   const needed = group.requirements.machineId ?? machineId;
   const pin: Unmet[] =
     needed === machineId ? [] : [{ requirement: 'machineId', needed, available: machineId }];
-  const unmet = [...unmetRequirements(machineClass, group), ...pin];
+  // In the job's own numbers; what its group needs beyond them counts, too (machines/policy/size-steps.ts).
+  const own = unmetRequirements(machineClass, { ...group, requirements: job.requirements });
+  const unmet = [...(own.length > 0 ? own : unmetRequirements(machineClass, group)), ...pin];
   const [model] = job.models;
   const copy = residency.find(({ modelId }) => modelId === model);
   const found = { machineId, pool: machineClass.pool, running };

@@ -10,7 +10,13 @@ import { type BrokerStats, claimGroupsLimit, type GroupId } from '#protocol/brok
 import type { Env } from '#protocol/env.ts';
 import type { MachineId } from '#protocol/names.ts';
 import type { Records } from '#protocol/records.ts';
-import { canonicalGroup, Group, groupId, type MachineClass } from '#protocol/requirements.ts';
+import {
+  canonicalGroup,
+  Group,
+  groupId,
+  type MachineClass,
+  type Requirements,
+} from '#protocol/requirements.ts';
 
 /** Age at which groups interned by other hubs are looked for, ms; asked for by claims and beats only. */
 const refreshMs = 5_000;
@@ -25,7 +31,10 @@ const signaturesLimit = 1_000;
 /** A group in canonical form, with its id. */
 export interface GroupSignature {
   groupId: GroupId;
+  /** May need a little more than the job (machines/policy/size-steps.ts). */
   group: Group;
+  /** Of the job itself, in canonical form. */
+  requirements: Requirements;
 }
 
 interface ClassGroups {
@@ -86,14 +95,18 @@ export class GroupDirectory {
     return all.slice(0, claimGroupsLimit).map((each) => each.groupId);
   }
 
-  /** Most jobs ask for one of a few forms, and a hash for each costs more than to look it up. */
-  signature(asked: Group): GroupSignature {
+  /**
+   * Group of a job that asks for this, and whose group needs `shared`. Most jobs ask for one of a few forms, and
+   * a hash for each costs more than to look it up.
+   */
+  signature(asked: Group, shared: Requirements): GroupSignature {
     const { service, pool, requirements, customer, notCustomers } = asked;
-    const key = JSON.stringify([service, pool, requirements, customer, notCustomers]);
+    const key = JSON.stringify([service, pool, requirements, customer, notCustomers, shared]);
     const known = this.#signatures.get(key);
     if (known !== undefined) return known;
-    const group = canonicalGroup(asked);
-    const made = { groupId: groupId(group), group };
+    const group = canonicalGroup({ ...asked, requirements: shared });
+    const own = canonicalGroup(asked).requirements;
+    const made = { groupId: groupId(group), group, requirements: own };
     if (this.#signatures.size >= signaturesLimit) this.#signatures.clear();
     this.#signatures.set(key, made);
     return made;

@@ -2,14 +2,13 @@ import type { Unmet } from '#machines/policy/matching.ts';
 import { choosePool } from '#machines/policy/pool-choice.ts';
 import { EmpError, type FieldError } from '#protocol/errors.ts';
 import type { JobSubmission } from '#protocol/job.ts';
-import type { Group } from '#protocol/requirements.ts';
+
+import type { GroupSignature } from './group-directory.ts';
 import type { Hub } from './hub.ts';
 import { jsonPointer } from './problem.ts';
 
 /** Where a job waits: its group, and who may run it. */
-export interface Placed {
-  groupId: string;
-  group: Group;
+export interface Placed extends GroupSignature {
   /** Classes that may run it; empty when no machine has ever joined. */
   classIds: string[];
   warnings: string[];
@@ -64,8 +63,9 @@ export async function placeJob(
     warnings.push(`the machine ${pin} has never joined: the job waits until it does`);
   }
   const scope = hub.classes.scopeOf({ customer, isStrict: requirements.isolation === 'strict' });
-  const { groupId, group } = hub.groups.signature({ service, pool, requirements, ...scope });
-  return { groupId, group, classIds, warnings };
+  const shared = hub.classes.groupSizes(requirements);
+  const signature = hub.groups.signature({ service, pool, requirements, ...scope }, shared);
+  return { ...signature, classIds, warnings };
 }
 
 /** One requirement as the client wrote it; tags may come from several places. */

@@ -81,7 +81,7 @@ export async function prepareJob(
     maxAttempts: submission.maxAttempts,
     payload,
     inputs: submission.inputs,
-    requirements: found.group.requirements,
+    requirements: found.requirements,
     labels: submission.labels,
     traceparent: submission.traceparent ?? options.traceparent ?? newTraceparent(hub.env.rng),
     notBeforeMs: due ? null : notBeforeMs,
@@ -92,7 +92,8 @@ export async function prepareJob(
     fingerprint: fingerprint(submission, contents),
   };
   const warnings = missing === null ? found.warnings : [...found.warnings, missing];
-  return { row, named: submission.id !== undefined, ...found, warnings };
+  const { groupId, group, classIds } = found;
+  return { row, named: submission.id !== undefined, groupId, group, classIds, warnings };
 }
 
 /** The submission in our form, or every wrong field of both forms by where the client wrote it. */
