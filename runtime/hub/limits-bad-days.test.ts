@@ -1,26 +1,18 @@
 import { describe, expect, test } from 'vitest';
-import { simulationSpec } from '#actors/connectors/simulation/simulation-spec.ts';
 import { EmpError } from '#protocol/errors.ts';
-import type { LimitDefinitionInput } from '#protocol/limit.ts';
 import { tokenAfter } from '#protocol/token.ts';
 import type { HubConfigInput } from '#runtime/hub-config.ts';
-import { simEnv } from '#simulations/sim-env.ts';
-import { SimObjects } from '#simulations/sim-objects.ts';
 import { brokerEntry } from './broker-entry.ts';
 import { driveRows } from './drive.ts';
 import { dryRunJob } from './dry-run.ts';
 import { explainJob } from './explain.ts';
 import type { HubPorts } from './hub.ts';
-import { hubRig } from './hub-rig.ts';
-import { saveLimit } from './limits.ts';
+import { limitsRig } from './limits-rig.fixture.ts';
 
 async function setup(options: { wrap?: (ports: HubPorts) => HubPorts; config?: HubConfigInput } = {}) {
-  const env = simEnv({ seed: 'limits on bad days' });
-  const rig = await hubRig({
-    env,
-    objects: new SimObjects({ clock: env.clock }),
-    services: [simulationSpec],
-    settle: () => env.clock.settle(),
+  const made = await limitsRig({
+    seed: 'limits on bad days',
+    wrap: options.wrap,
     config: {
       leaseTtlMs: 600_000,
       retryBaseMs: 600_000,
@@ -28,36 +20,15 @@ async function setup(options: { wrap?: (ports: HubPorts) => HubPorts; config?: H
       sweepEveryMs: 1_000,
       ...options.config,
     },
-    ...(options.wrap && { wrap: options.wrap }),
   });
-  await env.clock.advanceBy(10);
-  const simulation = { service: 'simulation', version: '1', slots: 16 };
-  const machine = await rig.join({ machineId: 'm1', machineClass: { services: [simulation] } });
-  const { hub } = rig.core;
-  const limit = async (name: string, document: LimitDefinitionInput) => {
-    await saveLimit(hub, { name, document, actor: 'ann' });
-    await env.clock.settle();
-  };
-  const submit = async (prefix: string, count: number, more: object = { customer: 'acme' }) => {
-    for (let n = 1; n <= count; n++) await rig.submit(`${prefix}${n}`, more);
-    await env.clock.advanceBy(10);
-  };
-  const take = async () => {
-    const leases: Awaited<ReturnType<typeof machine.lease>>[] = [];
-    for (;;) {
-      const told = machine.notices.length;
-      const answer = await machine.claim();
-      if (answer.kind === 'leased') leases.push(answer.assignment);
-      else if (machine.notices.length === told) return leases;
-    }
-  };
+  const { machine, env } = made;
   /** The job's run fails, and its next try is ten minutes away at most. */
   const fail = async ({ jobId, token }: { jobId: string; token: string }) => {
     const error = { code: 'CONNECTOR_FAILED', message: 'died', retryable: true } as const;
     await machine.ask('exit', { jobId, token, cause: { kind: 'fail', error } });
     await env.clock.advanceBy(1);
   };
-  return { env, rig, hub, machine, limit, submit, take, fail };
+  return { ...made, fail };
 }
 
 describe('a job that is held again', () => {

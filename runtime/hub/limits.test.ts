@@ -1,56 +1,22 @@
 import { describe, expect, test } from 'vitest';
-import { simulationSpec } from '#actors/connectors/simulation/simulation-spec.ts';
 import { EmpError } from '#protocol/errors.ts';
-import type { LimitDefinitionInput } from '#protocol/limit.ts';
-import { simEnv } from '#simulations/sim-env.ts';
-import { SimObjects } from '#simulations/sim-objects.ts';
 import { cancelJob } from './cancel.ts';
 import { explainJob } from './explain.ts';
 import type { HubPorts } from './hub.ts';
-import { hubRig } from './hub-rig.ts';
 import { removeLimit, saveLimit } from './limits.ts';
+import { limitsRig } from './limits-rig.fixture.ts';
 import { pauseWork, resumeWork } from './pauses.ts';
 import { requeueJob } from './requeue.ts';
 
 async function setup(options: { wrap?: (ports: HubPorts) => HubPorts } = {}) {
-  const env = simEnv({ seed: 'limits' });
-  const rig = await hubRig({
-    env,
-    objects: new SimObjects({ clock: env.clock }),
-    services: [simulationSpec],
-    settle: () => env.clock.settle(),
-    config: { leaseTtlMs: 3_000, retryBaseMs: 1_000, sweepEveryMs: 1_000 },
-    ...options,
-  });
-  await env.clock.advanceBy(10);
-  const simulation = { service: 'simulation', version: '1', slots: 16 };
-  const machine = await rig.join({ machineId: 'm1', machineClass: { services: [simulation] } });
-  const { hub } = rig.core;
-  const limit = async (name: string, document: LimitDefinitionInput) => {
-    await saveLimit(hub, { name, document, actor: 'ann' });
-    await env.clock.settle();
-  };
-  /** Ids `prefix1`, `prefix2`, …; lets what follows come to its end. */
-  const submit = async (prefix: string, count: number, more: object = { customer: 'acme' }) => {
-    for (let n = 1; n <= count; n++) await rig.submit(`${prefix}${n}`, more);
-    await env.clock.advanceBy(10);
-  };
-  /** All that the machine is given until it is given no more, and told of no more. */
-  const take = async () => {
-    const leases: Awaited<ReturnType<typeof machine.lease>>[] = [];
-    for (;;) {
-      const told = machine.notices.length;
-      const answer = await machine.claim();
-      if (answer.kind === 'leased') leases.push(answer.assignment);
-      else if (machine.notices.length === told) return leases;
-    }
-  };
+  const config = { leaseTtlMs: 3_000, retryBaseMs: 1_000, sweepEveryMs: 1_000 };
+  const made = await limitsRig({ seed: 'limits', config, ...options });
   const ids = (leases: { jobId: string }[]) => leases.map(({ jobId }) => jobId);
   const complete = async (lease: { jobId: string; token: string }) => {
-    await machine.complete(lease);
-    await env.clock.advanceBy(10);
+    await made.machine.complete(lease);
+    await made.env.clock.advanceBy(10);
   };
-  return { env, rig, hub, machine, limit, submit, take, ids, complete };
+  return { ...made, ids, complete };
 }
 
 describe('a limit', () => {
