@@ -1,18 +1,25 @@
 import { describe, expect, test } from 'vitest';
+import { simulationSpec } from '#actors/connectors/simulation/simulation-spec.ts';
 import { EmpError } from '#protocol/errors.ts';
 import { tokenAfter } from '#protocol/token.ts';
 import type { HubConfigInput } from '#runtime/hub-config.ts';
+import { simEnv } from '#simulations/sim-env.ts';
+import { SimObjects } from '#simulations/sim-objects.ts';
 import { brokerEntry } from './broker-entry.ts';
 import { driveRows } from './drive.ts';
 import { dryRunJob } from './dry-run.ts';
 import { explainJob } from './explain.ts';
 import type { HubPorts } from './hub.ts';
-import { limitsRig } from './limits-rig.fixture.ts';
+import { limitsRig } from './limits-rig.ts';
 
 async function setup(options: { wrap?: (ports: HubPorts) => HubPorts; config?: HubConfigInput } = {}) {
+  const env = simEnv({ seed: 'limits on bad days' });
   const made = await limitsRig({
-    seed: 'limits on bad days',
-    wrap: options.wrap,
+    env,
+    objects: new SimObjects({ clock: env.clock }),
+    services: [simulationSpec],
+    settle: () => env.clock.settle(),
+    pass: (ms) => env.clock.advanceBy(ms),
     config: {
       leaseTtlMs: 600_000,
       retryBaseMs: 600_000,
@@ -20,15 +27,16 @@ async function setup(options: { wrap?: (ports: HubPorts) => HubPorts; config?: H
       sweepEveryMs: 1_000,
       ...options.config,
     },
+    ...(options.wrap && { wrap: options.wrap }),
   });
-  const { machine, env } = made;
+  const { machine } = made;
   /** The job's run fails, and its next try is ten minutes away at most. */
   const fail = async ({ jobId, token }: { jobId: string; token: string }) => {
     const error = { code: 'CONNECTOR_FAILED', message: 'died', retryable: true } as const;
     await machine.ask('exit', { jobId, token, cause: { kind: 'fail', error } });
     await env.clock.advanceBy(1);
   };
-  return { ...made, fail };
+  return { ...made, env, fail };
 }
 
 describe('a job that is held again', () => {

@@ -1,22 +1,33 @@
 import { describe, expect, test } from 'vitest';
+import { simulationSpec } from '#actors/connectors/simulation/simulation-spec.ts';
 import { EmpError } from '#protocol/errors.ts';
+import { simEnv } from '#simulations/sim-env.ts';
+import { SimObjects } from '#simulations/sim-objects.ts';
 import { cancelJob } from './cancel.ts';
 import { explainJob } from './explain.ts';
 import type { HubPorts } from './hub.ts';
 import { removeLimit, saveLimit } from './limits.ts';
-import { limitsRig } from './limits-rig.fixture.ts';
+import { limitsRig } from './limits-rig.ts';
 import { pauseWork, resumeWork } from './pauses.ts';
 import { requeueJob } from './requeue.ts';
 
 async function setup(options: { wrap?: (ports: HubPorts) => HubPorts } = {}) {
-  const config = { leaseTtlMs: 3_000, retryBaseMs: 1_000, sweepEveryMs: 1_000 };
-  const made = await limitsRig({ seed: 'limits', config, ...options });
+  const env = simEnv({ seed: 'limits' });
+  const made = await limitsRig({
+    env,
+    objects: new SimObjects({ clock: env.clock }),
+    services: [simulationSpec],
+    settle: () => env.clock.settle(),
+    pass: (ms) => env.clock.advanceBy(ms),
+    config: { leaseTtlMs: 3_000, retryBaseMs: 1_000, sweepEveryMs: 1_000 },
+    ...options,
+  });
   const ids = (leases: { jobId: string }[]) => leases.map(({ jobId }) => jobId);
   const complete = async (lease: { jobId: string; token: string }) => {
     await made.machine.complete(lease);
-    await made.env.clock.advanceBy(10);
+    await env.clock.advanceBy(10);
   };
-  return { ...made, ids, complete };
+  return { ...made, env, ids, complete };
 }
 
 describe('a limit', () => {

@@ -1,40 +1,25 @@
-import { simulationSpec } from '#actors/connectors/simulation/simulation-spec.ts';
 import type { LimitDefinitionInput } from '#protocol/limit.ts';
-import type { HubConfigInput } from '#runtime/hub-config.ts';
-import { simEnv } from '#simulations/sim-env.ts';
-import { SimObjects } from '#simulations/sim-objects.ts';
-import type { HubPorts } from './hub.ts';
 import { hubRig } from './hub-rig.ts';
 import { saveLimit } from './limits.ts';
 
-/** A hub with one machine of 16 slots, and short ways to limit, submit and claim. */
-export async function limitsRig(options: {
-  seed: string;
-  config: HubConfigInput;
-  wrap?: ((ports: HubPorts) => HubPorts) | undefined;
-}) {
-  const { config, wrap } = options;
-  const env = simEnv({ seed: options.seed });
-  const rig = await hubRig({
-    env,
-    objects: new SimObjects({ clock: env.clock }),
-    services: [simulationSpec],
-    settle: () => env.clock.settle(),
-    config,
-    ...(wrap && { wrap }),
-  });
-  await env.clock.advanceBy(10);
+/** A hub with one machine of 16 slots, and short ways to limit, submit and claim. `pass`: lets so many ms go by. */
+export async function limitsRig(
+  options: Parameters<typeof hubRig>[0] & { pass: (ms: number) => Promise<void> },
+) {
+  const { pass, settle } = options;
+  const rig = await hubRig(options);
+  await pass(10);
   const simulation = { service: 'simulation', version: '1', slots: 16 };
   const machine = await rig.join({ machineId: 'm1', machineClass: { services: [simulation] } });
   const { hub } = rig.core;
   const limit = async (name: string, document: LimitDefinitionInput) => {
     await saveLimit(hub, { name, document, actor: 'ann' });
-    await env.clock.settle();
+    await settle();
   };
   /** Ids `prefix1`, `prefix2`, …; lets what follows come to its end. */
   const submit = async (prefix: string, count: number, more: object = { customer: 'acme' }) => {
     for (let n = 1; n <= count; n++) await rig.submit(`${prefix}${n}`, more);
-    await env.clock.advanceBy(10);
+    await pass(10);
   };
   /** All that the machine is given until it is given no more, and told of no more. */
   const take = async () => {
@@ -46,5 +31,5 @@ export async function limitsRig(options: {
       else if (machine.notices.length === told) return leases;
     }
   };
-  return { env, rig, hub, machine, limit, submit, take };
+  return { rig, hub, machine, limit, submit, take };
 }
