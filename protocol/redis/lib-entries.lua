@@ -49,6 +49,9 @@ local function save(s, e)
   call('SET', s.p .. ':job:' .. e.id, entryText(s, e))
 end
 
+-- Before the nonce of a reconcile that has not filled the indexes again; no nonce begins so.
+local repairing = ' '
+
 -- True for what waits in an index that a reconcile has emptied: it is nowhere until `repair` comes to it.
 local function isLeftBehind(s, e)
   if e.state == 'l' or e.gen == s.gen then return false end

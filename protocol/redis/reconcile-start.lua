@@ -6,7 +6,8 @@
   Answers {now, 'ok', identity, open 0 or 1}
   Touches alive delayed:<gen> head:<gen> heads:<gen> held:<incarnation> idle idlegroup:<group> idlelane:<lane>
     incarnations lane:<gen>:<lane> lanes:<gen>:<group> meta nonce
-  Keeps: what each entry says of itself, and that all of it waits in quarantine. ]]
+  Keeps: what each entry says of itself, and that all of it waits in quarantine. The nonce counts when `repair` has come
+    to the end: a hub of an older revision, which does not call it, cannot open what it has emptied. ]]
 local s = begin(KEYS, ARGV)
 if s.open then return answer(s, 'ok', s.identity, 1) end
 
@@ -20,8 +21,8 @@ local function dropGen(gen)
   local head = s.p .. ':head:' .. gen
   local keys = { head, s.p .. ':heads:' .. gen, s.p .. ':delayed:' .. gen }
   for _, name in ipairs(call('HKEYS', head)) do
-    local kind = find(name, '/', 1, true) and ':lane:' or ':lanes:'
-    keys[#keys + 1] = s.p .. kind .. gen .. ':' .. name
+    local isLane = find(name, '/', 1, true)
+    keys[#keys + 1] = isLane and s.p .. ':lane:' .. gen .. ':' .. name or s.p .. ':lanes:' .. gen .. ':' .. name
   end
   unlinkAll(keys)
 end
@@ -47,5 +48,5 @@ s.quarantines, s.gen, s.waiting = { int(s.gen + 1) }, int(s.gen + 2), 0
 writeStanding(s)
 dropHeld()
 countIdle()
-call('SET', s.p .. ':nonce', ARGV[4])
+call('SET', s.p .. ':nonce', repairing .. ARGV[4])
 return answer(s, 'ok', s.identity, 0)

@@ -345,7 +345,7 @@ function standingMethods(run: Run): StandingMethods {
       const reply = await run('reconcile-start', [nonce]);
       // Only then is there a ticket: what a reconcile opens has been put in order.
       let after = reply.flag(1) ? null : '';
-      while (after !== null) after = (await run('repair', [after, repairLimit])).text(0) || null;
+      while (after !== null) after = (await run('repair', [nonce, after, repairLimit])).text(0) || null;
       return { identity: reply.text(0), nonce };
     },
     async reconcileFinish(ticket) {

@@ -1,18 +1,17 @@
 --[[ repair: after reconcile-start, puts entries back into the indexes, in order of their ids, some in each call; forgets
   ids that have no entry. Does nothing on an open Broker.
   KEYS[1] shard prefix
-  ARGV[1..3] as in identity  [4] id after which to go on ('' = from the first)  [5] limit, at most 1 000
-  Answers {now, 'ok', last id looked at, or '' if there is none behind it}
+  ARGV[1..3] as in identity  [4] nonce  [5] id after which to go on ('' = from the first)  [6] limit, at most 1 000
+  Answers {now, 'ok', last id looked at, or '' if there is none behind it: then the nonce counts}
   Touches alive body:<id> delayed:<gen> head:<gen> heads:<gen> held:<incarnation> ids incarnations job:<id>
     lane:<gen>:<lane> lanes:<gen>:<group> machines meta nonce
   Keeps: every entry in exactly one place; a lease whose holder is not known ends after one TTL. ]]
 local s = begin(KEYS, ARGV)
 if s.open then return answer(s, 'ok', '') end
-local from = ARGV[4] == '' and '-' or '(' .. ARGV[4]
-local ids, keys = call('ZRANGEBYLEX', s.p .. ':ids', from, '+', 'LIMIT', '0', ARGV[5]), {}
-if not ids[1] then return answer(s, 'ok', '') end
+local from = ARGV[5] == '' and '-' or '(' .. ARGV[5]
+local ids, keys = call('ZRANGEBYLEX', s.p .. ':ids', from, '+', 'LIMIT', '0', ARGV[6]), {}
 for at, id in ipairs(ids) do keys[at] = s.p .. ':job:' .. id end
-local texts, batch, isKnown = call('MGET', unpack(keys)), newBatch(#ids + 1), {}
+local texts, batch, isKnown = ids[1] and call('MGET', unpack(keys)), newBatch(#ids + 2), {}
 
 local function holdAgain(e)
   call('ZADD', s.p .. ':held:' .. e.holder, e.request, e.id)
@@ -45,4 +44,6 @@ for at, id in ipairs(ids) do
   end
 end
 flush(s, batch)
-return answer(s, 'ok', #ids == tonumber(ARGV[5]) and ids[#ids] or '')
+if #ids == tonumber(ARGV[6]) then return answer(s, 'ok', ids[#ids]) end
+if call('GET', s.p .. ':nonce') == repairing .. ARGV[4] then call('SET', s.p .. ':nonce', ARGV[4]) end
+return answer(s, 'ok', '')

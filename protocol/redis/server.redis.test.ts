@@ -183,6 +183,18 @@ describeOnRedis('identity', (shared) => {
     expect(await claim(broker, 1)).toEqual({ kind: 'empty' });
   });
 
+  test('that is new is not opened by a hub of an earlier revision, which would leave the entries unserved', async () => {
+    const server = await RedisServer.start();
+    servers.push(server);
+    const broker = await ready(server);
+    await submit(broker, 'a');
+    await server.restart();
+    const { identity } = await broker.identity();
+    await command(server, 'FCALL', 'emp1_reconcile_start', '1', '{emp:0}', '', '', '30000', 'old');
+    expect(await broker.reconcileFinish({ identity, nonce: 'old' })).toEqual({ kind: 'changed' });
+    await reconcile(broker);
+  });
+
   test('of a flushed server is another, though no connection broke', async () => {
     const broker = await ready(shared());
     const before = await broker.identity();
