@@ -17,7 +17,9 @@ for _, key in ipairs(call('ZRANGEBYSCORE', s.p .. ':alive', '-inf', int(s.now), 
   if #ids == 0 then forgetIncarnation(s, key) end
   for index = 1, math.min(#ids, limit - #leases) do
     local e = load(s, ids[index])
-    leases[#leases + 1] = { key, e.id, e.token, e.awaited and 1 or 0 }
+    -- Without its entry it is left from half a step (see reconcile-start).
+    if e then leases[#leases + 1] = { key, e.id, e.token, e.awaited and 1 or 0 }
+    else call('ZREM', s.p .. ':held:' .. key, ids[index]) end
   end
 end
 return answer(s, 'ok', leases, earliestExpiry(s))

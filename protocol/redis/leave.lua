@@ -9,7 +9,8 @@ local s = begin(KEYS, ARGV)
 local key, leases = ARGV[4], {}
 leaveIdle(s, key)
 for _, id in ipairs(heldBy(s, key)) do
-  leases[#leases + 1] = { id, load(s, id).token }
+  local e = load(s, id)
+  if e then leases[#leases + 1] = { id, e.token } end
 end
 if #leases == 0 then forgetIncarnation(s, key) end
 return answer(s, 'ok', leases)

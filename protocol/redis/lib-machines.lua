@@ -110,9 +110,11 @@ local function enterIdle(s, key, groups, lanes)
   listIdle(s, key, wants)
 end
 
--- One idle fit machine, taken out of the index, or ''. Skips at most 1 000 that can no longer serve.
+-- One idle fit machine, taken out of the index, or ''. Skips at most 1 000 that can no longer serve, and 8 that are not
+-- idle at all.
 local function wakeFor(s, group, affinity)
-  for _ = 1, math.min(s.idle, 1000) do
+  if s.idle == 0 then return '' end
+  for _ = 1, math.min(s.idle, 1000) + 8 do
     local lane, inGroup = s.p .. ':idlelane:' .. group .. '/' .. affinity, s.p .. ':idlegroup:' .. group
     local key = call('ZRANGE', lane, 0, 0)[1] or call('ZRANGE', inGroup, 0, 0)[1]
     if not key then return '' end

@@ -1,4 +1,4 @@
---[[ list: ids in order with what the Broker believes of them.
+--[[ list: ids in order with what the Broker believes of them; forgets those that have no entry.
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] id after which to read ('' = from the first)  [5] limit
   Answers {now, 'ok', {{id, state w d or l, token, floor} …}}
@@ -9,7 +9,14 @@ local ids, keys, found = call('ZRANGEBYLEX', s.p .. ':ids', from, '+', 'LIMIT', 
 for at, id in ipairs(ids) do keys[at] = s.p .. ':job:' .. id end
 local texts = #keys > 0 and call('MGET', unpack(keys)) or {}
 for at, id in ipairs(ids) do
-  local state, token, floor = match(texts[at], '^(%S+) %S+ (%S+) (%S+)')
-  found[at] = { id, state, token, floor }
+  if texts[at] then
+    local state, token, floor = match(texts[at], '^(%S+) %S+ (%S+) (%S+)')
+    found[at] = { id, state, token, floor }
+  else
+    -- An id without its entry: a reconcile that could not read past it would never open the Broker. Told
+    -- once more, so that whoever reads judges it by its row, and forgotten.
+    call('ZREM', s.p .. ':ids', id)
+    found[at] = { id, 'w', '0', '0' }
+  end
 end
 return answer(s, 'ok', found)

@@ -1,10 +1,10 @@
---[[ reconcile-start: announces a full reconcile; an earlier one can no longer open the Broker. Empties all indexes of
-  entries, which `repair` then fills again from the entries alone: a server that was killed may have come back with the
+--[[ reconcile-start: announces a full reconcile; an earlier one can no longer open the Broker. Empties the lanes,
+  heads and delayed sets, which `repair` then fills again from the entries alone: a server that was killed may have come back with the
   first half of a step (Redis keeps a torn transaction at the end of its file, and plays it at the start after next).
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] nonce
   Answers {now, 'ok', identity, open 0 or 1}
-  Touches alive delayed:<gen> head:<gen> heads:<gen> held:<incarnation> idle idlegroup:<group> idlelane:<lane>
+  Touches alive delayed:<gen> head:<gen> heads:<gen> idle idlegroup:<group> idlelane:<lane>
     incarnations lane:<gen>:<lane> lanes:<gen>:<group> meta nonce
   Keeps: what each entry says of itself, and that all of it waits in quarantine. The nonce counts when `repair` has come
     to the end: a hub of an older revision, which does not call it, cannot open what it has emptied. ]]
@@ -27,15 +27,6 @@ local function dropGen(gen)
   unlinkAll(keys)
 end
 
--- Incarnations are those with an end; what they hold is told by the entries.
-local function dropHeld()
-  local known, keys = call('SMEMBERS', s.p .. ':incarnations'), {}
-  for at, key in ipairs(known) do keys[at] = s.p .. ':held:' .. key end
-  unlinkAll(keys)
-  call('UNLINK', s.p .. ':incarnations')
-  callMany('SADD', s.p .. ':incarnations', call('ZRANGE', s.p .. ':alive', '0', '-1'))
-end
-
 local function countIdle()
   local idle = call('HGETALL', s.p .. ':idle')
   for at = 1, #idle, 2 do listIdle(s, idle[at], cmsgpack.unpack(idle[at + 1])) end
@@ -46,7 +37,8 @@ for _, gen in ipairs(s.quarantines) do dropGen(gen) end
 dropGen(s.gen)
 s.quarantines, s.gen, s.waiting = { int(s.gen + 1) }, int(s.gen + 2), 0
 writeStanding(s)
-dropHeld()
+call('UNLINK', s.p .. ':incarnations')
+callMany('SADD', s.p .. ':incarnations', call('ZRANGE', s.p .. ':alive', '0', '-1'))
 countIdle()
 call('SET', s.p .. ':nonce', repairing .. ARGV[4])
 return answer(s, 'ok', s.identity, 0)

@@ -43,7 +43,19 @@ for at, id in ipairs(ids) do
     call('DEL', s.p .. ':body:' .. id)
   end
 end
+-- What incarnations hold by their sets and not by the entries. Only at the end: until then a machine that leaves is
+-- told of what it holds by the sets alone.
+local function cleanHeld()
+  for _, key in ipairs(call('ZRANGE', s.p .. ':alive', '0', '-1')) do
+    for _, id in ipairs(heldBy(s, key)) do
+      local e = load(s, id)
+      if not e or e.state ~= 'l' or e.holder ~= key then call('ZREM', s.p .. ':held:' .. key, id) end
+    end
+  end
+end
+
 flush(s, batch)
 if #ids == tonumber(ARGV[6]) then return answer(s, 'ok', ids[#ids]) end
+cleanHeld()
 if call('GET', s.p .. ':nonce') == repairing .. ARGV[4] then call('SET', s.p .. ':nonce', ARGV[4]) end
 return answer(s, 'ok', '')

@@ -2,7 +2,7 @@ import { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
 import { entryOf } from '#protocol/broker-fixture.conformance.ts';
 import { RedisServer } from '#runtime/toolchain/redis-server.ts';
-import { beat, claim, connect, ready, reconcile, servers, submit } from './client.conformance.ts';
+import { beat, claim, connect, m1, ready, reconcile, servers, submit } from './client.conformance.ts';
 import { indexProblems, unservedKeys } from './index-audit.conformance.ts';
 import type { RedisBroker } from './redis-broker.ts';
 import { command, describeOnRedis } from './setup.conformance.ts';
@@ -160,6 +160,34 @@ describeOnRedis('identity', (shared) => {
     });
     await reconcile(broker);
     expect(await broker.identity()).toEqual({ identity: after.identity, open: true });
+  });
+
+  test('an id that has no entry keeps no reconcile from its end: it is told once and forgotten', async () => {
+    const broker = await ready(shared());
+    await submit(broker, 'a');
+    await command(shared(), 'ZADD', '{emp:0}:ids', '0', 'nobody');
+    const page = () => broker.list({ after: null, limit: 10 });
+    expect((await page()).map(({ jobId }) => jobId)).toEqual(['a', 'nobody']);
+    expect((await page()).map(({ jobId }) => jobId)).toEqual(['a']);
+  });
+
+  test('what a machine held by half a step only is not told when it leaves', async () => {
+    const broker = await ready(shared());
+    await command(shared(), 'ZADD', '{emp:0}:held:m1/1', '1', 'nobody');
+    expect(await broker.leave(m1)).toEqual({ leases: [] });
+  });
+
+  test('that is being put in order tells a machine that leaves what it holds', async () => {
+    const server = await RedisServer.start();
+    servers.push(server);
+    const broker = await ready(server);
+    await submit(broker, 'a');
+    expect(await claim(broker, 1)).toMatchObject({ kind: 'leased' });
+    await server.restart();
+    await broker.identity();
+    await command(server, 'FCALL', 'emp1_reconcile_start', '1', '{emp:0}', '', '', '30000', 'begun');
+    expect((await broker.leave(m1)).leases).toMatchObject([{ jobId: 'a' }]);
+    await reconcile(broker);
   });
 
   test('that is new leaves no lines of earlier generations behind, whose work is in quarantine', async () => {
