@@ -90,6 +90,8 @@ async function finishCancels(hub: Hub, role: RoleLease, olderThanMs: number): Pr
  * reconcile has begun; nothing was opened.
  */
 async function reconcileFully(hub: Hub, role: RoleLease): Promise<'open' | 'changed' | 'stopped'> {
+  // The start puts the Broker in order, entry by entry: not again and again while Records do not answer.
+  await hub.records.openJobs({ after: null, limit: 1 });
   const ticket = await hub.broker.reconcileStart({ nonce: hub.env.newId('reconcile') });
   hub.identity.set(ticket.identity);
   hub.env.log.info('reconcile.started', { identity: ticket.identity });
