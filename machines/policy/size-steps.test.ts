@@ -23,9 +23,15 @@ test('needs that the same machines meet are one group: at the end of their step'
   expect(groupSizes({ vramMb: 9_217 }, known)).toEqual({ vramMb: 10_240 });
 });
 
-test('a machine within the step ends it: it may run what it could before', () => {
+test('a machine within the step ends it: it may run what it could before, also when it comes back a little smaller', () => {
   expect(groupSizes({ vramMb: 24_000 }, cards(24_564, 24_000))).toEqual({ vramMb: 24_000 });
-  expect(groupSizes({ vramMb: 24_001 }, cards(24_564, 24_000))).toEqual({ vramMb: 24_564 });
+  expect(groupSizes({ vramMb: 24_001 }, cards(24_564, 24_000))).toEqual({ vramMb: 24_180 });
+  expect(groupSizes({ vramMb: 23_000 }, cards(24_564, 24_000))).toEqual({ vramMb: 23_625 });
+});
+
+test('a job that is pinned to a machine keeps its numbers', () => {
+  const pinned = { vramMb: 8_419, machineId: 'm1' };
+  expect(groupSizes(pinned, cards(24_564))).toEqual(pinned);
 });
 
 test('what no known machine has stays as it is', () => {

@@ -26,21 +26,28 @@ function endOfStep(size: number): number {
   return step < 1 ? size : Math.ceil(size / step) * step;
 }
 
+/** A machine may come back a little smaller than it was: another driver, another kernel. */
+const slack = 1 / 64;
+
 /**
- * The requirements with each size raised to where its group ends: at the end of its step, or before it at
- * the smallest known machine that has enough. Never lowered, and none that a known machine meets is raised
- * beyond it. A size that no known machine has stays as it is.
+ * The requirements with each size raised to where its group ends: at the end of its step, or before it a
+ * little below the smallest known machine that has enough. Never lowered, and none that a known machine meets is raised
+ * beyond it. A size that no known machine has stays as it is, and so do those of a job that is pinned to a
+ * machine: no other may take it.
  *
  * A machine of a size that nobody knew when the job came, between what the job needs and where its group
  * ends, does not get it; `emp job explain` says so. Jobs that come later know of the machine.
  */
 export function groupSizes(requirements: Requirements, known: KnownSizes): Requirements {
   let raised = requirements;
+  if (requirements.machineId !== undefined) return raised;
   for (const key of sizeKeys) {
     const needed = requirements[key];
     if (needed === undefined || needed === 0) continue;
     const enough = known[key].find((size) => size >= needed);
-    if (enough !== undefined) raised = { ...raised, [key]: Math.min(enough, endOfStep(needed)) };
+    if (enough === undefined) continue;
+    const below = Math.max(needed, Math.floor(enough * (1 - slack)));
+    raised = { ...raised, [key]: Math.min(below, endOfStep(needed)) };
   }
   return raised;
 }

@@ -147,11 +147,11 @@ function nobody({ machines, search, job }: Facts): string {
 
 function whoIsBefore({ ahead }: Facts): string[] {
   if (ahead === null) return [];
-  if (ahead.inGroup === 0) return ['Nothing with its requirements comes before it.'];
+  if (ahead.inGroup === 0) return ['Nothing of its group comes before it.'];
   const [first] = ahead.leaders;
   const why = first === undefined ? '' : `; first ${first.jobId} of ${first.customer}: ${first.why}`;
   return [
-    `${plural(ahead.inGroup, 'job')} with its requirements come${ahead.inGroup === 1 ? 's' : ''} before it${why}.`,
+    `${plural(ahead.inGroup, 'job')} of its group come${ahead.inGroup === 1 ? 's' : ''} before it${why}.`,
   ];
 }
 

@@ -58,7 +58,7 @@ describe('explain', () => {
     expect(found.expectedStart?.inMs).toBeLessThanOrEqual(10_000);
     expect(found.summary).toEqual([
       'Every machine that may run it and is there is busy: m1.',
-      '1 job with its requirements comes before it; first urgent of ann: priority 90 against 50.',
+      '1 job of its group comes before it; first urgent of ann: priority 90 against 50.',
       expect.stringMatching(/^It should start in about (9\.\d|10) s: 2 slots on 1 linked machine/),
     ]);
   });

@@ -113,7 +113,9 @@ function judge(hub: Hub, view: MachineView, { job, group }: { job: Job; group: G
     needed === machineId ? [] : [{ requirement: 'machineId', needed, available: machineId }];
   // In the job's own numbers; what its group needs beyond them counts, too (machines/policy/size-steps.ts).
   const own = unmetRequirements(machineClass, { ...group, requirements: job.requirements });
-  const unmet = [...(own.length > 0 ? own : unmetRequirements(machineClass, group)), ...pin];
+  const named = new Set(own.map(({ requirement }) => requirement));
+  const shared = unmetRequirements(machineClass, group).filter(({ requirement }) => !named.has(requirement));
+  const unmet = [...own, ...shared, ...pin];
   const [model] = job.models;
   const copy = residency.find(({ modelId }) => modelId === model);
   const found = { machineId, pool: machineClass.pool, running };
