@@ -2,7 +2,6 @@ import type { Unmet } from '#machines/policy/matching.ts';
 import { choosePool } from '#machines/policy/pool-choice.ts';
 import { EmpError, type FieldError } from '#protocol/errors.ts';
 import type { JobSubmission } from '#protocol/job.ts';
-
 import type { GroupSignature } from './group-directory.ts';
 import type { Hub } from './hub.ts';
 import { jsonPointer } from './problem.ts';
