@@ -71,8 +71,8 @@ test('failing tests, files that do not load and bad checks are counted and named
   });
   const { status, stdout, output, lastLine } = runTests(tree.root);
   // Failed: 2 tests and 4 steps: types (the missing import), root layout, error codes, unit tests.
-  expect(stdout).toContain('   protocol/wrong.test.ts > adds wrongly\n');
-  expect(stdout).toContain('   protocol/broken.test.ts > outside of its tests\n');
+  expect(stdout).toContain('   protocol/wrong.test.ts > adds wrongly: expected 2 to be 3');
+  expect(stdout).toMatch(/^ {3}protocol\/broken\.test\.ts > outside of its tests: .*not-there\.ts/m);
   expect(stdout).toContain('docs/errors.md does not list NOT_FOUND');
   expect(stdout).toContain('stray.txt: the root holds only');
   expect(lastLine, output).toBe(total({ passed: -4, failed: 6 }));

@@ -83,13 +83,13 @@ export class TestRun {
     return problems.map(named);
   }
 
-  /** Prints what was skipped, what has failed and the total, and sets the exit status. */
+  /** Prints what has failed, what was skipped and the total, and sets the exit status. */
   end(): void {
     const { passed, failures, skips } = this.#total;
-    if (skips.length > 0) console.log('\nSkipped:');
-    for (const skip of skips) console.log(`   ${skip.name}: ${skip.reason || 'no reason given'}`);
     if (failures.length > 0) console.log('\nFailed:');
     for (const failure of failures) console.log(`   ${failure}`);
+    if (skips.length > 0) console.log('\nSkipped:');
+    for (const skip of skips) console.log(`   ${skip.name}: ${skip.reason || 'no reason given'}`);
     if (this.#notes.length > 0) console.log(`\n${this.#notes.join('\n')}`);
     process.exitCode = failures.length === 0 && passed > 0 ? 0 : 1;
     console.log(`\n${passed} passed, ${failures.length} failed, ${skips.length} skipped`);
