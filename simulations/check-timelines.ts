@@ -1,5 +1,5 @@
-import { isTerminal, JOB_TRANSITIONS, type Job, type JobTransition } from '#protocol/job.ts';
-import { compareTokens, type FencingToken, zeroToken } from '#protocol/token.ts';
+import { isTerminal, JOB_TRANSITIONS, type Job, type JobRun, type JobTransition } from '#protocol/job.ts';
+import { compareTokens } from '#protocol/token.ts';
 import { type AuditView, type Checker, type Timeline, Violation } from './observation.ts';
 
 const name = 'I1, I3, I4: every timeline is a life';
@@ -28,16 +28,29 @@ function ends(job: Job, { transitions, runs }: Timeline, refuse: Refuse): void {
   const [completion] = completions;
   if (completion && (completion.token === null || compareTokens(completion.token, job.fenceFloor) < 0))
     refuse(`${job.id} was completed with ${completion.token}, below its floor ${job.fenceFloor}`);
-  let last: FencingToken = zeroToken;
-  for (const { run, token } of runs.toSorted((a, b) => a.run - b.run)) {
-    if (compareTokens(token, last) <= 0) refuse(`run ${run} of ${job.id} has ${token} after ${last}`);
-    last = token;
+  let last: JobRun | null = null;
+  for (const next of runs.toSorted((a, b) => a.run - b.run)) {
+    if (last !== null && !follows(next, last))
+      refuse(`run ${next.run} of ${job.id} has ${next.token} after ${last.token}`);
+    if (last === null || compareTokens(next.token, last.token) > 0) last = next;
   }
 }
 
 /**
+ * An exit raises the floor, so that a run begun after it has a higher token. Where two servers take
+ * themselves for the Broker, each may have leased the job, and Records hear of the newer lease first:
+ * then the older one is heard of while the newer one still runs, and the floor decides between them.
+ */
+function follows(next: JobRun, last: JobRun): boolean {
+  const order = compareTokens(next.token, last.token);
+  const wasOpen = last.endedAtMs === null || last.endedAtMs >= next.startedAtMs;
+  return order > 0 || (order < 0 && wasOpen);
+}
+
+/**
  * Read from Records alone, so that runs with real processes can ask it too: at rest every job has ended
- * (I1), in at most one completion, at or above the floor (I3), and its runs carry rising tokens (I4).
+ * (I1), in at most one completion, at or above the floor (I3), and each of its runs has a higher token
+ * than those that had ended before it (I4).
  */
 export function timelinesTrue(): Checker {
   return {

@@ -88,7 +88,8 @@ describe('the twelve', () => {
 describe('timelines', () => {
   const change = (from: JobState | null, to: JobState, operation: string, token: string | null = null) =>
     ({ jobId: 'j1', from, to, operation, token }) as JobTransition;
-  const run = (number: number, token: string) => ({ jobId: 'j1', run: number, token }) as JobRun;
+  const run = (number: number, token: string, startedAtMs = number * 100, endedAtMs = startedAtMs + 50) =>
+    ({ jobId: 'j1', run: number, token, startedAtMs, endedAtMs }) as JobRun;
   const whole = [
     change(null, 'waiting', 'submit'),
     change('waiting', 'leased', 'claim', '5'),
@@ -132,6 +133,12 @@ describe('timelines', () => {
   });
   test('I4: a run under a token that does not rise is a breach', () => {
     expect(told('succeeded', whole, [run(1, '9'), run(2, '9')])).toContain('run 2 of j1 has 9 after 9');
+    expect(told('succeeded', whole, [run(1, '9'), run(2, '8')])).toContain('run 2 of j1 has 8 after 9');
+    const third = [run(1, '9', 100, 150), run(2, '8', 120, 160), run(3, '8', 200, 250)];
+    expect(told('succeeded', whole, third)).toContain('run 3 of j1 has 8 after 9');
+  });
+  test('I4: two servers may have leased a job at once: the older lease is heard of while the newer runs', () => {
+    expect(told('succeeded', whole, [run(1, '9', 100, 150), run(2, '8', 150, 150)])).toBeNull();
   });
 });
 
