@@ -82,6 +82,46 @@ export function claimSuite(setup: BrokerSetup): void {
     });
   });
 
+  describe('lanes with work', () => {
+    const lanes = async (rig: Rig) =>
+      (await rig.broker.stats()).lanes.map(({ group, affinity }) => `${group}/${affinity}`);
+
+    test('stats name them, groups by id, of each those whose heads go first; none that is empty, leased or not due', async () => {
+      const rig = await open();
+      const machine = await rig.machine('m1', { groups: ['g2'] });
+      await rig.add('a', { group: 'g2', affinity: 'flux' });
+      await rig.add('b', { group: 'g2', affinity: 'sdxl' });
+      await rig.add('c', { group: 'g2', affinity: 'flux' });
+      await rig.add('d');
+      await rig.add('e', { affinity: 'later', notBeforeMs: (await rig.now()) + 60_000 });
+      expect(await lanes(rig)).toEqual(['g1/-', 'g2/flux', 'g2/sdxl']);
+      await machine.lease();
+      expect(await lanes(rig)).toEqual(['g1/-', 'g2/sdxl', 'g2/flux']);
+      await machine.lease();
+      expect(await lanes(rig)).toEqual(['g1/-', 'g2/flux']);
+    });
+
+    test('of one group the first 64 are named, of all the first 4 000', async () => {
+      const rig = await open();
+      const laned = (group: number, lane: number) =>
+        entryOf(`${group}-${lane}`, { group: `g${group}`, affinity: `m${String(lane).padStart(2, '0')}` });
+      for (let group = 1; group <= 63; group++)
+        await rig.submit(...Array.from({ length: 70 }, (_, lane) => laned(group, lane)));
+      const named = await lanes(rig);
+      expect(named).toHaveLength(4_000);
+      const first = named[0]?.split('/')[0] ?? '';
+      expect(named.filter((lane) => lane.startsWith(`${first}/`))).toHaveLength(64);
+    });
+
+    test('what waits out a loss is in none', async () => {
+      const rig = await open();
+      await rig.add('a');
+      await rig.under.restart();
+      await rig.reconcile();
+      expect(await lanes(rig)).toEqual([]);
+    });
+  });
+
   describe('who may claim', () => {
     test('an incarnation that never enrolled is told lapsed, and its first beat lets it in', async () => {
       const rig = await open();

@@ -23,6 +23,9 @@ export const beatsRunsLimit = 1_000;
 export const turnsLimit = 48;
 /** Limits of one `inspect`: lanes of the group that are counted, and leaders that are named. */
 export const viewedLanesLimit = 200;
+/** Lanes of one group, and of all, that stats name: those whose heads go first. */
+export const groupLanesLimit = 64;
+export const statsLanesLimit = 4_000;
 export const leadersLimit = 8;
 /** How long an ended id refuses late submits and re-drives of an older floor, ms. */
 export const tombstoneMs = 900_000;
@@ -79,7 +82,7 @@ export interface ClaimRequest extends MachineRef {
     group: GroupId /** Added to the score: a job of another pool must be this much more urgent, ms. */;
     penaltyMs: number;
   }[];
-  /** Lanes whose model is resident here, at most 16. */
+  /** Lanes whose work could begin here before other work of their groups: their model is there, or is soon; at most 16. */
   warmLanes: {
     group: GroupId;
     affinity: string /** Load time saved, ms: bounds the preference. */;
@@ -256,6 +259,8 @@ export interface BrokerStats {
   tombstones: number;
   /** Waiting entries per group, at most 1 000 groups, most first. */
   groups: { group: GroupId; waiting: number }[];
+  /** Lanes with claimable work: groups by id, of each those whose heads go first; within the two limits above. */
+  lanes: { group: GroupId; affinity: string }[];
   /** Operations that changed something since the server began: an alarm when it falls, never a proof. */
   operations: number;
 }

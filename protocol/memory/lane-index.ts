@@ -101,6 +101,18 @@ export class LaneIndex {
     return { aheadInGroup, leaders };
   }
 
+  /** Lanes that are not empty: groups by id, lanes of each by their heads, equal ones by name. */
+  lanes(limits: { ofGroup: number; ofAll: number }): { group: GroupId; affinity: string }[] {
+    const found: { group: GroupId; affinity: string }[] = [];
+    for (const group of [...this.#waitingOf.keys()].sort()) {
+      const limit = Math.min(limits.ofGroup, limits.ofAll - found.length);
+      if (limit === 0) break;
+      for (const { member: affinity } of this.#groupLanes.get(group)?.slice(null, limit) ?? [])
+        found.push({ group, affinity });
+    }
+    return found;
+  }
+
   get waitingOf(): ReadonlyMap<GroupId, number> {
     return this.#waitingOf;
   }

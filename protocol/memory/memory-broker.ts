@@ -1,4 +1,12 @@
-import type { Broker, BrokerEvent, BrokerSettings, BrokerStats, BrokerView } from '#protocol/broker.ts';
+import {
+  type Broker,
+  type BrokerEvent,
+  type BrokerSettings,
+  type BrokerStats,
+  type BrokerView,
+  groupLanesLimit,
+  statsLanesLimit,
+} from '#protocol/broker.ts';
 import type { Clock } from '#protocol/env.ts';
 import { EmpError } from '#protocol/errors.ts';
 import * as check from './arguments.ts';
@@ -192,6 +200,7 @@ function stats(step: Step): BrokerStats {
     incarnations: data.alive.size,
     tombstones: data.tombstones.size,
     groups: waitingByGroup(indexes).slice(0, groupsLimit),
+    lanes: data.current.lanes({ ofGroup: groupLanesLimit, ofAll: statsLanesLimit }),
     operations: data.operations,
   };
 }

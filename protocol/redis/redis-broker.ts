@@ -1,5 +1,12 @@
 import type { Redis } from 'ioredis';
-import { type Broker, type BrokerSettings, leadersLimit, viewedLanesLimit } from '#protocol/broker.ts';
+import {
+  type Broker,
+  type BrokerSettings,
+  groupLanesLimit,
+  leadersLimit,
+  statsLanesLimit,
+  viewedLanesLimit,
+} from '#protocol/broker.ts';
 import type { Clock } from '#protocol/env.ts';
 import { EmpError } from '#protocol/errors.ts';
 import * as check from '#protocol/memory/arguments.ts';
@@ -354,7 +361,7 @@ function standingMethods(run: Run): StandingMethods {
       return { kind: reply.one('open', 'changed') };
     },
     async stats() {
-      return statsAnswer(await run('stats', []));
+      return statsAnswer(await run('stats', [groupLanesLimit, statsLanesLimit]));
     },
   };
 }

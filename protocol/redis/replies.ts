@@ -297,6 +297,7 @@ export function statsAnswer(reply: Reply): RedisBrokerStats {
   for (let at = 0; at < pairs.length; at += 2)
     counts.set(pairs[at] ?? '', (counts.get(pairs[at] ?? '') ?? 0) + Number(pairs[at + 1]));
   const groups = [...counts].map(([group, waiting]) => ({ group, waiting }));
+  const lanes = reply.list(10);
   groups.sort((a, b) => b.waiting - a.waiting || (a.group < b.group ? -1 : 1));
   return {
     identity: reply.text(0),
@@ -307,6 +308,7 @@ export function statsAnswer(reply: Reply): RedisBrokerStats {
     incarnations: reply.number(5),
     tombstones: reply.number(6),
     groups: groups.slice(0, groupsLimit),
+    lanes: lanes.flatMap((group, at) => (at % 2 === 0 ? [{ group, affinity: lanes[at + 1] ?? '' }] : [])),
     operations: reply.number(7),
     clockSteps: reply.number(8),
   };

@@ -1,9 +1,9 @@
 --[[ stats: counts, and alarms.
   KEYS[1] shard prefix
-  ARGV[1..3] as in identity
+  ARGV[1..3] as in identity  [4] lanes of one group, and [5] of all, that are named at most
   Answers {now, 'ok', identity, open 0 or 1, waiting, delayed, entries, incarnations, tombstones,
-    operations, clock steps, {group, waiting …}}
-  Touches alive delayed:<gen> head:<gen> heads:<gen> ids incarnations meta nonce tombstones ]]
+    operations, clock steps, {group, waiting …}, {group, affinity …}}
+  Touches alive delayed:<gen> head:<gen> heads:<gen> ids incarnations lanes:<gen>:<group> meta nonce tombstones ]]
 local s = begin(KEYS, ARGV)
 local delayed = call('ZCARD', s.p .. ':delayed:' .. s.gen)
 for _, gen in ipairs(s.quarantines) do delayed = delayed + call('ZCARD', s.p .. ':delayed:' .. gen) end
@@ -21,7 +21,23 @@ local function waitingByGroup()
   return found
 end
 
+-- Groups by id, of each the lanes whose heads go first.
+local function lanesWithWork()
+  local found, left = {}, tonumber(ARGV[5])
+  local groups = call('ZRANGE', s.p .. ':heads:' .. s.gen, 0, -1)
+  table.sort(groups, isBefore)
+  for _, group in ipairs(groups) do
+    if left == 0 then break end
+    local limit = math.min(tonumber(ARGV[4]), left)
+    for _, affinity in ipairs(call('ZRANGE', s.p .. ':lanes:' .. s.gen .. ':' .. group, 0, limit - 1)) do
+      found[#found + 1], found[#found + 2] = group, affinity
+      left = left - 1
+    end
+  end
+  return found
+end
+
 return answer(s, 'ok', s.identity, s.open and 1 or 0, int(s.waiting), delayed, call('ZCARD', s.p .. ':ids'),
   call('ZCARD', s.p .. ':alive'), call('HLEN', s.p .. ':tombstones'), int(s.operations),
   call('HGET', s.p .. ':meta', 'clockSteps') or '0',
-  waitingByGroup())
+  waitingByGroup(), lanesWithWork())
