@@ -16,6 +16,7 @@ import { EventsHub } from './hub/events-hub.ts';
 import { type LinkOptions, LinkSession } from './hub/gateway.ts';
 import { GroupDirectory } from './hub/group-directory.ts';
 import type { Hub, HubCounters, HubPokes, HubPorts } from './hub/hub.ts';
+import { Lanes } from './hub/lanes.ts';
 import { LimitDirectory } from './hub/limits.ts';
 import { linkCloseCodes } from './hub/link-limits.ts';
 import { LinkDirectory } from './hub/links.ts';
@@ -87,7 +88,7 @@ export async function composeHub(options: {
       nowMs: () => env.clock.now(),
       background: (writing) => background.add('brokered.mark', writing),
     }),
-    backlog: new Backlog({ ...ports, env, groups: copies.groups }),
+    backlog: new Backlog({ ...ports, env, ...copies }),
     links: new LinkDirectory({
       joined: (machine) => hub.peers.joined(machine),
       left: (machine) => hub.peers.left(machine),
@@ -153,7 +154,8 @@ function directoriesOn(
     env,
     background: (reading) => background.add('directories', reading),
   });
-  return { groups, models, pauses, limits, classes: new ClassDirectory({ records, env }), directories };
+  const classes = new ClassDirectory({ records, env });
+  return { groups, lanes: new Lanes(), models, pauses, limits, classes, directories };
 }
 
 /** What commits together within this time is copied and numbered together, ms. */

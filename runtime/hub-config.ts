@@ -142,7 +142,7 @@ export const HubConfig = z.strictObject({
   preemptMarginMs: ms(0, 86_400_000).default(300_000),
   /** How long such a job waits first: a slot may come free. */
   preemptAfterMs: ms(0, 3_600_000).default(5_000),
-  /** Bound of the preference for jobs whose model is on the machine. Higher: fewer loads, longer waits for cold jobs. */
+  /** Bound of the preference for jobs that could begin sooner. Higher: fewer loads, longer waits for cold jobs. */
   warmBonusLimitMs: ms(0, 86_400_000).default(120_000),
   /** Assumed rate at which a model reaches a machine and its memory, bytes per ms. */
   fetchBytesPerMs: count(1, 1_000_000_000).default(40_000),

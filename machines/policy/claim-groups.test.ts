@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { claimTargets, type ServableGroup } from './claim-groups.ts';
+import { claimTargets, type LaneKnowledge, type ServableGroup } from './claim-groups.ts';
 
 const policy = { spillPenaltyMs: 15_000, ageWeight: 1, fetchBytesPerMs: 1_000, warmBonusLimitMs: 30_000 };
 const group = (
@@ -12,12 +12,25 @@ const group = (
   waiting: more.waiting ?? 0,
   isHomeless: more.isHomeless ?? false,
 });
+/** Lanes by group, those that wait and those that did; models by their bytes. */
+const lanes = (
+  more: {
+    waiting?: Record<string, string[]>;
+    seen?: Record<string, string[]>;
+    bytes?: Record<string, number>;
+  } = {},
+): LaneKnowledge => ({
+  waiting: (id) => more.waiting?.[id] ?? [],
+  seen: (id) => new Set(more.seen?.[id]),
+  bytesOf: (modelId) => more.bytes?.[modelId] ?? null,
+});
 const targets = (servable: ServableGroup[], more: Partial<Parameters<typeof claimTargets>[0]> = {}) =>
   claimTargets({
     servable,
     freeServices: new Set(['image', 'upscale']),
     pool: 'standard',
     resident: [],
+    lanes: lanes(),
     policy,
     turn: 0,
     ageMs: () => 0,
@@ -84,16 +97,43 @@ describe('claim groups', () => {
     expect(named.size).toBe(70);
   });
 
-  test('a resident model makes a warm lane in each group of its service, worth its way, at most the bound', () => {
-    const resident = [
-      { modelId: 'small', service: 'image', bytes: 5_000_000 },
-      { modelId: 'large', service: 'image', bytes: 9e12 },
-      { modelId: 'other', service: 'video', bytes: 1 },
-    ];
-    expect(targets([group('g1'), group('g2', { service: 'upscale' })], { resident }).warmLanes).toEqual([
-      { group: 'g1', affinity: 'small', bonusMs: 5_000 },
-      { group: 'g1', affinity: 'large', bonusMs: 30_000 },
+  test('of the lanes with work those that begin soonest are named: by the way of what is missing, at most the bound', () => {
+    const waiting = { g1: ['far', 'near', 'here', '-', 'unknown'], g2: ['here'], g3: ['here'] };
+    const known = lanes({ waiting, bytes: { far: 30_000_000, near: 5_000_000, here: 9e12 } });
+    const resident = [{ modelId: 'here', service: 'image' }];
+    const servable = [group('g1'), group('g2', { pool: 'heavy' })];
+    expect(targets(servable, { resident, lanes: known }).warmLanes).toEqual([
+      { group: 'g1', affinity: 'here', bonusMs: 30_000 },
+      { group: 'g1', affinity: '-', bonusMs: 30_000 },
+      { group: 'g1', affinity: 'near', bonusMs: 25_000 },
+      // As near, and behind the own pool by the penalty.
+      { group: 'g2', affinity: 'here', bonusMs: 30_000 },
     ]);
+  });
+
+  test('of more than 16 lanes with work those whose bonus is smallest are left to their groups', () => {
+    const models = Array.from({ length: 20 }, (_, index) => `m${index}`);
+    const bytes = Object.fromEntries(models.map((model, index) => [model, index * 1_000_000]));
+    const { warmLanes } = targets([group('g1')], { lanes: lanes({ waiting: { g1: models }, bytes }) });
+    expect(warmLanes.map(({ affinity }) => affinity)).toEqual(models.slice(0, 16));
+  });
+
+  test('where nothing waits resident models are named in the groups of their service, used lanes first', () => {
+    const resident = [
+      { modelId: 'small', service: 'image' },
+      { modelId: 'large', service: 'image' },
+      { modelId: 'other', service: 'video' },
+    ];
+    const servable = [group('g1'), group('g2', { service: 'upscale' }), group('g3')];
+    const known = lanes({ seen: { g1: ['large'], g3: ['small', 'gone'] } });
+    expect(targets(servable, { resident, lanes: known }).warmLanes).toEqual(
+      [
+        ['g3', 'small'],
+        ['g1', 'large'],
+        ['g1', 'small'],
+        ['g3', 'large'],
+      ].map(([id, affinity]) => ({ group: id, affinity, bonusMs: 30_000 })),
+    );
   });
 
   test('never more than 32 groups and 16 lanes; where work waits the order of the inputs does not matter, empty groups keep it, the own pool’s in front', () => {
@@ -111,7 +151,6 @@ describe('claim groups', () => {
         const resident = Array.from({ length: models }, (_, index) => ({
           modelId: `m${index}`,
           service: 'image',
-          bytes: 1,
         }));
         const found = targets(servable, { resident });
         expect(found.groups.length).toBe(Math.min(32, servable.length));

@@ -14,7 +14,16 @@ export interface ServableGroup {
 export interface ResidentCopy {
   modelId: string;
   service: string;
-  bytes: number;
+}
+
+/** What is known of lanes, within the last second or so: by group their affinity keys. */
+export interface LaneKnowledge {
+  /** Those with claimable work. */
+  waiting(group: GroupId): readonly string[];
+  /** Those that had some at any time. */
+  seen(group: GroupId): ReadonlySet<string>;
+  /** Of a base model; null where it is not known. */
+  bytesOf(modelId: string): number | null;
 }
 
 export interface ClaimPolicy {
@@ -24,7 +33,7 @@ export interface ClaimPolicy {
   ageWeight: number;
   /** Assumed rate of a model's way to a machine and into memory, bytes per ms. */
   fetchBytesPerMs: number;
-  /** Bound of the preference for a resident model, ms: an unbounded one starves cold jobs. */
+  /** What the shortest way is worth, ms, and the longest that is told from none: an unbounded one starves cold jobs. */
   warmBonusLimitMs: number;
 }
 
@@ -47,21 +56,21 @@ const frontGroups = 24;
  * work, of them the machine's own pool before others, then the fullest, then by id so that equal inputs
  * give equal requests; where more than 32 have waiting work, the last 8 places go round among those
  * behind the first 24, one step of 8 each `turn` (a count of claims, from 0). Then empty ones in the order
- * of `servable`, the own pool's first: there may be hundreds, and no claim sorts them. Lanes: each resident
- * model in each of those groups that has its service, at most 16, in the order of `resident` (most
- * valuable first).
+ * of `servable`, the own pool's first: there may be hundreds, and no claim sorts them. Lanes: `workLanes`,
+ * or `idleLanes` where nothing is known to wait.
  */
 export function claimTargets(options: {
   servable: readonly ServableGroup[];
   freeServices: ReadonlySet<string>;
   pool: string;
   resident: readonly ResidentCopy[];
+  lanes: LaneKnowledge;
   policy: ClaimPolicy;
   turn: number;
   /** How long no job of a pool has been given out, ms. */
   ageMs: (pool: string) => number;
 }): ClaimTargets {
-  const { servable, freeServices, pool, resident, policy, turn } = options;
+  const { servable, freeServices, pool, policy, turn } = options;
   const foreign = (each: ServableGroup) => (each.group.pool === pool || each.isHomeless ? 0 : 1);
   const served = servable.filter((each) => freeServices.has(each.group.service));
   const waiting = served
@@ -82,17 +91,65 @@ export function claimTargets(options: {
     group: each.groupId,
     penaltyMs: behindMs(each.group.pool) + foreign(each) * policy.spillPenaltyMs,
   }));
-  const warmLanes: ClaimTargets['warmLanes'] = [];
-  for (const copy of resident) {
-    const bonusMs = Math.min(policy.warmBonusLimitMs, Math.ceil(copy.bytes / policy.fetchBytesPerMs));
-    for (const each of chosen) {
-      if (warmLanes.length === claimLanesLimit) return { groups, warmLanes };
-      if (each.group.service === copy.service) {
-        warmLanes.push({ group: each.groupId, affinity: copy.modelId, bonusMs });
-      }
-    }
-  }
-  return { groups, warmLanes };
+  const work = workLanes(groups, options);
+  return { groups, warmLanes: work.length > 0 ? work : idleLanes(chosen, options) };
+}
+
+/** What of the claim's options decides on lanes. */
+interface LaneOptions {
+  /** Most valuable first. */
+  resident: readonly ResidentCopy[];
+  lanes: LaneKnowledge;
+  policy: ClaimPolicy;
+}
+
+/**
+ * Lanes with work, those that could begin first in front, at most 16. The bonus is the time by which work of
+ * the lane begins before work whose way is as long as the bound or longer: all of the bound where the model is
+ * resident or none is needed, less by the way of what is missing. A lane whose way is as long as that has none
+ * and is reached by its group.
+ */
+function workLanes(
+  groups: ClaimTargets['groups'],
+  { resident, lanes, policy }: LaneOptions,
+): ClaimTargets['warmLanes'] {
+  const isThere = new Set(['-', ...resident.map(({ modelId }) => modelId)]);
+  const wayMs = (affinity: string) => {
+    const bytes = isThere.has(affinity) ? 0 : lanes.bytesOf(affinity);
+    return bytes === null ? Number.POSITIVE_INFINITY : Math.ceil(bytes / policy.fetchBytesPerMs);
+  };
+  return groups
+    .flatMap(({ group, penaltyMs }) =>
+      lanes.waiting(group).map((affinity) => ({
+        lane: { group, affinity, bonusMs: policy.warmBonusLimitMs - wayMs(affinity) },
+        penaltyMs,
+      })),
+    )
+    .filter(({ lane }) => lane.bonusMs > 0)
+    .sort((a, b) => b.lane.bonusMs - b.penaltyMs - (a.lane.bonusMs - a.penaltyMs))
+    .slice(0, claimLanesLimit)
+    .map(({ lane }) => lane);
+}
+
+/**
+ * An idle machine is known to the Broker by the lanes that it would begin at once, so that work which comes
+ * to one of them wakes it before others: resident models in the groups of their service, at most 16, lanes
+ * that have been used before those that never were, the most valuable models first.
+ */
+function idleLanes(
+  groups: readonly ServableGroup[],
+  { resident, lanes, policy }: LaneOptions,
+): ClaimTargets['warmLanes'] {
+  const found = resident.flatMap((copy) =>
+    groups
+      .filter(({ group }) => group.service === copy.service)
+      .map(({ groupId }) => ({ group: groupId, affinity: copy.modelId })),
+  );
+  const isUsed = ({ group, affinity }: { group: GroupId; affinity: string }) =>
+    lanes.seen(group).has(affinity);
+  return [...found.filter(isUsed), ...found.filter((lane) => !isUsed(lane))]
+    .slice(0, claimLanesLimit)
+    .map((lane) => ({ ...lane, bonusMs: policy.warmBonusLimitMs }));
 }
 
 /**

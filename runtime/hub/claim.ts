@@ -85,7 +85,7 @@ async function claimFor(
 
 /**
  * Groups and lanes of a machine with these free services, for claims and beats. `isKnownEmpty`: no job
- * waits at all, so that the groups of a machine that serves many need not be counted.
+ * waits at all, so that nothing need be counted.
  */
 export async function claimTargetsOf(
   hub: Hub,
@@ -93,16 +93,22 @@ export async function claimTargetsOf(
   offer: { free: ReadonlySet<string>; resident: readonly string[]; isKnownEmpty: boolean },
 ) {
   await hub.directories.refresh();
-  if (!offer.isKnownEmpty && hub.groups.needsCounts(machine)) await hub.backlog.waiting();
+  // Which lanes and, of a machine that serves many, which groups have work.
+  if (!offer.isKnownEmpty) await hub.backlog.waiting();
   const resident = offer.resident.flatMap((modelId): ResidentCopy[] => {
     const model = hub.models.peek(modelId);
-    return model === null ? [] : [{ modelId, service: model.service, bytes: hub.models.bytesOf(modelId) }];
+    return model === null ? [] : [{ modelId, service: model.service }];
   });
   const { spillPenaltyMs, ageWeight, fetchBytesPerMs, warmBonusLimitMs } = hub.config;
   const policy = { spillPenaltyMs, ageWeight, fetchBytesPerMs, warmBonusLimitMs };
   return hub.groups.targets(machine, {
     freeServices: offer.free,
     resident,
+    lanes: {
+      waiting: (group) => hub.lanes.waiting(group),
+      seen: (group) => hub.lanes.seen(group),
+      bytesOf: (modelId) => hub.models.bytesOf(modelId),
+    },
     policy,
     isOpen: hub.pauses.isOpen,
   });

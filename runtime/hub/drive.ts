@@ -90,7 +90,10 @@ function settle(hub: Hub, rows: Job[], answers: SubmitAnswers): JobId[] {
 /** Wakes whom the Broker names, or an idle machine that fits a group which the Broker has not seen it offer. */
 function announce(hub: Hub, row: Job, wake: { machineId: string; incarnation: number } | null): void {
   if (row.state === 'scheduled') hub.poke.promoter(row.notBeforeMs);
-  else hub.groups.noteWork(row.group);
+  else {
+    hub.groups.noteWork(row.group);
+    hub.lanes.noteWork(row);
+  }
   if (wake !== null) return hub.wake(wake, [row.group]);
   if (row.state === 'waiting' && !wakeUnnamed(hub, row.group)) hub.peers.offer(row.group);
 }

@@ -174,10 +174,11 @@ function holder({ job, machines, nowMs }: Facts): string {
 function chosen({ job, choice, machines }: Facts): string[] {
   if (choice === null) return [];
   const head = `${choice.machineId} claimed it after ${seconds(choice.waitedMs)}`;
-  const model = job.models[0] ?? 'its model';
+  const [model] = job.models;
+  const near = model === undefined ? 'the job needs no model' : `${model} was there or not far`;
   const warm =
     choice.bonusMs > 0
-      ? `because it had a free slot and ${model} on its disk, which counted as ${seconds(choice.bonusMs)} of waiting`
+      ? `because it had a free slot and ${near}, which counted as ${seconds(choice.bonusMs)} of waiting`
       : 'because it had a free slot and this was the first job that it may run';
   const pool = machines.find(({ machineId }) => machineId === choice.machineId)?.pool;
   const spill =

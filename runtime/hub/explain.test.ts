@@ -108,11 +108,11 @@ describe('explain', () => {
     await env.clock.advanceBy(1_000);
     const found = await explain('warm');
     expect(found).toMatchObject({ state: 'succeeded', ahead: null, expectedStart: null });
-    expect(found.choice).toMatchObject({ machineId: 'm1', run: 1, bonusMs: 100_000, penaltyMs: 15_000 });
+    expect(found.choice).toMatchObject({ machineId: 'm1', run: 1, bonusMs: 120_000, penaltyMs: 15_000 });
     expect(found.choice?.waitedMs).toBeGreaterThanOrEqual(30_000);
     expect(found.summary).toEqual([
       'It succeeded on m1.',
-      'm1 claimed it after 30 s because it had a free slot and sdxl on its disk, which counted as 100 s of waiting; it belongs to another pool than fast-lane, which cost the job 15 s.',
+      'm1 claimed it after 30 s because it had a free slot and sdxl was there or not far, which counted as 2 min of waiting; it belongs to another pool than fast-lane, which cost the job 15 s.',
     ]);
   });
 

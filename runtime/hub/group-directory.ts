@@ -2,6 +2,7 @@ import {
   type ClaimPolicy,
   type ClaimTargets,
   claimTargets,
+  type LaneKnowledge,
   type ResidentCopy,
   type ServableGroup,
 } from '#machines/policy/claim-groups.ts';
@@ -22,8 +23,6 @@ import {
 const refreshMs = 5_000;
 /** Age at which the classes that are there are looked for again, ms. */
 const livingRefreshMs = 10_000;
-/** Age at which the counts of waiting jobs are read again; needed only by machines that serve more than 32 groups. */
-const countsMs = 1_000;
 
 /** Forms of requirements whose signature is kept at hand. */
 const signaturesLimit = 1_000;
@@ -60,7 +59,6 @@ export class GroupDirectory {
   /** By the JSON of what was asked, fields in the order they came in. */
   readonly #signatures = new Map<string, GroupSignature>();
   #refreshedMs = Number.NEGATIVE_INFINITY;
-  #countedMs = Number.NEGATIVE_INFINITY;
   #turn = 0;
   /** When a job of a pool was last given out here, by the monotonic clock. */
   readonly #givenMs = new Map<string, number>();
@@ -161,7 +159,6 @@ export class GroupDirectory {
       const known = this.#groups.get(group);
       if (known !== undefined) known.waiting = waiting;
     }
-    this.#countedMs = this.#env.clock.monotonic();
   }
 
   /** Work has just come to this group: it counts as waiting before the counts are read again. */
@@ -177,17 +174,12 @@ export class GroupDirectory {
     return pinned === undefined ? known.open : [...known.open, ...pinned];
   }
 
-  /** True where a choice of 32 must be made on counts that are old: the caller then reads the Broker's stats. */
-  needsCounts(claimant: Claimant): boolean {
-    if (this.servable(claimant).length <= claimGroupsLimit) return false;
-    return this.#env.clock.monotonic() - this.#countedMs >= countsMs;
-  }
-
   targets(
     claimant: Claimant,
     options: {
       freeServices: ReadonlySet<string>;
       resident: readonly ResidentCopy[];
+      lanes: LaneKnowledge;
       policy: ClaimPolicy;
       /** False for what is held back. */
       isOpen: (group: Group) => boolean;

@@ -12,6 +12,7 @@ import type { ClassDirectory } from './class-directory.ts';
 import type { Directories } from './directories.ts';
 import type { EventsHub } from './events-hub.ts';
 import type { GroupDirectory } from './group-directory.ts';
+import type { Lanes } from './lanes.ts';
 import type { LimitDirectory } from './limits.ts';
 import type { LinkDirectory } from './links.ts';
 import type { ModelDirectory } from './model-directory.ts';
@@ -81,6 +82,7 @@ export interface Hub {
   readonly backlog: Backlog;
   readonly marks: BrokeredMarks;
   readonly groups: GroupDirectory;
+  readonly lanes: Lanes;
   readonly classes: ClassDirectory;
   readonly models: ModelDirectory;
   readonly pauses: PauseDirectory;

@@ -75,24 +75,42 @@ describe('claim', () => {
     expect((await second.lease()).jobId).toBe('j1');
   });
 
-  test('a job whose model is resident comes first, an urgent cold one before it', async () => {
+  test('what can begin soonest comes first, an urgent cold job before it', async () => {
     const { rig, hub } = await setup();
-    await hub.models.put({
-      id: 'warm-model',
-      service: 'simulation',
-      kind: 'checkpoint',
-      memoryMb: 1,
-      licence: 'MIT',
-      files: [{ name: 'w', bytes: 400_000_000, sha256: 'a'.repeat(64), sources: [] }],
-    });
+    for (const [id, bytes] of [
+      ['far', 9e12],
+      ['near', 400_000_000],
+      ['warm', 9e12],
+    ] as const)
+      await hub.models.put({
+        id,
+        service: 'simulation',
+        kind: 'checkpoint',
+        memoryMb: 1,
+        licence: 'MIT',
+        files: [{ name: 'w', bytes, sha256: 'a'.repeat(64), sources: [] }],
+      });
     const machine = await rig.join({ machineId: 'm1' });
-    await rig.submit('cold', {});
-    await rig.submit('warm', { payload: { models: ['warm-model'] } });
-    await rig.submit('urgent', { priority: 100 });
-    const resident = ['warm-model'];
-    expect((await machine.lease({ resident })).jobId).toBe('urgent');
-    expect((await machine.lease({ resident })).jobId).toBe('warm');
-    expect((await machine.lease({ resident })).jobId).toBe('cold');
+    for (const id of ['far', 'near', 'warm']) await rig.submit(id, { payload: { models: [id] } });
+    await rig.submit('modelless', {});
+    await rig.submit('urgent', { priority: 100, payload: { models: ['far'] } });
+    const order: string[] = [];
+    for (let claims = 0; claims < 5; claims++)
+      order.push((await machine.lease({ resident: ['warm'] })).jobId);
+    expect(order).toEqual(['urgent', 'warm', 'modelless', 'near', 'far']);
+  });
+
+  test('which lanes have work is asked again after a second', async () => {
+    const { clock, rig, hub } = await setup();
+    const lanes = () => hub.lanes.waiting(group);
+    const machine = await rig.join({ machineId: 'm1' });
+    await rig.submit('j1', {});
+    const { group } = (await hub.records.getJob('j1')) ?? { group: '' };
+    expect(lanes()).toEqual(['-']);
+    await machine.lease();
+    await clock.advanceBy(1_000);
+    expect(await machine.claim()).toEqual({ kind: 'empty' });
+    expect(lanes()).toEqual([]);
   });
 
   test('a repeated request is answered with the same lease', async () => {

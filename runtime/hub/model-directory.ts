@@ -51,8 +51,9 @@ export class ModelDirectory {
     this.#readMs = this.#env.clock.monotonic();
   }
 
-  bytesOf(modelId: string): number {
+  /** Bytes of a model that is known here; null for another. */
+  bytesOf(modelId: string): number | null {
     const manifest = this.#models.get(modelId);
-    return manifest === undefined ? 0 : modelBytes(manifest);
+    return manifest === undefined ? null : modelBytes(manifest);
   }
 }

@@ -22,7 +22,7 @@ export interface HubStatus {
   startedAtMs: number;
   stores: StoreNames;
   /** Null while the Broker does not answer. */
-  broker: BrokerStats | null;
+  broker: Omit<BrokerStats, 'lanes'> | null;
   jobs: Record<JobState, number>;
   machines: { joined: number; lost: number; left: number; linked: number };
   /** Pools and services that are held back. */
@@ -49,9 +49,10 @@ export async function hubStatus(hub: Hub, stores: StoreNames): Promise<HubStatus
   };
 }
 
-async function brokerStats(hub: Hub): Promise<BrokerStats | null> {
+async function brokerStats(hub: Hub): Promise<HubStatus['broker']> {
   try {
-    return await hub.broker.stats();
+    const { lanes: _, ...stats } = await hub.broker.stats();
+    return stats;
   } catch (error) {
     hub.env.log.warn('broker.stats.failed', { detail: toEmpError(error, 'BROKER_UNAVAILABLE').message });
     return null;
