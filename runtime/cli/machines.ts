@@ -1,7 +1,8 @@
+import type { MachineView } from '#runtime/hub/machines.ts';
 import { type CommandContext, connect } from './context.ts';
 import { duration } from './format.ts';
 
-/** `emp machines`. */
+/** `emp machines`. `away`: joined, and linked to no hub that the asked one hears of. */
 export async function machines(context: CommandContext, options: { all?: true }): Promise<void> {
   const { out } = context;
   const client = await connect(context);
@@ -11,17 +12,27 @@ export async function machines(context: CommandContext, options: { all?: true })
       ['ID', 'STATE', 'POOL', 'SERVICES', 'RUNNING', 'MODELS', 'SEEN'],
       items.map((row) => [
         row.machineId,
-        [row.state, row.draining ? 'draining' : '', row.cordoned ? 'cordoned' : '']
+        [
+          row.state === 'joined' && !row.linked ? 'away' : row.state,
+          row.draining ? 'draining' : '',
+          row.cordoned ? 'cordoned' : '',
+        ]
           .filter((word) => word !== '')
           .join(','),
         row.machineClass.pool,
         row.machineClass.services.map(({ service, slots }) => `${service}:${slots}`).join(','),
         String(row.running.length),
         String(row.residency.filter(({ state }) => state === 'resident' || state === 'loaded').length),
-        row.linked ? 'now' : `${duration(Date.now() - row.lastSeenAtMs)} ago`,
+        seen(row),
       ]),
     ),
   );
+}
+
+/** Of a machine that another hub holds this one knows no better time than one of the last lease. */
+function seen({ linked, seenBy, hubId, lastSeenAtMs }: MachineView): string {
+  if (linked && seenBy === 'records') return `by ${hubId ?? 'another hub'}`;
+  return `${duration(Date.now() - lastSeenAtMs)} ago`;
 }
 
 export interface DrainOptions {

@@ -298,6 +298,30 @@ describe('what is printed', () => {
     expect(stderr).toContain('more than 300');
   });
 
+  test('a machine that no hub has a link to is away, and each row says when it was heard', async () => {
+    const row = {
+      machineId: 'm1',
+      state: 'joined',
+      hubId: 'hub-b',
+      machineClass: { pool: 'standard', services: [{ service: 'image', slots: 1 }] },
+      running: [{ jobId: 'j', token: '1' }],
+      residency: [],
+      lastSeenAtMs: Date.now() - 3_600_000,
+    };
+    const items = [
+      { ...row, linked: false, seenBy: 'records' },
+      { ...row, linked: true, seenBy: 'records' },
+      { ...row, linked: true, seenBy: 'link', cordoned: true },
+    ];
+    hub.on('GET /v1/machines', ({ response }) => json(response, 200, { items }));
+    const lines = (await emp(['machines'])).stdout.trimEnd().split('\n').slice(1);
+    expect(lines.map((line) => line.split(/ {2,}/).map((cell) => cell.trim()))).toEqual([
+      ['m1', 'away', 'standard', 'image:1', '1', '0', expect.stringMatching(/^1 h 0 m ago$/)],
+      ['m1', 'joined', 'standard', 'image:1', '1', '0', 'by hub-b'],
+      ['m1', 'joined,cordoned', 'standard', 'image:1', '1', '0', expect.stringMatching(/^1 h 0 m ago$/)],
+    ]);
+  });
+
   test('an empty list is a remark, not data; with --json it is an empty list', async () => {
     hub.on('GET /v1/jobs', ({ response }) => json(response, 200, { items: [], nextCursor: null }));
     expect(await emp(['jobs'])).toEqual({ code: 0, stdout: '', stderr: 'nothing to show\n' });

@@ -7,7 +7,7 @@ import { claimTargetsOf } from './claim.ts';
 import { exitLease } from './exit.ts';
 import { tellCordon } from './flags.ts';
 import type { Hub } from './hub.ts';
-import type { MachineLink } from './links.ts';
+import { endGrant, type MachineLink } from './links.ts';
 import { drainDefaultMs, drainDefaultReason } from './machines.ts';
 
 /**
@@ -57,7 +57,7 @@ export async function beat(
   machine.idle = free.size > 0 && !answer.work;
   machine.told = isPlain(answer) ? { groups: groupsOf(request), sentMonotonicMs: sentMs } : null;
   heed(hub, machine, answer);
-  for (const jobId of answer.drop) machine.granted.delete(jobId);
+  for (const jobId of answer.drop) endGrant(machine, jobId);
   return { kind, drop: answer.drop, cancel: answer.cancel, work: answer.work };
 }
 
@@ -225,8 +225,13 @@ async function report(hub: Hub, machine: MachineLink, next: LinkBody<'beat'>['re
 /** Models in a stored report: it has 64 KiB. The link tells all of them. */
 const reportedModels = 200;
 
-/** Writes what is known of the machine, residency included, for people to read. */
-export async function storeReport(hub: Hub, machine: MachineLink, state: 'joined' | 'left'): Promise<void> {
+/** Writes what is known of the machine, residency included, for people to read; `atMs`: when it was heard last. */
+export async function storeReport(
+  hub: Hub,
+  machine: MachineLink,
+  state: 'joined' | 'left',
+  atMs = hub.env.clock.now(),
+): Promise<void> {
   const { machineId, incarnation } = machine;
   const residency = [...machine.residency.values()].slice(0, reportedModels);
   await hub.records.reportMachine({
@@ -234,6 +239,6 @@ export async function storeReport(hub: Hub, machine: MachineLink, state: 'joined
     incarnation,
     state,
     report: { ...(machine.report ?? {}), residency },
-    nowMs: hub.env.clock.now(),
+    nowMs: atMs,
   });
 }

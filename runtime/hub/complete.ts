@@ -9,7 +9,7 @@ import { endInBroker } from './exit.ts';
 import { noteRoom } from './held-back.ts';
 import { holdsLease } from './holder.ts';
 import type { Hub } from './hub.ts';
-import type { MachineLink } from './links.ts';
+import { endGrant, type MachineLink } from './links.ts';
 
 /** Largest `data` of a result, bytes of JSON. */
 const dataLimitBytes = 65_536;
@@ -51,7 +51,7 @@ async function commit(hub: Hub, machine: MachineLink, body: LinkBody<'complete'>
     result,
     nowMs: hub.env.clock.now(),
   });
-  machine.granted.delete(jobId);
+  endGrant(machine, jobId);
   switch (row.kind) {
     case 'committed':
       hub.counters.completions++;

@@ -8,7 +8,7 @@ import { type FencingToken, tokenAfter } from '#protocol/token.ts';
 import { noteRoom } from './held-back.ts';
 import { holdsLease } from './holder.ts';
 import type { Hub } from './hub.ts';
-import type { MachineLink } from './links.ts';
+import { endGrant, type MachineLink } from './links.ts';
 
 export interface LeaseExit {
   jobId: JobId;
@@ -34,9 +34,9 @@ export async function exitLease(hub: Hub, exit: LeaseExit): Promise<LeaseExitAns
   const { jobId, token, cause, holder, actor } = exit;
   const { machineId, incarnation } = holder;
   const nowMs = hub.env.clock.now();
-  const granted = hub.links.find(holder)?.granted;
-  const group = granted?.get(jobId)?.group;
-  granted?.delete(jobId);
+  const link = hub.links.find(holder);
+  const group = link?.granted.get(jobId)?.group;
+  if (link !== null) endGrant(link, jobId);
   const row = await hub.records.exitJob({
     jobId,
     token,

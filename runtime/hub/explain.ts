@@ -106,8 +106,7 @@ async function lookIntoBroker(hub: Hub, jobId: string): Promise<BrokerWord> {
 
 function judge(hub: Hub, view: MachineView, { job, group }: { job: Job; group: Group }): MachineVerdict {
   const { machineId, machineClass, residency } = view;
-  // Leases that this hub gave are newer than the machine's last beat.
-  const running = hub.links.find(view)?.granted.size ?? view.running.length;
+  const running = view.running.length;
   const needed = group.requirements.machineId ?? machineId;
   const pin: Unmet[] =
     needed === machineId ? [] : [{ requirement: 'machineId', needed, available: machineId }];

@@ -15,7 +15,7 @@ import {
 } from '#protocol/link.ts';
 import { machineKey } from '#protocol/names.ts';
 import type { PeerLink } from '#protocol/peer.ts';
-import { beatMsOf, closeRestMsOf } from '#runtime/hub-config.ts';
+import { beatMsOf } from '#runtime/hub-config.ts';
 import { beat } from './beat.ts';
 import { claimJob } from './claim.ts';
 import { completeJob } from './complete.ts';
@@ -23,8 +23,9 @@ import { exitForMachine } from './exit.ts';
 import type { Hub } from './hub.ts';
 import { joinMachine } from './join.ts';
 import { leaveHub } from './leave.ts';
+import { linkEnded } from './link-ended.ts';
 import { linkCloseCodes, RateLimit, SilenceLimit } from './link-limits.ts';
-import type { MachineLink } from './links.ts';
+import { heardAtMs, type MachineLink } from './links.ts';
 import { reportLost } from './lost.ts';
 import { takeNotice } from './notices.ts';
 import { fieldErrors, summary } from './problem.ts';
@@ -349,8 +350,9 @@ export class LinkSession {
   /** The network may keep a dead link open for hours: whoever is shown as joined can be reached. */
   #closeSilent(): void {
     const machine = this.#machine;
+    const lastMs = machine === null ? null : heardAtMs(this.#hub.env.clock, machine);
     this.close(linkCloseCodes.silent, 'nothing was heard for two lease times');
-    if (machine !== null) this.#hub.background('link.lost', reportLost(this.#hub, machine));
+    if (machine !== null) this.#hub.background('link.lost', reportLost(this.#hub, machine, lastMs));
   }
 
   #supersede(): void {
@@ -379,25 +381,6 @@ export class LinkSession {
     this.#ended();
     const machine = this.#machine;
     if (machine === null || this.#left || this.#superseded || !this.#hub.links.remove(machine)) return;
-    this.#hub.background('lease.shorten', this.#shorten(machine));
-  }
-
-  /**
-   * A close without LEAVE: time for a reconnect is left, not the whole lease. A hub that stops, or is
-   * so young that its machines are still coming, shortens nothing.
-   */
-  async #shorten(machine: MachineLink): Promise<void> {
-    const hub = this.#hub;
-    const ageMs = hub.env.clock.monotonic() - hub.startedAtMonotonicMs;
-    if (hub.stopping || ageMs < Math.min(30_000, hub.config.leaseTtlMs)) return;
-    // It has come back already, to another hub.
-    if (hub.peers.holds(machine)) return;
-    const { machineId, incarnation } = machine;
-    const { earliestExpiryMs } = await hub.broker.shorten({
-      machineId,
-      incarnation,
-      restMs: closeRestMsOf(hub.config),
-    });
-    hub.poke.sweeper(earliestExpiryMs);
+    this.#hub.background('link.ended', linkEnded(this.#hub, machine));
   }
 }

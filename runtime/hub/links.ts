@@ -1,5 +1,6 @@
 import { machineMeets } from '#machines/policy/matching.ts';
 import type { GroupId } from '#protocol/broker.ts';
+import type { Clock } from '#protocol/env.ts';
 import type { HubNotice, HubNoticeType, MachineReport } from '#protocol/link.ts';
 import type { Residency } from '#protocol/model.ts';
 import type { Incarnation, JobId, MachineId, MachineRef } from '#protocol/names.ts';
@@ -53,6 +54,22 @@ export interface MachineLink {
   /** A newer incarnation speaks for this machine: says so and closes the link. */
   supersede(): void;
   close(code: number, reason: string): void;
+}
+
+/** When its last frame came, by the hub's wall clock, whole ms. */
+export const heardAtMs = (clock: Clock, link: MachineLink): number =>
+  Math.floor(clock.now() - link.silentMs());
+
+/** What its last beat named, and what it was given since: ends that this hub has seen are in neither. */
+export function runningOn({ granted, running }: MachineLink): MachineLink['running'] {
+  const given = [...granted].map(([jobId, { token }]) => ({ jobId, token }));
+  return [...given, ...running.filter(({ jobId }) => !granted.has(jobId))];
+}
+
+/** The lease of a job has ended, or is no longer the machine's. */
+export function endGrant(link: MachineLink, jobId: JobId): void {
+  link.granted.delete(jobId);
+  link.running = link.running.filter((each) => each.jobId !== jobId);
 }
 
 /** The machines linked to this hub, by id: of two incarnations the newer one. */

@@ -5,16 +5,24 @@ import { type MachineId, machineKey } from '#protocol/names.ts';
 import type { MachineRow } from '#protocol/records.ts';
 import { setLinkFlags } from './flags.ts';
 import type { Hub } from './hub.ts';
+import { heardAtMs, runningOn } from './links.ts';
 import { tellMachine } from './tell.ts';
 
 type Running = LinkBody<'beat'>['running'];
 
 /** A machine as people see it: its row, and what its link tells now. */
 export interface MachineView extends MachineRow {
+  /** What it has a lease for, whether it is linked or not. */
   running: Running;
   residency: Residency[];
   /** To this hub, or to another one that this hub hears of. */
   linked: boolean;
+  /**
+   * Who tells `lastSeenAtMs`: `link`: this hub holds the link, and it is the time of its last frame;
+   * `records`: they have the last frame of a link that ended, and of one that another hub holds a frame of
+   * the last lease time.
+   */
+  seenBy: 'link' | 'records';
 }
 
 /** How long a silent machine stays in the short list, ms. */
@@ -23,19 +31,26 @@ const shownMs = 3_600_000;
 export const drainDefaultMs = 600_000;
 export const drainDefaultReason = 'drained by an operator';
 
-/** Leased jobs that are looked through for the machines of other hubs. */
+/** Leased jobs that are looked through for machines without a link here. */
 const leasedLimit = 1_000;
 
-/** What Records know of machines that this hub has no link of: behind the machines' own word by a moment. */
+/**
+ * A link tells by itself. What other machines run is what Records know, behind the machines' own word by
+ * a moment: one that was killed has its jobs until its lease ends.
+ */
 async function machineViews(hub: Hub, rows: readonly MachineRow[]): Promise<MachineView[]> {
-  const elsewhere = rows.filter((row) => hub.links.find(row) === null && hub.peers.holds(row));
+  const elsewhere = rows.filter((row) => row.state !== 'left' && hub.links.find(row) === null);
   const leased = elsewhere.length === 0 ? new Map<string, Running>() : await leasedBy(hub, elsewhere);
   return rows.map((row) => {
     const link = hub.links.find(row);
-    if (link !== null)
-      return { ...row, running: link.running, residency: [...link.residency.values()], linked: true };
+    if (link !== null) {
+      const lastSeenAtMs = Math.max(row.lastSeenAtMs, heardAtMs(hub.env.clock, link));
+      const residency = [...link.residency.values()];
+      return { ...row, lastSeenAtMs, running: runningOn(link), residency, linked: true, seenBy: 'link' };
+    }
     const running = leased.get(machineKey(row)) ?? [];
-    return { ...row, running, residency: storedResidency(row), linked: hub.peers.holds(row) };
+    const residency = storedResidency(row);
+    return { ...row, running, residency, linked: hub.peers.holds(row), seenBy: 'records' };
   });
 }
 

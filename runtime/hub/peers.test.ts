@@ -53,10 +53,21 @@ describe('hubs on one store', () => {
     expect(await listMachines(a.hub, { all: false })).toMatchObject([
       { machineId: 'm1', linked: true, running: [{ jobId: 'j1', token: lease.token }] },
     ]);
+    const heardAtMs = world.clock.now();
+    await machine.beat({ running: [lease], slots: 0 });
+    await world.clock.advanceBy(7_000);
     await machine.vanish();
     await world.clock.advanceBy(20);
+    // Killed: its job is its own until the lease ends, and the hub that heard it last has told when.
     expect(await listMachines(a.hub, { all: false })).toMatchObject([
-      { machineId: 'm1', linked: false, running: [] },
+      {
+        machineId: 'm1',
+        state: 'joined',
+        linked: false,
+        seenBy: 'records',
+        running: [{ jobId: 'j1', token: lease.token }],
+        lastSeenAtMs: heardAtMs,
+      },
     ]);
   });
 
