@@ -100,7 +100,7 @@ describe('configuration of a machine', () => {
 
   test('what is missing says how to get it', () => {
     expect(refusal({}).message).toMatch(
-      /EMP_HUB_URL: is not set; name the hub[\s\S]*EMP_JOIN_TOKEN: is not set; ask the hub/,
+      /EMP_HUB_URL: is not set; name the hub[\s\S]*EMP_JOIN_TOKEN: is not set; ask the hub for a join token \(emp machines token/,
     );
   });
 

@@ -188,7 +188,7 @@ function advice(field: string, value: unknown): string | null {
   if (value !== undefined) return null;
   if (field === 'hubUrls') return 'is not set; name the hub to link to, e.g. http://127.0.0.1:7700';
   if (field === 'joinToken')
-    return 'is not set; ask the hub for a join token (POST /v1/join-tokens) and set this or EMP_JOIN_TOKEN_FILE';
+    return 'is not set; ask the hub for a join token (emp machines token, or POST /v1/join-tokens) and set this or EMP_JOIN_TOKEN_FILE';
   return null;
 }
 

@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { freePort } from '#runtime/toolchain/free-port.ts';
 import { CliRun } from './cli-run.ts';
 import { World } from './process-harness.ts';
 
@@ -169,6 +170,30 @@ test('events -f shows what comes and ends on Ctrl-C', async () => {
     await new Promise((resolve) => follow.child.stdout?.once('data', resolve));
   follow.child.kill('SIGINT');
   expect((await follow.ended).code).toBe(130);
+});
+
+test('a machine that is given several hubs asks those on loopback for its join token, one after the other', async () => {
+  const nobody = `http://127.0.0.1:${await freePort()}`;
+  const machine = new CliRun(
+    ['machine', '--id', 'third', '--services', 'simulation:1', '--data', dir, '--json'],
+    {
+      EMP_HUB_URL: `${nobody}, ${world.url.replace('http', 'ws')}/v1/link`,
+      EMP_JOIN_TOKEN: '',
+    },
+  );
+  expect(await machine.firstLine()).toMatchObject({ kind: 'machine.ready', machineId: 'third' });
+  expect(await json('machines')).toMatchObject({
+    items: expect.arrayContaining([expect.objectContaining({ machineId: 'third', linked: true })]),
+  });
+  machine.child.kill('SIGTERM');
+  expect((await machine.ended).code).toBe(0);
+});
+
+test('a machine whose hubs do not answer ends with 4, and names what it asked', async () => {
+  const nobody = `http://127.0.0.1:${await freePort()}`;
+  const env = { EMP_HUB_URL: nobody, EMP_JOIN_TOKEN: '' };
+  const { code, stderr } = await new CliRun(['machine', '--data', dir], env).ended;
+  expect({ code, stderr }).toEqual({ code: 4, stderr: expect.stringContaining(nobody) });
 });
 
 test('drain lets a machine leave, and it ends with 0', async () => {

@@ -1,6 +1,6 @@
 import { bootMachine, machineReadyLine, type RunningMachine } from '#runtime/boot-machine.ts';
 import type { MachineFlags } from '#runtime/machine-config.ts';
-import { type CommandContext, connect, hubAddress } from './context.ts';
+import { type CommandContext, hubAddress } from './context.ts';
 import { CliError } from './errors.ts';
 import { duration } from './format.ts';
 import { ParentGone, stopSignal } from './watch-stdin.ts';
@@ -62,19 +62,45 @@ async function ended(running: RunningMachine): Promise<void> {
 }
 
 /**
- * The hub to link to, and on loopback a join token, where neither is configured: whoever reaches a hub
- * on loopback may ask it for one.
+ * The hub to link to where none is configured, and a join token where none is given: whoever reaches a
+ * hub on loopback may ask it for one. Of several hubs (`EMP_HUB_URL`) the first that answers gives it,
+ * and the token is good at all of them.
  */
 async function hubAndToken(
   context: CommandContext,
 ): Promise<{ flags: MachineFlags; variables: NodeJS.ProcessEnv }> {
   const { env, options } = context;
-  const configured = options.hub === undefined && (env['EMP_HUB_URL'] || env['EMP_HUB']);
-  const flags = configured ? {} : { hubUrls: [(await hubAddress(context)).url] };
-  if (env['EMP_JOIN_TOKEN'] || env['EMP_JOIN_TOKEN_FILE'] || env['EMP_HUB_URL'])
-    return { flags, variables: {} };
-  const { url } = await hubAddress(context);
-  if (!['127.0.0.1', '[::1]', 'localhost'].includes(new URL(url).hostname)) return { flags, variables: {} };
-  const client = await connect(context);
-  return { flags, variables: { EMP_JOIN_TOKEN: (await client.joinToken({ signal: context.signal })).token } };
+  const listed = options.hub === undefined ? (env['EMP_HUB_URL'] ?? '').split(',') : [];
+  const named = listed.map((url) => url.trim()).filter((url) => url !== '');
+  const configured = options.hub === undefined && (named.length > 0 || env['EMP_HUB']);
+  const urls = named.length > 0 ? named : [(await hubAddress(context)).url];
+  const flags = configured ? {} : { hubUrls: urls };
+  if (env['EMP_JOIN_TOKEN'] || env['EMP_JOIN_TOKEN_FILE']) return { flags, variables: {} };
+  const near = urls.flatMap(loopbackHub);
+  if (near.length === 0) return { flags, variables: {} };
+  return { flags, variables: { EMP_JOIN_TOKEN: await joinToken(near, context) } };
+}
+
+/** The origin for HTTP of a hub, or of the URL of its link, on this computer; else nothing. */
+function loopbackHub(text: string): string[] {
+  if (!URL.canParse(text)) return [];
+  const { protocol, hostname, host } = new URL(text);
+  if (!['127.0.0.1', '[::1]', 'localhost'].includes(hostname)) return [];
+  return [`${['https:', 'wss:'].includes(protocol) ? 'https' : 'http'}://${host}`];
+}
+
+/** Rejects with the failure of the first hub where none gives a token. */
+async function joinToken(urls: readonly string[], { out, signal }: CommandContext): Promise<string> {
+  const failures: unknown[] = [];
+  const { quietClient } = await import('#runtime/quiet-client.ts');
+  for (const url of urls) {
+    out.detail(`asking ${url} for a join token`);
+    try {
+      return (await quietClient(url).joinToken({ signal })).token;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      failures.push(error);
+    }
+  }
+  throw failures[0];
 }
