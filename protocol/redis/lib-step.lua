@@ -3,7 +3,7 @@
   the claimable lines, text), quarantines (generations that were here at a loss, oldest first; never
   changed in place), untilMs (their end, nil = not before the opening), closings and givings of a TTL (counts, text), clocks, and the
   counters lastEvent, operations, waiting, idle.
-  Hash meta: schema, birth, standing (text, changes at a loss and an opening), counters (five doubles,
+  Hash meta: schema, birth, owner (name of the records that the jobs stand in), standing (text, changes at a loss and an opening), counters (five doubles,
   written by every step: lastNow lastEvent operations waiting idle),
   clocks (text: the virtual clock of each pool, few as they are), clockSteps, trimmed (newest event that is). ]]
 
@@ -173,6 +173,16 @@ local function begin(keys, argv)
   s.open = s.openedOn == s.identity
   if not s.open and s.closedFor ~= s.identity then close(s) end
   return s
+end
+
+-- A Broker belongs to the records of its jobs: a reconcile by hubs of others would end all that it holds. Kept here
+-- and not by a command of the connection, because a flush takes it away and a reconcile follows each flush. Hubs of
+-- older revisions tell none.
+local function own(s, owner)
+  if not owner or owner == '' then return end
+  local known = call('HGET', s.p .. ':meta', 'owner')
+  if not known then call('HSET', s.p .. ':meta', 'owner', owner)
+  elseif known ~= owner then error('EMPOWNER these keys belong to the records ' .. known) end
 end
 
 -- Ends the step: its counters are written once. The answer begins with the time of the step.

@@ -2,13 +2,14 @@
   heads and delayed sets, which `repair` then fills again from the entries alone: a server that was killed may have come back with the
   first half of a step (Redis keeps a torn transaction at the end of its file, and plays it at the start after next).
   KEYS[1] shard prefix
-  ARGV[1..3] as in identity  [4] nonce
+  ARGV[1..3] as in identity  [4] nonce  [5] owner, as in identity
   Answers {now, 'ok', identity, open 0 or 1}
   Touches alive delayed:<gen> head:<gen> heads:<gen> idle idlegroup:<group> idlelane:<lane>
     incarnations lane:<gen>:<lane> lanes:<gen>:<group> meta nonce
   Keeps: what each entry says of itself, and that all of it waits in quarantine. The nonce counts when `repair` has come
     to the end: a hub of an older revision, which does not call it, cannot open what it has emptied. ]]
 local s = begin(KEYS, ARGV)
+own(s, ARGV[5])
 if s.open then return answer(s, 'ok', s.identity, 1) end
 
 local function unlinkAll(keys)

@@ -50,6 +50,11 @@ export interface RedisBrokerOptions {
   clock: Pick<Clock, 'monotonic' | 'setTimeout' | 'clearTimeout'>;
   /** Keys are `{prefix:0}:…`; all of them lie in one slot of a cluster. */
   prefix?: string;
+  /**
+   * Name of the records that the jobs stand in, one for each store. The first who comes writes it to the server;
+   * who comes with another is refused with CONFIG_INVALID: a reconcile would end all jobs of the others.
+   */
+  owner?: string;
   protocol?: 2 | 3;
   /** `auto` takes functions where the server has them, else EVALSHA. */
   loader?: LoaderKind | 'auto';
@@ -78,7 +83,7 @@ export interface RedisBroker extends Broker {
 export async function openRedisBroker(options: RedisBrokerOptions): Promise<RedisBroker> {
   const connection = new StepConnection(options);
   await connection.open();
-  return brokerOn(connection, options.settings);
+  return brokerOn(connection, options);
 }
 
 class StepConnection {
@@ -148,6 +153,9 @@ class StepConnection {
   async #check(): Promise<void> {
     await checkEviction(this.#redis, { allowUnknown: this.#options.allowUnknownEviction ?? false });
     await this.#loader.ensure();
+    const { owner, settings } = this.#options;
+    if (owner !== undefined)
+      await this.#loader.run('identity', this.#key, [this.#now(), '', settings.leaseTtlMs, owner]);
   }
 
   async run(step: StepName, args: StepArguments): Promise<Reply> {
@@ -194,6 +202,12 @@ class StepConnection {
   #refusal(error: unknown, step: string): EmpError {
     const isEmpty =
       error instanceof Error && /^(Connection is closed|Reached the max retries)/.test(error.message);
+    if (error instanceof Error && error.message.includes('EMPOWNER'))
+      return new EmpError('CONFIG_INVALID', {
+        detail: `REDIS_URL: the keys ${this.#key}:* of this Redis are the queue of other records than those of this hub: give each installation an EMP_REDIS_PREFIX, or a Redis, of its own. Where those records are gone for good, delete these keys`,
+        fields: { step },
+        cause: error,
+      });
     return brokerError(isEmpty ? (this.#lastError ?? error) : error, step);
   }
 
@@ -215,12 +229,15 @@ class StepConnection {
 }
 
 /** Arguments are judged as in memory, before anything is sent. */
-function brokerOn(connection: StepConnection, settings: BrokerSettings): RedisBroker {
+function brokerOn(
+  connection: StepConnection,
+  { settings, owner = '' }: Pick<RedisBrokerOptions, 'settings' | 'owner'>,
+): RedisBroker {
   const run: Run = (step, args) => connection.run(step, args);
   return {
     ...jobMethods(run, settings),
     ...machineMethods(run),
-    ...standingMethods(run),
+    ...standingMethods(run, owner),
     async close() {
       connection.close();
     },
@@ -327,10 +344,10 @@ type StandingMethods = Pick<
 /** Entries that one step puts back in order: some 10 ms of Redis. */
 const repairLimit = 1_000;
 
-function standingMethods(run: Run): StandingMethods {
+function standingMethods(run: Run, owner: string): StandingMethods {
   return {
     async identity() {
-      const reply = await run('identity', []);
+      const reply = await run('identity', [owner]);
       return { identity: reply.text(0), open: reply.flag(1) };
     },
     async events(options) {
@@ -349,7 +366,7 @@ function standingMethods(run: Run): StandingMethods {
     async reconcileStart(options) {
       check.reconcileStart(options);
       const { nonce } = options;
-      const reply = await run('reconcile-start', [nonce]);
+      const reply = await run('reconcile-start', [nonce, owner]);
       // Only then is there a ticket: what a reconcile opens has been put in order.
       let after = reply.flag(1) ? null : '';
       while (after !== null) after = (await run('repair', [nonce, after, repairLimit])).text(0) || null;

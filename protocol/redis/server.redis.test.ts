@@ -353,3 +353,39 @@ describeOnRedis('many clients', (shared) => {
     expect(await command(shared(), 'EXISTS', '{other:0}:meta')).toBe(1);
   });
 });
+
+describeOnRedis('a server that has the queue of other records', (shared) => {
+  test('is refused to their hubs, at the opening and after a flush, and served to its own', async () => {
+    const ours = await connect(shared(), { owner: 'ours' });
+    await reconcile(ours);
+    await submit(ours, 'a');
+    const refusal = {
+      code: 'CONFIG_INVALID',
+      message: expect.stringMatching(/REDIS_URL: .* of other records .* EMP_REDIS_PREFIX/),
+    };
+    await expect(connect(shared(), { owner: 'theirs' })).rejects.toMatchObject(refusal);
+    expect(await ours.inspect('a')).toMatchObject({ state: 'waiting' });
+    const second = await connect(shared(), { owner: 'ours' });
+    expect(await second.identity()).toMatchObject({ open: true });
+    // The name goes with all else, and comes back with the reconcile.
+    await command(shared(), 'FLUSHALL');
+    await reconcile(second);
+    await expect(connect(shared(), { owner: 'theirs' })).rejects.toMatchObject(refusal);
+  });
+
+  test('under another prefix is another queue', async () => {
+    const ours = await connect(shared(), { owner: 'ours' });
+    await reconcile(ours);
+    const theirs = await connect(shared(), { owner: 'theirs', prefix: 'theirs' });
+    expect(await theirs.identity()).toMatchObject({ open: false });
+  });
+
+  test('that was flushed and taken by others refuses its former hubs', async () => {
+    const ours = await connect(shared(), { owner: 'ours' });
+    await reconcile(ours);
+    await command(shared(), 'FLUSHALL');
+    await connect(shared(), { owner: 'theirs' });
+    await expect(ours.identity()).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    await expect(ours.reconcileStart({ nonce: 'n' })).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+  });
+});
