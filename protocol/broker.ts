@@ -59,6 +59,14 @@ export interface BrokerEntry {
   lease: { token: FencingToken; machineId: MachineId; incarnation: Incarnation } | null;
 }
 
+/**
+ * What the identities of one Broker in Redis end in as long as its data is there: a restart, a failover or
+ * a connection by another address keep it, a loss of everything changes it.
+ */
+export function brokerBirth(identity: string): string {
+  return identity.slice(identity.lastIndexOf('.') + 1);
+}
+
 /** The machine that should be told of work, or null: at most one per step, an idle fit one. */
 export type Wake = MachineRef | null;
 

@@ -11,6 +11,7 @@ export function hubsSuite(setup: RecordsSetup): void {
     hubId,
     url: `http://${hubId}:7700`,
     version: '0.1.0',
+    broker: null,
     ttlMs,
     run: null,
     ...over,
@@ -48,11 +49,22 @@ export function hubsSuite(setup: RecordsSetup): void {
       expect(await begin(records, hub('a', { run: a.run }))).toMatchObject({ run: a.run });
     });
 
-    test('a renewal carries a new URL', async () => {
+    test('a renewal carries a new URL and a new broker', async () => {
       const { records } = await setup();
-      const { run } = await begin(records, hub('a'));
-      const { hubs } = await begin(records, hub('a', { run, url: 'http://moved:1' }));
-      expect(hubs).toMatchObject([{ hubId: 'a', url: 'http://moved:1', run }]);
+      const { run, hubs: before } = await begin(records, hub('a'));
+      expect(before).toMatchObject([{ broker: null }]);
+      const { hubs } = await begin(records, hub('a', { run, url: 'http://moved:1', broker: '17' }));
+      expect(hubs).toMatchObject([{ hubId: 'a', url: 'http://moved:1', broker: '17', run }]);
+    });
+
+    test('the list is of those that run, and asking for it registers nobody', async () => {
+      const { records, elapse } = await setup();
+      expect(await records.listHubs()).toEqual([]);
+      await begin(records, hub('b', { broker: '17' }));
+      const { hubs } = await begin(records, hub('a'));
+      expect(await records.listHubs()).toEqual(hubs);
+      await elapse(ttlMs + 1);
+      expect(await records.listHubs()).toEqual([]);
     });
 
     test('a new start takes the id, and the older process is told so while the newer runs', async () => {
@@ -90,6 +102,7 @@ export function hubsSuite(setup: RecordsSetup): void {
       ['/url', { url: 'no url' }],
       ['/url', { url: `http://${'a'.repeat(2_100)}` }],
       ['/version', { version: 'v'.repeat(65) }],
+      ['/broker', { broker: 'b'.repeat(129) }],
       ['/ttlMs', { ttlMs: 999 }],
       ['/ttlMs', { ttlMs: 600_001 }],
     ])('a row with a bad %s is refused by name', async (pointer, over) => {

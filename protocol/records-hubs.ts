@@ -16,6 +16,7 @@ export function readHub(row: Record<string, unknown>): StoredHub {
     run: Number(row['run']),
     url: row['url'] === null ? null : String(row['url']),
     version: String(row['version']),
+    broker: row['broker'] === null ? null : String(row['broker']),
     startedAtMs: Number(row['started_at_ms']),
     untilMs: Number(row['until_ms']),
     ttlMs: Number(row['ttl_ms']),
@@ -28,6 +29,7 @@ export const hubKeptMs = 86_400_000;
 export const hubsLimit = 64;
 const urlLimitChars = 2_048;
 const versionLimitChars = 64;
+const brokerLimitChars = 128;
 
 export function hubStands({ untilMs, ttlMs }: StoredHub, nowMs: number): boolean {
   return untilMs > nowMs && untilMs - ttlMs <= nowMs;
@@ -40,21 +42,21 @@ type Wanted = Parameters<Records['registerHub']>[0];
  * start is a time, so that it rises even where the former row was removed.
  */
 export function decideHub(row: StoredHub | null, wanted: Wanted, nowMs: number): StoredHub | null {
-  const { hubId, url, version, ttlMs, run } = wanted;
+  const { hubId, url, version, broker, ttlMs, run } = wanted;
   const untilMs = nowMs + ttlMs;
   const renewed = row !== null && row.run === run;
-  if (renewed) return { ...row, url, version, untilMs, ttlMs };
+  if (renewed) return { ...row, url, version, broker, untilMs, ttlMs };
   if (run !== null && row !== null && row.run > run && hubStands(row, nowMs)) return null;
   const next = Math.max(Math.floor(nowMs), (row?.run ?? 0) + 1);
-  return { hubId, url, version, run: next, startedAtMs: nowMs, untilMs, ttlMs };
+  return { hubId, url, version, broker, run: next, startedAtMs: nowMs, untilMs, ttlMs };
 }
 
 /** The row as callers see it. */
-export function hubRow({ hubId, run, url, version, startedAtMs, untilMs }: StoredHub): HubRow {
-  return { hubId, run, url, version, startedAtMs, untilMs };
+export function hubRow({ hubId, run, url, version, broker, startedAtMs, untilMs }: StoredHub): HubRow {
+  return { hubId, run, url, version, broker, startedAtMs, untilMs };
 }
 
-export function checkHub({ hubId, url, version, ttlMs }: Wanted): void {
+export function checkHub({ hubId, url, version, broker, ttlMs }: Wanted): void {
   if (!HubId.safeParse(hubId).success)
     refuse(
       '/hubId',
@@ -63,6 +65,8 @@ export function checkHub({ hubId, url, version, ttlMs }: Wanted): void {
   if (url !== null && (url.length > urlLimitChars || !URL.canParse(url)))
     refuse('/url', `is a URL of at most ${urlLimitChars} characters, e.g. http://10.0.0.5:7700, or null`);
   if (version.length > versionLimitChars) refuse('/version', `has at most ${versionLimitChars} characters`);
+  if (broker !== null && broker.length > brokerLimitChars)
+    refuse('/broker', `has at most ${brokerLimitChars} characters`);
   if (ttlMs < 1_000 || ttlMs > 600_000) refuse('/ttlMs', 'ttlMs is from 1000 to 600000');
 }
 

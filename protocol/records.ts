@@ -175,6 +175,8 @@ export interface HubRow {
   /** Where other hubs reach it, e.g. `http://10.0.0.5:7700`; null = nowhere. */
   url: string | null;
   version: string;
+  /** Birth of the Broker that it uses (`brokerBirth`); null while it knows none, and for hubs of before. */
+  broker: string | null;
   /** By the store's clock, as `untilMs`. */
   startedAtMs: number;
   untilMs: number;
@@ -378,9 +380,12 @@ export interface Records extends ScheduleRecords, BulkRecords, AdmissionRecords 
     hubId: HubId;
     url: string | null;
     version: string;
+    broker: string | null;
     ttlMs: number;
     run: number | null;
   }): Promise<{ kind: 'registered'; run: number; hubs: HubRow[] } | { kind: 'superseded' }>;
+  /** The hubs that run, by id, at most `hubsLimit`. */
+  listHubs(): Promise<HubRow[]>;
   /** That run of the hub has ended; a newer one is left alone. */
   unregisterHub(options: { hubId: HubId; run: number }): Promise<void>;
 

@@ -1,3 +1,4 @@
+import { brokerBirth } from '#protocol/broker.ts';
 import type { ServiceSpec } from '#protocol/connector.ts';
 import type { Env } from '#protocol/env.ts';
 import { toEmpError } from '#protocol/errors.ts';
@@ -107,6 +108,10 @@ export async function composeHub(options: {
     roles: () => work.held(),
     machines: () =>
       parts.links.all().map(({ machineId, incarnation }): MachineRef => ({ machineId, incarnation })),
+    broker: () => {
+      const identity = parts.identity.last;
+      return identity === null ? null : brokerBirth(identity);
+    },
     frame: (frame) => takePeerFrame(hub, work, frame),
     freed: (roles) => work.freed(roles),
     malformed: () => counters.peerFramesMalformed++,

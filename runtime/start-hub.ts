@@ -3,6 +3,7 @@ import { wsDialer } from '#protocol/peer/ws-dialer.ts';
 import { builtInServices } from './built-in-services.ts';
 import { composeHub, type HubCore } from './compose-hub.ts';
 import { objectRoutes } from './http/object-routes.ts';
+import { ensureSameBroker } from './hub/same-broker.ts';
 import type { HubConfig } from './hub-config.ts';
 import { nextTurn, openStores } from './open-stores.ts';
 import { serveHub } from './serve-hub.ts';
@@ -32,6 +33,10 @@ export async function startHub(options: { config: HubConfig; env: Env }): Promis
     const ports = { records: stores.records, broker: stores.broker, objects };
     const services = builtInServices;
     const core = await composeHub({ config, env, ports, services, dialer: wsDialer, nextTurn });
+    const { hubId } = core.hub;
+    // Before it takes a role: one alone on its store, or with a Broker of its own, has nobody to compare with.
+    if (config.databaseUrl !== null && config.redisUrl !== null)
+      await ensureSameBroker({ hubId, env, records: stores.records, broker: stores.broker });
     await core.start();
     opened.push(() => core.stop());
     const server = await serveHub({

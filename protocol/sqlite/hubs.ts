@@ -12,10 +12,11 @@ import type { Database } from './database.ts';
 
 /** Which hubs share this store. */
 
-const columns = 'hub_id, run, url, version, started_at_ms, until_ms, ttl_ms';
+const columns = 'hub_id, run, url, version, broker, started_at_ms, until_ms, ttl_ms';
 
-const putHub = `INSERT INTO hubs (${columns}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hub_id) DO UPDATE SET
-  run = excluded.run, url = excluded.url, version = excluded.version, started_at_ms = excluded.started_at_ms,
+const putHub = `INSERT INTO hubs (${columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hub_id) DO UPDATE SET
+  run = excluded.run, url = excluded.url, version = excluded.version, broker = excluded.broker,
+  started_at_ms = excluded.started_at_ms,
   until_ms = excluded.until_ms, ttl_ms = excluded.ttl_ms`;
 
 function living(db: Database, nowMs: number) {
@@ -30,7 +31,10 @@ function living(db: Database, nowMs: number) {
     .map(hubRow);
 }
 
-export function hubMethods(db: Database, now: () => number): Pick<Records, 'registerHub' | 'unregisterHub'> {
+export function hubMethods(
+  db: Database,
+  now: () => number,
+): Pick<Records, 'registerHub' | 'listHubs' | 'unregisterHub'> {
   return {
     registerHub: (wanted) =>
       db.write(() => {
@@ -39,11 +43,13 @@ export function hubMethods(db: Database, now: () => number): Pick<Records, 'regi
         const found = db.get(`SELECT ${columns} FROM hubs WHERE hub_id = ?`, wanted.hubId);
         const next = decideHub(found ? readHub(found) : null, wanted, nowMs);
         if (next === null) return { kind: 'superseded' };
-        const { hubId, run, url, version, startedAtMs, untilMs, ttlMs } = next;
-        db.run(putHub, hubId, run, url, version, startedAtMs, untilMs, ttlMs);
+        const { hubId, run, url, version, broker, startedAtMs, untilMs, ttlMs } = next;
+        db.run(putHub, hubId, run, url, version, broker, startedAtMs, untilMs, ttlMs);
         if (wanted.run === null) db.run('DELETE FROM hubs WHERE until_ms < ?', nowMs - hubKeptMs);
         return { kind: 'registered', run, hubs: living(db, nowMs) };
       }),
+
+    listHubs: () => db.readOne(() => living(db, now())),
 
     unregisterHub: ({ hubId, run }) =>
       db.write(() => {

@@ -17,6 +17,11 @@ export class BrokerIdentity {
     this.#env = options.env;
   }
 
+  /** As last heard; null before. */
+  get last(): string | null {
+    return this.#identity;
+  }
+
   /** Known identity; asks the Broker when none is. */
   async get(): Promise<string> {
     if (this.#identity === null) await this.refresh();

@@ -21,6 +21,7 @@ import { PeerDirectory } from './peer-directory.ts';
 import { PeerPokes } from './peer-pokes.ts';
 import { PeerSession } from './peer-session.ts';
 import { PokedTask } from './poked-task.ts';
+import { BrokerWatch } from './same-broker.ts';
 import type { Tokens } from './tokens.ts';
 
 /** First wait after a registration that failed, ms. */
@@ -43,6 +44,8 @@ export interface PeersOptions {
   roles: () => HubRole[];
   /** Machines that are linked here now. */
   machines: () => MachineRef[];
+  /** Birth of the Broker that this hub uses; null while it knows none. */
+  broker: () => string | null;
   /** A frame of an open link, `hello`, `alive` and the directory excepted. */
   frame: (frame: AnyHubFrame) => void;
   /** Another hub has given these roles back. */
@@ -67,6 +70,7 @@ export class Peers {
   readonly #options: PeersOptions;
   readonly #directory = new PeerDirectory();
   readonly #dials: PeerDials;
+  readonly #brokers: BrokerWatch;
   readonly #pokes: PeerPokes;
   readonly #registering: PokedTask;
   /** Dials under way and open links, by hub. */
@@ -82,6 +86,7 @@ export class Peers {
   constructor(options: PeersOptions) {
     const { env, hubId } = options;
     this.#options = options;
+    this.#brokers = new BrokerWatch({ env, toldAfterMs: 2 * options.config.hubTtlMs });
     this.#dials = new PeerDials({
       env,
       selfId: hubId,
@@ -106,7 +111,8 @@ export class Peers {
     const { hubId } = this.#options;
     if (this.#superseded)
       return `peers: another process runs as hub ${hubId}: give each hub an EMP_HUB_ID of its own, or none`;
-    return null;
+    const other = this.#brokers.fault();
+    return other === null ? null : `peers: ${other}`;
   }
 
   list(): PeerView[] {
@@ -189,7 +195,14 @@ export class Peers {
     const { hubId, records, config, env } = this.#options;
     const { hubTtlMs: ttlMs } = config;
     const run = this.#run;
-    const answer = await records.registerHub({ hubId, url: this.#url, version: hubVersion, ttlMs, run });
+    const answer = await records.registerHub({
+      hubId,
+      url: this.#url,
+      version: hubVersion,
+      broker: this.#options.broker(),
+      ttlMs,
+      run,
+    });
     if (this.#stopped) {
       // A stop came in between: its word was given before this one.
       if (answer.kind === 'registered') await records.unregisterHub({ hubId, run: answer.run });
@@ -207,6 +220,7 @@ export class Peers {
       this.#run = answer.run;
       this.#closeAll(linkCloseCodes.superseded, 'this hub goes on under another number');
     }
+    this.#brokers.note(answer.hubs, { hubId, broker: this.#options.broker() });
     this.#dials.update(answer.hubs, { started: answer.run !== run });
     return ttlMs / 3;
   }

@@ -121,6 +121,7 @@ describe('roles that are given back', () => {
         url: null,
         version: 'x',
         ttlMs: 1_000,
+        broker: null,
         run: null,
       })
       .then((answer) => (answer.kind === 'registered' ? answer.hubs : []));
