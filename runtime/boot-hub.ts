@@ -4,6 +4,7 @@ import { systemEnv } from './env.ts';
 import { readHubConfig } from './hub-config.ts';
 import { processLog } from './log.ts';
 import { type RunningHub, startHub } from './start-hub.ts';
+import { warnOfUnknown } from './unknown-variables.ts';
 
 /** What `emp hub` and `node runtime/boot-hub.ts` are told. */
 export interface BootHubOptions {
@@ -23,6 +24,7 @@ export async function bootHub(options: BootHubOptions): Promise<RunningHub> {
   });
   const level = logLevel(variables.EMP_LOG_LEVEL);
   const env = systemEnv(processLog({ level, fields: { process: 'hub' } }));
+  warnOfUnknown(variables, env.log);
   const hub = await startHub({ config, env });
   if (hub.dataDir === null) {
     env.log.warn('data.temporary', {

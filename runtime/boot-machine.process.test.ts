@@ -123,10 +123,15 @@ describe('a machine as a process', () => {
   });
 
   test('a configuration with faults is refused with all of them, before anything starts', async () => {
-    const { child } = await setup({ env: { EMP_JOIN_TOKEN: '', EMP_POOL: 'no blanks', EMP_DRAIN_MS: '-1' } });
-    expect((await child.ended).code).not.toBe(0);
+    const faults = { EMP_JOIN_TOKEN: '', EMP_POOL: 'no blanks', EMP_DRAIN_MS: '-1' };
+    const near = await setup({ env: faults });
+    expect((await near.child.ended).code).not.toBe(0);
+    for (const name of ['EMP_POOL', 'EMP_DRAIN_MS']) expect(near.child.failure().message).toContain(name);
+    // A hub that is not on this computer is not asked for a token.
+    const far = await setup({ env: { ...faults, EMP_HUB_URL: 'http://hub.example:7700' } });
+    expect((await far.child.ended).code).not.toBe(0);
     for (const name of ['EMP_JOIN_TOKEN', 'EMP_POOL', 'EMP_DRAIN_MS'])
-      expect(child.failure().message).toContain(name);
+      expect(far.child.failure().message).toContain(name);
   });
 
   test('needs less than 120 MB, and tells the hub how much', async () => {

@@ -19,6 +19,7 @@ import { type MachineConfig, type MachineFlags, readMachineConfig } from './mach
 import { builtInConnectors, loadConnectors } from './machine-connectors.ts';
 import { memoryMb } from './machine-memory.ts';
 import { machineSettings } from './machine-settings.ts';
+import { warnOfUnknown } from './unknown-variables.ts';
 
 export interface RunningMachine {
   readonly machineId: string;
@@ -50,6 +51,7 @@ export async function bootMachine(options: {
     defaultServices: builtInConnectors,
   });
   const env = systemEnv(processLog({ level: config.logLevel, fields: {} }));
+  warnOfUnknown(options.variables, env.log);
   const dataDir = resolve(config.dataDir);
   const [connectors, machineId] = await Promise.all([
     loadConnectors(config.services, config),

@@ -40,6 +40,23 @@ describe('hub config', () => {
     }
   });
 
+  test('a number that is none, or out of range, is repeated with what is expected; a secret is not', () => {
+    const message = (variables: Record<string, string>) => {
+      try {
+        read(variables);
+      } catch (error) {
+        return toEmpError(error).message;
+      }
+      throw new Error('the config was taken');
+    };
+    const expected = 'is not a whole number from 500 to 3600000';
+    expect(message({ EMP_LEASE_TTL_MS: 'abc' })).toContain(`EMP_LEASE_TTL_MS: "abc" ${expected}`);
+    expect(message({ EMP_LEASE_TTL_MS: '4' })).toContain(`EMP_LEASE_TTL_MS: "4" ${expected}`);
+    expect(message({ EMP_AGE_WEIGHT: 'x' })).toContain('"x" is not a number from 0 to 100');
+    expect(message({ EMP_REDIS_LOADER: 'lua' })).toContain('"lua" is none of auto, function, evalsha');
+    expect(message({ REDIS_URL: 'top-secret' })).not.toContain('top-secret');
+  });
+
   const redis = 'redis://127.0.0.1:6379';
   const database = 'postgresql://emp@127.0.0.1:5432/emp';
 

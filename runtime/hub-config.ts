@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { defaultPools, type PoolRange } from '#machines/policy/pool-choice.ts';
 import { EmpError, type FieldError } from '#protocol/errors.ts';
 import { PoolName } from '#protocol/names.ts';
+import { settingProblem } from './setting-problem.ts';
 
 /**
  * Every knob of a hub, read once at start. Each can be given as environment variable: the name in
@@ -200,6 +201,17 @@ const fieldOf = (variable: string) =>
 /** Knobs without an `EMP_…` variable: a list, and those that have the names everybody uses. */
 const namedOtherwise = ['pools', 'redisUrl', 'databaseUrl'];
 
+const variableOf = (field: string) =>
+  `EMP_${field.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+
+/** Every variable that a hub reads by this list. */
+export const hubVariables: readonly string[] = [
+  ...Object.keys(HubConfig.shape)
+    .filter((field) => !namedOtherwise.includes(field))
+    .map(variableOf),
+  ...['REDIS_URL', 'REDIS_SERVER_URL', 'REDIS_SERVER_TOKEN', 'DATABASE_URL'],
+];
+
 /**
  * Where the stores are. `REDIS_SERVER_URL` and `REDIS_SERVER_TOKEN` are the older names of a Redis and
  * its password. Throws CONFIG_INVALID where both names are given and differ.
@@ -276,10 +288,14 @@ export function readHubConfig(options: {
   }
   const parsed = HubConfig.safeParse(input);
   if (parsed.success) return consistent(parsed.data);
-  const errors: FieldError[] = parsed.error.issues.map((issue) => ({
-    pointer: `/${issue.path.map(String).join('/')}`,
-    detail: `${origin.get(String(issue.path[0])) ?? String(issue.path[0] ?? 'config')}: ${issue.message}`,
-  }));
+  const errors: FieldError[] = parsed.error.issues.map((issue) => {
+    const field = String(issue.path[0] ?? 'config');
+    const problem = settingProblem(known[field as keyof typeof known], input[field], issue);
+    return {
+      pointer: `/${issue.path.map(String).join('/')}`,
+      detail: `${origin.get(field) ?? field}: ${problem}`,
+    };
+  });
   throw new EmpError('CONFIG_INVALID', {
     detail: `${errors.map((error) => error.detail).join('; ')}. See docs/hub.md`,
     errors,

@@ -96,6 +96,7 @@ describe('configuration of a machine', () => {
     ])
       expect(error.message).toContain(name);
     expect(error.errors).toHaveLength(6);
+    expect(error.message).toContain('EMP_HEALTH_PORT: "99999" is not a whole number from 0 to 65535');
   });
 
   test('what is missing says how to get it', () => {

@@ -4,6 +4,7 @@ import { EmpError, type FieldError } from '#protocol/errors.ts';
 import { GpuName } from '#protocol/gpu-model.ts';
 import { MachineId, PoolName, RegionName, ServiceName, TagName } from '#protocol/names.ts';
 import { CustomerRule, EnvironmentDigest } from '#protocol/requirements.ts';
+import { settingProblem } from './setting-problem.ts';
 
 /**
  * Every knob of a machine, read once at start from flags, then variables, then defaults.
@@ -173,7 +174,7 @@ export function readMachineConfig(sources: Sources): MachineConfig {
       if (field === 'joinToken' && tokenTold) continue;
       problems.push({
         pointer: `/${issue.path.join('/')}`,
-        detail: `${origin.get(field) ?? field}: ${advice(field, input[field]) ?? issue.message}`,
+        detail: `${origin.get(field) ?? field}: ${advice(field, input[field]) ?? problemOf(field, input[field], issue)}`,
       });
     }
   } else if (problems.length === 0) return parsed.data;
@@ -182,6 +183,9 @@ export function readMachineConfig(sources: Sources): MachineConfig {
     errors: problems,
   });
 }
+
+const problemOf = (field: string, value: unknown, issue: { code: string; message: string }) =>
+  settingProblem(MachineConfig.shape[field as keyof MachineConfig], value, issue);
 
 /** What to do where a value is missing altogether. */
 function advice(field: string, value: unknown): string | null {

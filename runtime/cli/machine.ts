@@ -1,5 +1,6 @@
 import { bootMachine, machineReadyLine, type RunningMachine } from '#runtime/boot-machine.ts';
-import type { MachineFlags } from '#runtime/machine-config.ts';
+import { type MachineFlags, readMachineConfig } from '#runtime/machine-config.ts';
+import { builtInConnectors } from '#runtime/machine-connectors.ts';
 import { type CommandContext, hubAddress } from './context.ts';
 import { CliError } from './errors.ts';
 import { duration } from './format.ts';
@@ -17,17 +18,13 @@ export interface MachineOptions {
 export async function machine(context: CommandContext, options: MachineOptions): Promise<void> {
   const { out } = context;
   const signal = stopSignal(context.signal, context.stdin, options.watchStdin ?? false);
-  const where = await hubAndToken(context);
-  const running = await bootMachine({
-    flags: {
-      ...where.flags,
-      machineId: options.id,
-      pool: options.pool,
-      services: options.services,
-      dataDir: options.data,
-    },
-    variables: { ...context.env, ...where.variables },
-  });
+  const given = {
+    machineId: options.id,
+    pool: options.pool,
+    services: options.services,
+    dataDir: options.data,
+  };
+  const running = await bootMachine(await hubAndToken(context, given));
   const stop = () => {
     const { reason } = signal;
     running.stop(reason instanceof Error ? reason.message : 'asked to stop');
@@ -68,17 +65,21 @@ async function ended(running: RunningMachine): Promise<void> {
  */
 async function hubAndToken(
   context: CommandContext,
+  given: MachineFlags,
 ): Promise<{ flags: MachineFlags; variables: NodeJS.ProcessEnv }> {
   const { env, options } = context;
   const listed = options.hub === undefined ? (env['EMP_HUB_URL'] ?? '').split(',') : [];
   const named = listed.map((url) => url.trim()).filter((url) => url !== '');
   const configured = options.hub === undefined && (named.length > 0 || env['EMP_HUB']);
   const urls = named.length > 0 ? named : [(await hubAddress(context)).url];
-  const flags = configured ? {} : { hubUrls: urls };
-  if (env['EMP_JOIN_TOKEN'] || env['EMP_JOIN_TOKEN_FILE']) return { flags, variables: {} };
+  const flags = configured ? given : { ...given, hubUrls: urls };
+  if (env['EMP_JOIN_TOKEN'] || env['EMP_JOIN_TOKEN_FILE']) return { flags, variables: env };
   const near = urls.flatMap(loopbackHub);
-  if (near.length === 0) return { flags, variables: {} };
-  return { flags, variables: { EMP_JOIN_TOKEN: await joinToken(near, context) } };
+  if (near.length === 0) return { flags, variables: env };
+  const withToken = (token: string) => ({ flags, variables: { ...env, EMP_JOIN_TOKEN: token } });
+  // What is wrong with the other settings is told before a hub is asked.
+  readMachineConfig({ ...withToken('asked for below'), defaultServices: builtInConnectors });
+  return withToken(await joinToken(near, context));
 }
 
 /** The origin for HTTP of a hub, or of the URL of its link, on this computer; else nothing. */
