@@ -4,6 +4,9 @@ import { EmpError, ERROR_CODES, type ErrorCode, type FieldError } from '#protoco
 /** Longest JSON answer a client reads, characters: a list page of 1 000 jobs with small payloads fits. */
 export const answerLimitCharacters = 64 * 1_048_576;
 
+/** How long a second look at what closed a connection may take, ms. */
+const secondLookMs = 2_000;
+
 /** No hub answered at the URL. `reason` is the system's code (`ECONNREFUSED`), never a sentence. */
 export class HubUnreachable extends Error {
   readonly url: string;
@@ -165,11 +168,35 @@ export async function openRequest(http: HttpOptions, request: HttpRequest): Prom
         if (!response.ok) throw problemError(url.origin, response.status, await response.text());
         return response;
       } catch (error) {
-        throw asClientError(url.origin, error, signal);
+        const failure = asClientError(url.origin, error, signal);
+        if (failure instanceof HubUnreachable && closedUnanswered(error)) {
+          if (await closesUnanswered(http, url.origin)) throw notHttp(url.origin);
+        }
+        throw failure;
       }
     },
   );
 }
+
+/** A connection was taken and closed again without a byte: by a hub that dies, or by a server of another language. */
+function closedUnanswered(error: unknown): boolean {
+  const cause = error instanceof Error ? (error.cause as { code?: unknown; socket?: unknown }) : undefined;
+  const socket = cause?.socket as { bytesRead?: unknown } | undefined;
+  return cause?.code === 'UND_ERR_SOCKET' && socket?.bytesRead === 0;
+}
+
+/** Whether the same happens to a second connection: where a hub has died, nobody takes one. */
+async function closesUnanswered({ clock }: HttpOptions, origin: string): Promise<boolean> {
+  const what = { clock, limitMs: secondLookMs, what: 'GET /livez', signal: undefined };
+  try {
+    await within(what, async (signal) => await fetch(new URL('/livez', origin), { signal }));
+    return false;
+  } catch (error) {
+    return closedUnanswered(error);
+  }
+}
+
+const notHttp = (origin: string) => new NotAHub(origin, 'it does not speak HTTP');
 
 /** Sends a request and reads its JSON answer; errors as `openRequest`. */
 export async function requestJson<T>(
@@ -201,5 +228,7 @@ export async function requestJson<T>(
 export function asClientError(origin: string, error: unknown, signal: AbortSignal): unknown {
   if (signal.aborted) return signal.reason;
   if (error instanceof EmpError || error instanceof NotAHub || error instanceof HubUnreachable) return error;
+  if (error instanceof Error && (error.cause as Error | undefined)?.name === 'HTTPParserError')
+    return notHttp(origin);
   return new HubUnreachable(origin, networkReason(error), error);
 }
