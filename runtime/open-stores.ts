@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -42,7 +43,7 @@ export async function openStores(options: { config: HubConfig; env: Env }): Prom
     const dir = await dataFolder(config, opened);
     const records = await answering({ config, env, open: () => openRecords({ config, env, dir }) });
     opened.push(() => records.close());
-    const broker = await openBroker({ config, env });
+    const broker = await openBroker({ config, env, owner: await nameOf(records) });
     opened.push(() => broker.close());
     const secret = await records.secret('object-urls');
     const objects = folderObjects({ dir: join(dir, 'objects'), secret, clock: env.clock });
@@ -78,8 +79,14 @@ async function openRecords(options: { config: HubConfig; env: Env; dir: string }
   return await openPostgresRecords({ url, poolLimit, statementLimitMs, clock, rng, log });
 }
 
-async function openBroker(options: { config: HubConfig; env: Env }): Promise<Broker> {
-  const { config, env } = options;
+/** What hubs of these records call them where others may look: no two stores have one name, a copy has that of its original. */
+async function nameOf(records: Records): Promise<string> {
+  const secret = await records.secret('installation');
+  return createHash('sha256').update(secret).digest('hex').slice(0, 16);
+}
+
+async function openBroker(options: { config: HubConfig; env: Env; owner: string }): Promise<Broker> {
+  const { config, env, owner } = options;
   const { leaseTtlMs, priorityBoostMs } = config;
   const settings = { leaseTtlMs, priorityBoostMs };
   if (config.redisUrl === null) {
@@ -91,6 +98,7 @@ async function openBroker(options: { config: HubConfig; env: Env }): Promise<Bro
     settings,
     clock: env.clock,
     prefix: config.redisPrefix,
+    owner,
     protocol: config.redisProtocol,
     loader: config.redisLoader,
     allowUnknownEviction: config.redisAllowUnknownEviction,

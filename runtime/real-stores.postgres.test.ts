@@ -113,6 +113,37 @@ function onServer(redis: () => RedisServer): void {
     expect(await waiting(third)).toBe(1);
   });
 
+  test('a hub of other records is refused by the queue of these, and harms nothing', async () => {
+    const stores = { redisUrl: redisUrl(), redisPrefix: 'owned', dataDir: await folder() };
+    const hub = await start({ ...stores, databaseUrl: await database() });
+    await ready(hub);
+    expect((await call(hub, 'POST', '/v1/jobs', { service: 'simulation', id: 'j1' })).status).toBe(201);
+    const refusal = { code: 'CONFIG_INVALID', message: expect.stringMatching(/REDIS_URL.*EMP_REDIS_PREFIX/) };
+    // DATABASE_URL was forgotten, or is that of another installation.
+    await expect(start({ ...stores, dataDir: await folder() })).rejects.toMatchObject(refusal);
+    await expect(start({ ...stores, databaseUrl: await database() })).rejects.toMatchObject(refusal);
+    expect(await waiting(hub)).toBe(1);
+  });
+
+  test('a hub of these records with another queue is refused while others run, and not when they have ended', async () => {
+    const databaseUrl = await database();
+    const stores = { redisUrl: redisUrl(), databaseUrl, dataDir: await folder(), hubTtlMs: 1_000 };
+    const first = await start({ ...stores, redisPrefix: 'right', hubId: 'first' });
+    const second = await start({ ...stores, redisPrefix: 'right', hubId: 'second' });
+    await until(async () => {
+      const { hubs } = JSON.parse((await call(second, 'GET', '/v1/status')).text);
+      return hubs.length > 0 ? true : null;
+    });
+    const wrong = { ...stores, redisPrefix: 'wrong', hubId: 'third' };
+    await expect(start(wrong)).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringMatching(/hub (first|second), which shares these records, uses another Redis/),
+    });
+    await first.stop();
+    await second.stop();
+    await ready(await start(wrong));
+  });
+
   test('R25: without Redis a hub starts, accepts jobs, says why it is not ready, and drives them when Redis comes', async () => {
     const late = await RedisServer.start({ tcp: true });
     cleanUps.push(() => late.close());

@@ -33,10 +33,10 @@ export async function startHub(options: { config: HubConfig; env: Env }): Promis
     const ports = { records: stores.records, broker: stores.broker, objects };
     const services = builtInServices;
     const core = await composeHub({ config, env, ports, services, dialer: wsDialer, nextTurn });
-    const { hubId } = core.hub;
+    const { hubId, identity } = core.hub;
     // Before it takes a role: one alone on its store, or with a Broker of its own, has nobody to compare with.
     if (config.databaseUrl !== null && config.redisUrl !== null)
-      await ensureSameBroker({ hubId, env, records: stores.records, broker: stores.broker });
+      await ensureSameBroker({ hubId, env, records: stores.records, identity });
     await core.start();
     opened.push(() => core.stop());
     const server = await serveHub({

@@ -42,8 +42,8 @@ describe('a hub that starts', () => {
       hubId: 'self',
       env,
       records: { listHubs: async () => looks[Math.min(look++, looks.length - 1)] ?? [] },
-      broker: {
-        identity: async () => {
+      identity: {
+        refresh: async () => {
           const identity = identities[Math.min(look, identities.length - 1)] ?? null;
           if (identity === null) throw new Error('it does not answer');
           return { identity, open: true };

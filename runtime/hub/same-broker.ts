@@ -1,8 +1,9 @@
-import { type Broker, brokerBirth } from '#protocol/broker.ts';
+import { brokerBirth } from '#protocol/broker.ts';
 import { type Env, sleep } from '#protocol/env.ts';
 import { EmpError } from '#protocol/errors.ts';
 import type { HubId } from '#protocol/names.ts';
 import type { HubRow, Records } from '#protocol/records.ts';
+import type { BrokerIdentity } from './broker-identity.ts';
 
 /**
  * Hubs that share records must share a Broker: each reconciles the Broker that it has with the records that
@@ -67,14 +68,15 @@ const lookMs = 500;
 export async function ensureSameBroker(options: {
   hubId: HubId;
   records: Pick<Records, 'listHubs'>;
-  broker: Pick<Broker, 'identity'>;
+  /** What it learns here is what this hub registers with. */
+  identity: Pick<BrokerIdentity, 'refresh'>;
   env: Env;
 }): Promise<void> {
-  const { hubId, records, env } = options;
+  const { hubId, records, identity, env } = options;
   const untilOf = new Map<HubId, number>();
   for (;;) {
-    const broker = await options.broker.identity().then(
-      ({ identity }) => brokerBirth(identity),
+    const broker = await identity.refresh().then(
+      (known) => brokerBirth(known.identity),
       () => null,
     );
     const other = hubsElsewhere(await records.listHubs(), { hubId, broker });
