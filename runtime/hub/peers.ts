@@ -122,7 +122,7 @@ export class Peers {
         hubId,
         url,
         version,
-        startedAtMs,
+        startedAtMs: Math.floor(startedAtMs),
         linked: session !== undefined,
         roles: [...(session?.roles ?? [])],
         machines: this.#directory.countOf(hubId),
