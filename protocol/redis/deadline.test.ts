@@ -143,3 +143,27 @@ test('a connection that was forgotten without a word is made anew', async () => 
   expect(await attempt()).toMatchObject({ code: 'BROKER_UNAVAILABLE' });
   await expect.poll(attempt).toMatchObject({ identity: 'server-1' });
 });
+
+test('calls wait for a connection that broke a moment ago, and are refused at once while it stays away', async () => {
+  const server = new HeldServer();
+  const url = await server.listen();
+  const settings = { leaseTtlMs: 30_000, priorityBoostMs: 1 };
+  const clock = new VirtualClock();
+  const broker = await openRedisBroker({ url, protocol: 2, settings, clock, deadlineMs: 60_000 });
+  closing.push(
+    () => broker.close(),
+    () => server.close(),
+  );
+  const attempt = (): Promise<unknown> => broker.identity().catch((error: unknown) => error);
+  // The next connection comes as far as the first word, and no further.
+  server.hold = 'info';
+  server.drop();
+  await server.holds();
+  const early = attempt();
+  await clock.advanceBy(501);
+  expect(await attempt()).toMatchObject({ code: 'BROKER_UNAVAILABLE' });
+  server.hold = '';
+  for (const answer of server.held.splice(0)) answer();
+  expect(await early).toMatchObject({ identity: 'server-1' });
+  expect(await attempt()).toMatchObject({ identity: 'server-1' });
+});

@@ -86,6 +86,9 @@ export async function openRedisBroker(options: RedisBrokerOptions): Promise<Redi
   return brokerOn(connection, options);
 }
 
+/** How long a call waits for a connection that has broken, ms: one that is made anew at once is worth it. */
+const brokenPatienceMs = 500;
+
 class StepConnection {
   readonly #options: RedisBrokerOptions;
   readonly #deadlineMs: number;
@@ -98,6 +101,8 @@ class StepConnection {
   #newest: { serverMs: number; sentMs: number } | null = null;
   /** Why the connection broke or could not be made; ioredis tells calls only that there is none. */
   #lastError: Error | null = null;
+  /** Since when there has been no connection, by our own clock; null while there is one, and before the first try. */
+  #brokenSinceMs: number | null = null;
   #isClosed = false;
 
   constructor(options: RedisBrokerOptions) {
@@ -114,7 +119,11 @@ class StepConnection {
       // Another server may have another clock.
       this.#newest = null;
       this.#lastError = null;
+      this.#brokenSinceMs = null;
       this.#checked = null;
+    });
+    this.#redis.on('close', () => {
+      this.#brokenSinceMs ??= options.clock.monotonic();
     });
     // Without a listener ioredis prints to the console. Each call tells its own caller what failed.
     this.#redis.on('error', (error) => {
@@ -188,7 +197,10 @@ class StepConnection {
 
   async #step(step: StepName, args: StepArguments, lateMs: number): Promise<Reply> {
     // Waits for a connection with a command that may be late: a step must not run after its caller left.
-    if (this.#redis.status !== 'ready') await this.#redis.ping();
+    if (this.#redis.status !== 'ready') {
+      this.#refuseWhileBroken();
+      await this.#redis.ping();
+    }
     await this.#ready();
     const sentMs = this.#options.clock.monotonic();
     if (sentMs >= lateMs) throw this.#late();
@@ -197,6 +209,13 @@ class StepConnection {
     if (!Array.isArray(values)) throw new EmpError('INTERNAL', { detail: `${step} answered no list` });
     this.#newest = { serverMs: Number(values[0]), sentMs };
     return new Reply(values.slice(1));
+  }
+
+  /** A server that has been away for longer is tried by the connection itself: callers go on without it. */
+  #refuseWhileBroken(): void {
+    if (this.#brokenSinceMs === null) return;
+    const brokenMs = this.#options.clock.monotonic() - this.#brokenSinceMs;
+    if (brokenMs > brokenPatienceMs) throw this.#lastError ?? new Error('Connection is closed');
   }
 
   #refusal(error: unknown, step: string): EmpError {
