@@ -250,14 +250,6 @@ describe('a hub on sockets', () => {
     );
     expect(after).toEqual([]);
   });
-
-  test('a port that is taken is refused with what to do', async () => {
-    const hub = await start();
-    await expect(start({ port: Number(new URL(hub.url).port) })).rejects.toMatchObject({
-      code: 'CONFIG_INVALID',
-      message: expect.stringContaining('--listen'),
-    });
-  });
 });
 
 describe('events', () => {

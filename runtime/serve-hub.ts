@@ -16,17 +16,20 @@ import { jobRoutes } from './http/job-routes.ts';
 import { limitRoutes } from './http/limit-routes.ts';
 import { baseUrlOf, checkOrigin, traceIdOf } from './http/request-checks.ts';
 import { scheduleRoutes } from './http/schedule-routes.ts';
+import { StartGate } from './http/start-gate.ts';
 import { parseDocument, toProblem } from './hub/problem.ts';
 import type { StoreNames } from './hub/status.ts';
 
 /** A hub on its sockets. */
 export interface HubServer {
+  /** Lets requests in: the core has started. */
+  open(): void;
   /** `http://127.0.0.1:7700`. */
   readonly url: string;
   readonly port: number;
   /** For tests that need no socket. */
   readonly app: HttpApp;
-  /** Tells machines, ends streams and requests, closes the sockets. Resolves when all is done. Idempotent. */
+  /** Tells machines, ends streams and requests, closes the sockets. Stops the core where it was opened. Idempotent. */
   stop(): Promise<void>;
 }
 
@@ -40,11 +43,13 @@ export function hubApp(options: {
   core: HubCore;
   stores: StoreNames;
   stopped: AbortSignal;
+  gate: StartGate;
   extend?: (app: HttpApp) => void;
 }): { app: HttpApp; sockets: WebSocketServer; routes: readonly Route[] } {
-  const { core, stopped } = options;
+  const { core, stopped, gate } = options;
   const { hub } = core;
   const { app, routes } = httpApp(hub.env);
+  app.addHook('onRequest', (_request, _reply, done) => gate.pass(done));
   const streams = new EventStreams(hub);
   healthRoutes(app, core, options.stores);
   jobRoutes(app, hub);
@@ -62,12 +67,14 @@ export function hubApp(options: {
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     // A client that hangs up in the middle of an upgrade must not end the process.
     socket.on('error', (error) => hub.env.log.info('upgrade.failed', { detail: error.message }));
-    try {
-      const accept = upgradeTarget({ core, streams, stopped, request });
-      sockets.handleUpgrade(request, socket, head, accept);
-    } catch (error) {
-      refuseUpgrade(socket, toEmpError(error), request);
-    }
+    gate.pass(() => {
+      try {
+        const accept = upgradeTarget({ core, streams, stopped, request });
+        sockets.handleUpgrade(request, socket, head, accept);
+      } catch (error) {
+        refuseUpgrade(socket, toEmpError(error), request);
+      }
+    });
   });
   return { app, sockets, routes };
 }
@@ -147,7 +154,10 @@ function refuseUpgrade(socket: Duplex, error: EmpError, request: IncomingMessage
   );
 }
 
-/** Serves a started core on its configured address. Throws CONFIG_INVALID when that cannot be had. */
+/**
+ * Listens on the configured address for a core that has not started yet: one that cannot listen must
+ * take no role. Requests wait until `open`. Throws CONFIG_INVALID when the address cannot be had.
+ */
 export async function serveHub(options: {
   core: HubCore;
   stores: StoreNames;
@@ -156,7 +166,8 @@ export async function serveHub(options: {
   const { core } = options;
   const { config, env } = core.hub;
   const stopping = new AbortController();
-  const { app, sockets } = hubApp({ ...options, stopped: stopping.signal });
+  const gate = new StartGate();
+  const { app, sockets } = hubApp({ ...options, gate, stopped: stopping.signal });
   try {
     await app.listen({ host: config.host, port: config.port });
   } catch (error) {
@@ -166,9 +177,10 @@ export async function serveHub(options: {
   const { port } = app.server.address() as AddressInfo;
   const name = config.host.includes(':') ? `[${config.host}]` : config.host;
   let stopped: Promise<void> | null = null;
+  let isOpen = false;
   const stop = async () => {
     stopping.abort();
-    await core.stop();
+    if (isOpen) await core.stop();
     const cut = env.clock.setTimeout(() => {
       for (const socket of sockets.clients) socket.terminate();
     }, closeLimitMs);
@@ -181,6 +193,10 @@ export async function serveHub(options: {
     url: `http://${name}:${port}`,
     port,
     app,
+    open() {
+      isOpen = true;
+      gate.open();
+    },
     stop() {
       stopped ??= stop();
       return stopped;

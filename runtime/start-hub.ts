@@ -20,7 +20,10 @@ export interface RunningHub {
   stop(): Promise<void>;
 }
 
-/** Opens the stores, composes the hub and serves it. What was opened is closed when a later step fails. */
+/**
+ * Opens the stores, composes the hub, takes its port and only then begins its work. What was opened is
+ * closed when a later step fails.
+ */
 export async function startHub(options: { config: HubConfig; env: Env }): Promise<RunningHub> {
   const { config, env } = options;
   const stores = await openStores({ config, env });
@@ -33,18 +36,18 @@ export async function startHub(options: { config: HubConfig; env: Env }): Promis
     const ports = { records: stores.records, broker: stores.broker, objects };
     const services = builtInServices;
     const core = await composeHub({ config, env, ports, services, dialer: wsDialer, nextTurn });
-    const { hubId, identity } = core.hub;
-    // Before it takes a role: one alone on its store, or with a Broker of its own, has nobody to compare with.
-    if (config.databaseUrl !== null && config.redisUrl !== null)
-      await ensureSameBroker({ hubId, env, records: stores.records, identity });
-    await core.start();
-    opened.push(() => core.stop());
     const server = await serveHub({
       core,
       stores: stores.names,
       extend: (app) => objectRoutes(app, objects),
     });
     opened.push(() => server.stop());
+    const { hubId, identity } = core.hub;
+    // Before it takes a role: one alone on its store, or with a Broker of its own, has nobody to compare with.
+    if (config.databaseUrl !== null && config.redisUrl !== null)
+      await ensureSameBroker({ hubId, env, records: stores.records, identity });
+    await core.start();
+    server.open();
     // Several hubs share a store only where it is a server.
     if (config.databaseUrl !== null) core.announce(config.advertiseUrl ?? server.url);
     const { durable, dataDir } = stores.names;

@@ -9,6 +9,7 @@ import type { HubConfigInput } from '#runtime/hub-config.ts';
 import { processLog } from '#runtime/log.ts';
 import { hubApp } from '#runtime/serve-hub.ts';
 import { objectRoutes } from './object-routes.ts';
+import { StartGate } from './start-gate.ts';
 
 const cleanUps: (() => Promise<unknown>)[] = [];
 
@@ -33,7 +34,10 @@ export async function httpRig(config: HubConfigInput = {}) {
   });
   const stopping = new AbortController();
   const stores = { records: 'sqlite', broker: 'memory', objects: 'folder', durable: false, dataDir: null };
+  const gate = new StartGate();
+  gate.open();
   const { app, routes } = hubApp({
+    gate,
     core: rig.core,
     stores,
     stopped: stopping.signal,
