@@ -150,7 +150,7 @@ describe('jobs over HTTP', () => {
       body: {
         jobId: 'j1',
         state: 'waiting',
-        summary: ['No machine that is there may run it.', expect.anything()],
+        summary: ['No machine has joined: it waits for one that offers simulation.', expect.anything()],
       },
     });
     expect((await ask('GET', '/v1/jobs/none/explain')).status).toBe(404);

@@ -23,6 +23,9 @@ export interface Facts {
   /** Why it must not begin although it waits in the Broker; null where it may. */
   forbidden: string | null;
   runs: JobRun[];
+  /** When it came into the state that it has. */
+  sinceMs: number;
+  leaseTtlMs: number;
   expectedStart: Explanation['expectedStart'];
 }
 
@@ -76,8 +79,7 @@ function waitsFor(facts: Facts): string[] {
     return [`The broker does not answer (${broker.down}): nothing is claimed until it does.`];
   if (!broker.isOpen)
     return ['The broker was lost and is being rebuilt: nothing is claimed until that is done.'];
-  if (broker.view === null)
-    return ['The broker does not know it yet: a reconciler hands it over within moments.'];
+  if (broker.view === null) return [notHandedOver(facts)];
   if (broker.view.holder !== null) return [`${broker.view.holder.machineId} has just claimed it.`];
   if (broker.view.rebuilt)
     return [
@@ -88,6 +90,16 @@ function waitsFor(facts: Facts): string[] {
   if (facts.pauses.length > 0)
     return [...facts.pauses.map((pause) => held(facts, pause)), ...whoIsBefore(facts)];
   return [...whoCould(facts), ...whoIsBefore(facts), ...when(facts)];
+}
+
+/** Lease times after which a row that waits should be in the Broker, whatever had happened. */
+const handOverLeases = 3;
+
+function notHandedOver({ nowMs, sinceMs, leaseTtlMs }: Facts): string {
+  const forMs = nowMs - sinceMs;
+  if (forMs <= handOverLeases * leaseTtlMs)
+    return 'The broker does not know it yet: a reconciler hands it over within moments.';
+  return `The broker does not know it, ${seconds(forMs)} after it began to wait: a reconciler should have handed it over long ago. /readyz of the hubs and their logs tell what keeps it.`;
 }
 
 function held({ nowMs }: Facts, { kind, name, reason, actor, sinceMs }: Pause): string {
@@ -137,12 +149,12 @@ function nobody({ machines, search, job }: Facts): string {
   if (search.kind === 'unmet') return `No machine of the last month could run it: ${lacking(search.unmet)}.`;
   if (search.kind === 'unknownService')
     return `No machine of the last month offers ${job.service}; offered: ${search.offered.join(', ') || 'nothing'}.`;
+  if (search.kind === 'noneKnown')
+    return `No machine has joined: it waits for one that offers ${job.service}.`;
   const [closest] = machines;
-  const best =
-    closest === undefined
-      ? ''
-      : ` The closest one there, ${closest.machineId}, lacks ${lacking(closest.unmet)}.`;
-  return `No machine that is there may run it.${best}`;
+  if (closest === undefined)
+    return 'No machine is there: all that have joined left, or have been silent for an hour.';
+  return `No machine that is there may run it. The closest one, ${closest.machineId}, lacks ${lacking(closest.unmet)}.`;
 }
 
 function whoIsBefore({ ahead }: Facts): string[] {

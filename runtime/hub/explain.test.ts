@@ -132,6 +132,35 @@ describe('explain', () => {
     );
   });
 
+  test('where no machine is there, whether any has joined at all is told', async () => {
+    const { env, rig, text, submit } = await setup();
+    await submit('first');
+    expect(await text('first')).toMatch(/^No machine has joined: it waits for one that offers simulation\. /);
+    const machine = await rig.join({ machineId: 'm1' });
+    expect(await text('first')).toMatch(/^m1 may run it/);
+    await machine.ask('leave', { reason: 'drained' });
+    await env.clock.settle();
+    expect(await text('first')).toMatch(
+      /^No machine is there: all that have joined left, or have been silent for an hour\. /,
+    );
+  });
+
+  test('a job that the broker does not know is about to be handed over, unless it has waited for leases', async () => {
+    const wrap = (ports: HubPorts): HubPorts => ({
+      ...ports,
+      broker: { ...ports.broker, submit: async () => Promise.reject(new Error('no answer')) },
+    });
+    const { env, text, submit } = await setup({ wrap });
+    await submit('j1');
+    expect(await text('j1')).toBe(
+      'The broker does not know it yet: a reconciler hands it over within moments.',
+    );
+    await env.clock.advanceBy(10_000);
+    expect(await text('j1')).toMatch(
+      /^The broker does not know it, 10 s after it began to wait: a reconciler should have handed it over long ago\./,
+    );
+  });
+
   test('a job that is not due, and one whose broker does not answer, say so', async () => {
     let isDown = false;
     const wrap = (ports: HubPorts): HubPorts => ({

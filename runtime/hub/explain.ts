@@ -43,6 +43,7 @@ export async function explainJob(hub: Hub, jobId: string): Promise<Explanation> 
   const free = machines.filter(({ verdict }) => verdict === 'free').length;
   const linked = fit.filter(({ verdict }) => verdict !== 'away').length;
   const ahead = await whoIsAhead(hub, job, broker.view);
+  const { runs, transitions } = await hub.records.timeline(jobId);
   const facts = {
     job,
     nowMs: hub.env.clock.now(),
@@ -54,7 +55,9 @@ export async function explainJob(hub: Hub, jobId: string): Promise<Explanation> 
     pauses: pausesOf(hub, { job, group }),
     limits: await limitsOf(hub, job),
     forbidden: job.state === 'waiting' ? forbidden(hub, workOf(job), job.limited) : null,
-    runs: (await hub.records.timeline(jobId)).runs,
+    runs,
+    sinceMs: transitions.at(-1)?.atMs ?? job.submittedAtMs,
+    leaseTtlMs: hub.config.leaseTtlMs,
     expectedStart: isTerminal(job.state) ? null : await expectedStart(hub, { job, group, ahead }),
   };
   return {
