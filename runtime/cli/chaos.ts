@@ -92,6 +92,10 @@ export async function chaosCheck({ out }: CommandContext, path: string): Promise
   out.result(verdict, () => {
     out.line(`${verdict.fault}, run ${verdict.run}, seed ${verdict.seed}: ${session.describe(verdict)}`);
     for (const line of what) out.line(line);
+    if (!verdict.sealed)
+      out.line(
+        'it carries no digest of its lines, as former versions wrote it: that their order was changed would not be seen',
+      );
   });
   if (!verdict.ok) throw found([path]);
 }
@@ -118,8 +122,11 @@ function checked(session: Session, path: string): ReturnType<Session['checkFile'
     return session.checkFile(path);
   } catch (error) {
     if (!(error instanceof EmpError)) throw error;
+    const { missing } = error.fields;
     throw new CliError('EMP-USAGE', error.message, {
-      likely: 'it is no history of emp chaos, or it was cut or changed',
+      likely: missing
+        ? 'the path is misspelt, or that run has not begun'
+        : 'it is no history of emp chaos, or it was cut or changed',
       try: 'emp chaos check DIR/FAULT/run-001/history.jsonl',
       cause: error,
     });

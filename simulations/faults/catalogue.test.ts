@@ -26,7 +26,7 @@ test('docs/faults.md names every field of every line of a history', () => {
   for (const { shape } of HistoryLine.options) {
     const { value } = shape.kind;
     const row = section.split('\n').find((line) => line.startsWith(`| \`${value}\` |`)) ?? '';
-    const named = [...row.matchAll(/`([A-Za-z]+)`/g)].map(([, name]) => name);
+    const named = [...row.matchAll(/`([A-Za-z0-9]+)`/g)].map(([, name]) => name);
     for (const field of Object.keys(shape).filter((name) => name !== 'kind'))
       expect(named, `${value}.${field}`).toContain(field);
   }

@@ -46,6 +46,23 @@ test('a history that is not clean ends it with exit code 1, and is named', async
   expect(stderr).toContain(join(dir, 'kill-hub', 'run-002', 'history.jsonl'));
 });
 
+test('check says of a history of a former version that it carries no digest, and of a file that is not there so', async () => {
+  const dir = await folderOf(planted().good('a'), planted().begin({ format: 3 }).good('b'));
+  const path = (run: number) => join(dir, 'kill-hub', `run-00${run}`, 'history.jsonl');
+  const [sealed, former] = [
+    await runMain(['chaos', 'check', path(1)]),
+    await runMain(['chaos', 'check', path(2)]),
+  ];
+  expect({ code: sealed.code, said: sealed.stdout.includes('no digest') }).toEqual({ code: 0, said: false });
+  expect({ code: former.code, said: former.stdout.includes('no digest') }).toEqual({ code: 0, said: true });
+  const none = await runMain(['chaos', 'check', join(dir, 'nope')]);
+  expect(none).toMatchObject({ code: 2, stdout: '' });
+  expect(none.stderr).toMatch(/nope does not exist\n {2}likely: the path is misspelt/);
+  expect((await runMain(['chaos', 'check', dir])).stderr).toContain(
+    'is a folder: name the history.jsonl in it',
+  );
+});
+
 test.each([
   ['a folder that is not there', ['chaos', 'table', 'no/such'], 'no/such has no history of emp chaos'],
   ['no folder', ['chaos', 'table'], "missing required argument 'dir'"],

@@ -3,10 +3,10 @@ import { compareTokens, maxToken, tokenAfter, zeroToken } from '#protocol/token.
 import {
   type EventLine,
   type HistoryLine,
-  historyFormat,
   type JobLine,
   type NemesisLine,
   type OpLine,
+  restFormat,
 } from './history.ts';
 import { endTypes, type Finding, fateOf, isChange, isEarlier, type Story, tell } from './job-story.ts';
 import { contradictedAnswers, wrongEnds } from './wrong-ends.ts';
@@ -22,6 +22,8 @@ export interface Verdict {
   place: { clusterFrom: number; runsBefore: number; afterSeq: number; lastSeq: number };
   /** Digest of the sources of hubs and machines; null where the history does not tell. */
   build: string | null;
+  /** Whether its last line carries the digest of the others: histories of former versions do not. */
+  sealed: boolean;
   submits: { attempted: number; acknowledged: number; refused: number; unknown: number };
   /** Acknowledged submits that have not exactly one end with its effect. */
   lost: Finding[];
@@ -81,6 +83,7 @@ export function checkHistory(lines: readonly HistoryLine[]): Verdict {
       lastSeq: events.at(-1)?.seq ?? meta.afterSeq,
     },
     build: meta.versions['sources'] ?? null,
+    sealed: end.sha256 !== undefined,
     submits: { attempted: 0, acknowledged: 0, refused: 0, unknown: 0 },
     lost: [],
     unexpected: [],
@@ -95,7 +98,7 @@ export function checkHistory(lines: readonly HistoryLine[]): Verdict {
     expiredRuns: events.filter(({ type }) => type === 'job.expired').length,
     injections: lines.filter((line) => line.kind === 'nemesis' && line.action === 'inject').length,
     ...recovery(lines, events),
-    ...restOf(lines, end.outcome === 'settled' && meta.format >= historyFormat),
+    ...restOf(lines, end.outcome === 'settled' && meta.format >= restFormat),
     settled: end.outcome === 'settled',
     detail: end.detail,
   };

@@ -96,17 +96,18 @@ test('a row tells the build of its runs, and that it mixes builds', async () => 
 
 test('a history that was set aside is no run, and the row tells why its run was made again', async () => {
   const dir = await setup([planted().good('a')]);
+  const made = () => planted().begin({ fault: 'kill-hub' });
   const aside = [
-    planted().op('submit', 'b', 'ok').text(),
-    planted().good('a').text('timeout'),
-    planted().good('a').text().slice(0, -10),
+    made().op('submit', 'b', 'ok').text(),
+    made().good('a').text('timeout'),
+    made().good('a').text().slice(0, -10),
     // It was clean: other settings were asked for since.
-    planted().good('a').text(),
+    made().good('a').text(),
   ];
   for (const [index, text] of aside.entries()) {
     const folder = join(dir, 'kill-hub', `run-001.before-${index + 1}`);
     await mkdir(folder);
-    await writeFile(join(folder, 'history.jsonl'), text.replaceAll('"planted"', '"kill-hub"'));
+    await writeFile(join(folder, 'history.jsonl'), text);
   }
   expect(cells(dir)).toEqual(['3', 'unknown |']);
   const { faults, madeAgain, notClean } = readTable(dir);

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { z } from 'zod';
@@ -17,13 +18,17 @@ const T = z.number().min(0);
 const At = z.number();
 const text = z.string().max(4_000);
 
-/** Format of files that are written. Those of format 2 tell no `rest` and are read as well; no other is. */
-export const historyFormat = 3;
+/** Format of files that are written. Those of formats 2 and 3 are read as well; no other is. */
+export const historyFormat = 4;
+/** Those before tell no `rest`. */
+export const restFormat = 3;
+/** Those before carry no digest of their lines. */
+export const digestFormat = 4;
 
 /** The first line: what was run, on what, with which settings. */
 export const MetaLine = z.strictObject({
   kind: z.literal('meta'),
-  format: z.union([z.literal(2), z.literal(historyFormat)]),
+  format: z.union([z.literal(2), z.literal(restFormat), z.literal(historyFormat)]),
   fault: z.string(),
   run: z.int().min(1),
   seed: z.int(),
@@ -150,6 +155,11 @@ export const EndLine = z.strictObject({
   detail: text,
   /** Lines before this one. */
   lines: z.int().min(1),
+  /** Of the lines before this one as they lie in the file, line ends included, in hex: `digestOf`. */
+  sha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
 });
 
 export const HistoryLine = z.discriminatedUnion('kind', [
@@ -185,6 +195,7 @@ export class HistoryFile {
   readonly path: string;
   #gathered: string[] = [];
   #lines = 0;
+  readonly #digest = createHash('sha256');
 
   constructor(path: string) {
     this.path = path;
@@ -197,7 +208,9 @@ export class HistoryFile {
   }
 
   add(line: HistoryLine): void {
-    this.#gathered.push(`${JSON.stringify(HistoryLine.parse(line))}\n`);
+    const text = `${JSON.stringify(HistoryLine.parse(line))}\n`;
+    this.#gathered.push(text);
+    this.#digest.update(text);
     this.#lines += 1;
     if (this.#gathered.length >= gatherLimit) this.flush();
   }
@@ -208,23 +221,39 @@ export class HistoryFile {
     this.#gathered = [];
   }
 
-  end(line: Omit<EndLine, 'kind' | 'lines'>): void {
-    this.add({ kind: 'end', ...line, lines: this.#lines });
+  end(line: Omit<EndLine, 'kind' | 'lines' | 'sha256'>): void {
+    this.add({ kind: 'end', ...line, lines: this.#lines, sha256: this.#digest.copy().digest('hex') });
     this.flush();
   }
 }
 
+/** Digest of lines without their ends, as the last line of a file carries it of those before it. */
+export function digestOf(rows: readonly string[]): string {
+  const digest = createHash('sha256');
+  for (const row of rows) digest.update(`${row}\n`);
+  return digest.digest('hex');
+}
+
+/** Why a history cannot be read at all, by the system's code. */
+const unreadable: Readonly<Record<string, string>> = {
+  ENOENT: 'does not exist',
+  EISDIR: 'is a folder: name the history.jsonl in it',
+};
+
 /**
  * Reads a history as a whole. Throws `VALIDATION_FAILED` naming line and field where it is none, where
- * it was cut, or where its lines were taken out.
+ * it was cut, where its lines were taken out, or where they are not those that its digest is of; with
+ * `fields.missing` where there is no such file.
  */
 export function readHistory(path: string): HistoryLine[] {
   let content: string;
   try {
     content = readFileSync(path, 'utf8');
   } catch (error) {
+    const { code = '', message } = error as NodeJS.ErrnoException;
     throw new EmpError('VALIDATION_FAILED', {
-      detail: `${path} cannot be read: ${(error as Error).message}`,
+      detail: `${path} ${unreadable[code] ?? `cannot be read: ${message}`}`,
+      fields: { missing: code === 'ENOENT' },
       cause: error,
     });
   }
@@ -245,7 +274,20 @@ export function parseHistory(content: string): HistoryLine[] {
       `/${lines.length}/lines`,
       `says ${last.lines} lines before it, there are ${lines.length - 1}`,
     );
+  checkDigest(first, last, rows);
   return lines;
+}
+
+/** The order of lines places calls between the lives of a job: lines that changed places are another history. */
+function checkDigest({ format }: MetaLine, { sha256, lines }: EndLine, rows: readonly string[]): void {
+  const pointer = `/${lines + 1}/sha256`;
+  if (sha256 === undefined) {
+    if (format >= digestFormat)
+      throw refused(pointer, `is missing: a history of format ${format} carries a digest of its lines`);
+    return;
+  }
+  if (digestOf(rows.slice(0, -1)) !== sha256)
+    throw refused(pointer, 'is not the digest of the lines before it: some were changed or moved');
 }
 
 function parseLine(row: string, number: number): HistoryLine {

@@ -1,7 +1,15 @@
 import type { JobState } from '#protocol/job.ts';
 import type { JsonObject } from '#protocol/json.ts';
 import { checkHistory, type Verdict } from './checker.ts';
-import { type HistoryLine, historyFormat, type MetaLine, type OpLine, parseHistory } from './history.ts';
+import {
+  digestFormat,
+  digestOf,
+  type HistoryLine,
+  historyFormat,
+  type MetaLine,
+  type OpLine,
+  parseHistory,
+} from './history.ts';
 
 /** Planted histories: each count is seen above zero once, because a checker that cannot fail is worse than none. */
 
@@ -130,8 +138,10 @@ export class Planted {
     const detail = outcome === 'settled' ? '' : 'a reason';
     const rest = { kind: 'rest', tMs: 8, atMs: 8, left: this.#left ?? [], waitedMs: 1 } as const;
     const lines = this.#left === null || outcome !== 'settled' ? this.lines : [...this.lines, rest];
-    const end = { kind: 'end', tMs: 9, atMs: 9, outcome, detail, lines: lines.length } as const;
-    return [...lines, end].map((line) => JSON.stringify(line)).join('\n');
+    const rows = lines.map((line) => JSON.stringify(line));
+    const seal = this.#meta.format < digestFormat ? {} : { sha256: digestOf(rows) };
+    const end = { kind: 'end', tMs: 9, atMs: 9, outcome, detail, lines: rows.length, ...seal } as const;
+    return [...rows, JSON.stringify(end)].join('\n');
   }
 
   /** Through text, as a published file would come. */

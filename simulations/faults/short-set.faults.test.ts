@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { digestOf } from './history.ts';
 import { checkFile, missingServers, runFaults } from './session.ts';
 
 /**
@@ -60,14 +61,23 @@ test.for(shortSet)(
   },
 );
 
-/** The file that was written is clean when it is read again, and no longer where an end is taken out of it. */
+/**
+ * The file that was written is clean when it is read again. With an end taken out it is not taken at all,
+ * because of its digest; with a digest made anew it is no longer clean.
+ */
 async function sameWhenCheckedAgain(path: string): Promise<void> {
   expect(checkFile(path)).toMatchObject({ verdict: { ok: true }, what: [] });
   const lines = (await readFile(path, 'utf8')).trimEnd().split('\n');
   const at = lines.findIndex((line) => line.startsWith('{"kind":"job"'));
   const end = JSON.parse(lines.at(-1) ?? '') as { lines: number };
-  const doctored = [...lines.toSpliced(at, 1).slice(0, -1), JSON.stringify({ ...end, lines: end.lines - 1 })];
-  await writeFile(`${path}.doctored`, `${doctored.join('\n')}\n`);
+  const rows = lines.toSpliced(at, 1).slice(0, -1);
+  const doctored = async (change: object) => {
+    const last = JSON.stringify({ ...end, lines: end.lines - 1, ...change });
+    await writeFile(`${path}.doctored`, `${[...rows, last].join('\n')}\n`);
+  };
+  await doctored({});
+  expect(() => checkFile(`${path}.doctored`)).toThrow(/sha256 is not the digest of the lines before it/);
+  await doctored({ sha256: digestOf(rows) });
   expect(checkFile(`${path}.doctored`)).toMatchObject({
     verdict: { ok: false, lost: [{ why: 'it has no row' }] },
   });
