@@ -30,6 +30,12 @@ export async function status(context: CommandContext): Promise<void> {
         `${machines.joined} joined (${machines.linked} linked here), ${machines.lost} lost, ${machines.left} left`,
       ],
     ];
+    // A hub of a former version does not tell.
+    for (const { service, waiting } of now.unserved ?? [])
+      lines.push([
+        'unserved',
+        `${waiting} waiting job${waiting === 1 ? '' : 's'} of ${service} that no joined machine may run: emp job explain ID says what is missing`,
+      ]);
     for (const { kind, name, reason, sinceMs } of now.pauses)
       lines.push([
         'held back',
