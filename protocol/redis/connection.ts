@@ -1,6 +1,7 @@
 import { Redis, type RedisOptions } from 'ioredis';
 import { EmpError } from '#protocol/errors.ts';
-import { redisTls, tlsRefusal } from './tls.ts';
+import { databaseRefusal, redisAddress } from './redis-url.ts';
+import { tlsRefusal } from './tls.ts';
 
 /** Options of ioredis; replies keep the shapes of RESP2 whatever the protocol is. */
 export type RedisTarget = Omit<RedisOptions, 'replyMapping'>;
@@ -19,7 +20,10 @@ export interface ConnectionOptions {
  * may have run it, and a beat that runs twice would count twice. Callers repeat what they may repeat.
  */
 export function connect(options: ConnectionOptions): Redis {
-  const fixed = {
+  const { target } = options;
+  const place: RedisTarget = typeof target === 'string' ? redisAddress(target) : target;
+  const redis = new Redis({
+    ...place,
     protocol: options.protocol,
     commandTimeout: options.deadlineMs,
     connectTimeout: options.deadlineMs,
@@ -33,18 +37,72 @@ export function connect(options: ConnectionOptions): Redis {
     retryStrategy: (times: number) => Math.min(2_000, 25 * 2 ** Math.min(times, 10)),
     // A primary that was demoted refuses writes for good: connect again, to where the address leads now.
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
-  } satisfies RedisOptions;
-  try {
-    if (typeof options.target !== 'string') return new Redis({ ...options.target, ...fixed });
-    const { url, tls } = redisTls(options.target);
-    return new Redis(url, tls === null ? fixed : { ...fixed, tls });
-  } catch (cause) {
-    if (cause instanceof EmpError) throw cause;
-    throw new EmpError('CONFIG_INVALID', {
-      detail: 'REDIS_URL is not a Redis URL, see docs/redis.md',
-      cause,
-    });
-  }
+  });
+  holdToDatabase(redis);
+  explainFirstFailures(redis, place.tls !== undefined);
+  return redis;
+}
+
+/**
+ * A connection whose SELECT failed is given up: ioredis would go on with it in database 0, beside the keys
+ * of whoever lives there. It selects while it connects, so that nothing is sent to another database.
+ */
+function holdToDatabase(redis: Redis): void {
+  const select = redis.select.bind(redis);
+  const failed = new WeakSet<Error>();
+  redis.select = async (db: number | string) => {
+    try {
+      return await select(db);
+    } catch (error) {
+      const failure = selectFailure(error, Number(db));
+      failed.add(failure);
+      throw failure;
+    }
+  };
+  // ioredis tells of it here, and only after it knows that it need not begin anew with RESP2.
+  redis.on('error', (error: Error) => {
+    if (failed.has(error)) redis.disconnect(true);
+  });
+}
+
+function selectFailure(error: unknown, db: number): EmpError {
+  const message = error instanceof Error ? error.message : String(error);
+  const refusal = databaseRefusal(message, db);
+  if (refusal === null) return brokerError(error, 'select');
+  const detail = `${refusal} (${message}); see docs/redis.md`;
+  return new EmpError('CONFIG_INVALID', { detail, fields: { database: db }, cause: error });
+}
+
+/** What may be wrong with the settings where a connection failed in a way that does not tell. */
+const hints = new WeakMap<Error, string>();
+
+/** How the wrong choice between TLS and none shows: one side waits for the other, or hangs up. */
+const silentFailures = new Set(['ETIMEDOUT', 'ECONNRESET', 'EPIPE']);
+
+/** Until the first connection is ready, failures that TLS or its absence would explain say so. */
+function explainFirstFailures(redis: Redis, isEncrypted: boolean): void {
+  const hint = isEncrypted
+    ? 'if it is there but speaks no TLS on this port, write redis:// instead of rediss://'
+    : 'if it is there but speaks TLS on this port, write rediss:// instead of redis://';
+  let failed = false;
+  const onError = (error: Error) => {
+    failed = true;
+    if ('code' in error && silentFailures.has(String(error.code))) hints.set(error, hint);
+  };
+  const onConnecting = () => {
+    failed = false;
+  };
+  // A server that hangs up in good order is no error to ioredis, which says nothing then.
+  const onClose = () => {
+    if (failed) return;
+    const error = new Error('the server closed the connection before it was ready');
+    hints.set(error, hint);
+    redis.emit('error', error);
+  };
+  redis.on('error', onError).on('connecting', onConnecting).on('close', onClose);
+  redis.once('ready', () => {
+    redis.off('error', onError).off('connecting', onConnecting).off('close', onClose);
+  });
 }
 
 /**
@@ -68,7 +126,8 @@ async function evictionPolicy(redis: Redis): Promise<string | null> {
 }
 
 /** Connection settings that cannot become right by waiting. */
-const badSettings = /^(WRONGPASS|NOAUTH|NOPERM|ERR (AUTH|invalid password|unknown command|Client sent AUTH))/;
+const badSettings =
+  /^(WRONGPASS|NOAUTH|NOPERM|ERR (AUTH|invalid password|unknown command|Client sent AUTH))|^(ERR )?(The user executing the script can't|ACL failure in script|Unknown (Redis )?command called from script)/;
 const brokenStep = /EMPSCHEMA|EMPIDENTITY|user_script|user_function|ERR value|WRONGTYPE|Wrong number/;
 
 /** What a failed call is to its caller. Nothing here says whether the server ran it, but a refusal by name. */
@@ -101,8 +160,9 @@ export function brokerError(error: unknown, step: string): EmpError {
     return new EmpError('CONFIG_INVALID', { detail: message, fields, cause: error });
   if (brokenStep.test(message))
     return new EmpError('INTERNAL', { detail: `broker step ${step}: ${message}`, fields, cause: error });
+  const hint = error instanceof Error && hints.has(error) ? `; ${hints.get(error)}` : '';
   return new EmpError('BROKER_UNAVAILABLE', {
-    detail: `the Redis server did not serve ${step}: ${message}`,
+    detail: `the Redis server did not serve ${step}: ${message}${hint}`,
     fields,
     cause: error,
   });

@@ -1,10 +1,12 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, type TestContext, test } from 'vitest';
+import { brokerSettings } from '#protocol/broker-fixture.conformance.ts';
+import { systemClock } from '#runtime/env.ts';
 import { RedisServer } from '#runtime/toolchain/redis-server.ts';
 import { repositoryRoot } from '#runtime/toolchain/repository.ts';
 import {
@@ -13,7 +15,7 @@ import {
   testCertificate,
 } from '#runtime/toolchain/test-certificates.ts';
 import { claim, connect, m1, reconcile, servers, submit } from './client.conformance.ts';
-import type { RedisBrokerOptions } from './redis-broker.ts';
+import { openRedisBroker, type RedisBrokerOptions } from './redis-broker.ts';
 import { describeOnRedis } from './setup.conformance.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'emp-tls-'));
@@ -146,29 +148,107 @@ describeOnRedis('a server with TLS', (plain) => {
     }
   });
 
-  test('serves nobody who comes without TLS', async (context) => {
+  test('serves nobody who comes without TLS, and tells him what may be wrong', async (context) => {
     const server = await secureServer(context);
     const url = `redis://default:secret@127.0.0.1:${server.tlsPort}`;
-    expect(await refusal(server, url)).toMatchObject({ code: 'BROKER_UNAVAILABLE' });
+    expect(await refusal(server, url)).toMatchObject({
+      code: 'BROKER_UNAVAILABLE',
+      message: expect.stringContaining('write rediss:// instead of redis://'),
+    });
+  });
+
+  test('that says so by an alert is told for certain', async () => {
+    // Fatal alert `unexpected message`, before any handshake.
+    const alerting = await answeringAlways(Buffer.from([21, 3, 3, 0, 2, 2, 10]));
+    expect(await refusal(plain(), `redis://default:secret@127.0.0.1:${alerting.port}`)).toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringContaining('it speaks TLS on this port: write rediss://'),
+    });
+    alerting.close();
   });
 
   test('is told from one without, which is not used unencrypted instead', async () => {
-    const answersAtOnce = createServer((socket) =>
-      socket.on('error', () => socket.destroy()).end('-ERR\r\n'),
-    );
-    answersAtOnce.listen(0, '127.0.0.1');
-    await once(answersAtOnce, 'listening');
-    const { port } = answersAtOnce.address() as AddressInfo;
-    expect(await refusal(plain(), urlOf(port))).toMatchObject({
+    const answering = await answeringAlways('-ERR\r\n');
+    expect(await refusal(plain(), urlOf(answering.port))).toMatchObject({
       code: 'CONFIG_INVALID',
       message: expect.stringContaining('speaks no TLS on this port'),
     });
-    answersAtOnce.close();
+    answering.close();
     // Redis itself waits for the end of what it takes for a command.
     const server = await RedisServer.start({ tcp: true });
     servers.push(server);
     await expect(connect(server, { url: urlOf(server.port), deadlineMs: 500 })).rejects.toMatchObject({
       code: 'BROKER_UNAVAILABLE',
+      message: expect.stringContaining('write redis:// instead of rediss://'),
     });
   });
+
+  test('that was served before is not doubted when its connections break', async () => {
+    const server = await RedisServer.start({ tcp: true });
+    servers.push(server);
+    const relay = await relayTo(server.port);
+    const broker = await connect(server, { url: `redis://127.0.0.1:${relay.port}` });
+    const attempt = () => broker.identity().catch((error: unknown) => error);
+    expect(await attempt()).toMatchObject({ open: false });
+    relay.resetAll();
+    const first = await attempt();
+    expect(first).toMatchObject({ code: 'BROKER_UNAVAILABLE' });
+    expect(String(first)).not.toContain('rediss://');
+    relay.close();
+  });
 });
+
+test.each(['at once', 'after the first command'])(
+  'a server that closes connections %s may want TLS: the refusal says so',
+  async (when) => {
+    const closing = createServer((socket) => {
+      socket.on('error', () => socket.destroy());
+      if (when === 'at once') socket.resume().end();
+      else socket.once('data', () => socket.end());
+    });
+    closing.listen(0, '127.0.0.1');
+    await once(closing, 'listening');
+    const { port } = closing.address() as AddressInfo;
+    const clock = systemClock;
+    const opened = openRedisBroker({ url: `redis://127.0.0.1:${port}`, settings: brokerSettings, clock });
+    await expect(opened).rejects.toMatchObject({
+      code: 'BROKER_UNAVAILABLE',
+      message: expect.stringContaining('write rediss:// instead of redis://'),
+    });
+    closing.close();
+  },
+);
+
+/** A server that says this to whoever connects, and nothing else. */
+async function answeringAlways(bytes: string | Buffer) {
+  const server = createServer((socket) => socket.on('error', () => socket.destroy()).end(bytes));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return { port: (server.address() as AddressInfo).port, close: () => void server.close() };
+}
+
+/** Hands bytes on, and resets its connections when told to. */
+async function relayTo(target: number) {
+  const clients = new Set<Socket>();
+  const server = createServer((client) => {
+    const upstream = createConnection(target, '127.0.0.1');
+    clients.add(client);
+    for (const [from, to] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const)
+      from
+        .on('error', () => to.destroy())
+        .on('close', () => to.destroy())
+        .pipe(to);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    resetAll(): void {
+      for (const client of clients) client.resetAndDestroy();
+    },
+    close: () => void server.close(),
+  };
+}
