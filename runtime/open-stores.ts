@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import type { Broker } from '#protocol/broker.ts';
 import type { Env } from '#protocol/env.ts';
 import { EmpError, toEmpError } from '#protocol/errors.ts';
+import type { JsonObject } from '#protocol/json.ts';
 import { memoryBroker, memoryServer } from '#protocol/memory/memory-broker.ts';
 import { type FolderObjects, folderObjects } from '#protocol/objects/folder.ts';
 import type { Records } from '#protocol/records.ts';
@@ -29,9 +30,10 @@ export function nextTurn(fn: () => void): void {
 
 /**
  * Opens the stores that the configuration names: Records in PostgreSQL or SQLite, the Broker in Redis
- * or memory, objects in a folder. Records that do not answer are waited for up to `startLimitMs`; a
- * Redis that does not answer is not waited for: without it jobs are accepted, and driven when it comes.
- * What was opened is closed when a later step fails.
+ * or memory, objects in a folder, and logs which they are. Records that do not answer are waited for up
+ * to `startLimitMs`; a Redis that does not answer is not waited for: without it jobs are accepted, and
+ * driven when it comes. What only a setting can put right is CONFIG_INVALID at once: both URLs are
+ * judged before anything is waited for. What was opened is closed when a later step fails.
  */
 export async function openStores(options: { config: HubConfig; env: Env }): Promise<OpenStores> {
   const { config, env } = options;
@@ -41,6 +43,7 @@ export async function openStores(options: { config: HubConfig; env: Env }): Prom
   };
   try {
     const dir = await dataFolder(config, opened);
+    const places = await placesOf(config, dir);
     const records = await answering({ config, env, open: () => openRecords({ config, env, dir }) });
     opened.push(() => records.close());
     const broker = await openBroker({ config, env, owner: await nameOf(records) });
@@ -48,6 +51,7 @@ export async function openStores(options: { config: HubConfig; env: Env }): Prom
     const secret = await records.secret('object-urls');
     const objects = folderObjects({ dir: join(dir, 'objects'), secret, clock: env.clock });
     opened.push(() => objects.close());
+    env.log.info('stores.opened', places);
     return { records, broker, objects, names: namesOf(config, dir), close };
   } catch (error) {
     await close();
@@ -64,6 +68,24 @@ function namesOf(config: HubConfig, dir: string): StoreNames {
     durable: kept,
     dataDir: kept ? dir : null,
   };
+}
+
+/** Where the stores are, for the log: never a user or a password. Throws CONFIG_INVALID for a URL that cannot be used. */
+async function placesOf(config: HubConfig, dir: string): Promise<JsonObject> {
+  const places: JsonObject = {
+    records: `sqlite ${join(dir, 'records.sqlite')}`,
+    broker: 'memory',
+    objects: join(dir, 'objects'),
+  };
+  if (config.databaseUrl !== null) {
+    const { postgresTarget } = await import('#protocol/postgres/postgres-url.ts');
+    places.records = `postgresql ${postgresTarget(config.databaseUrl).store}`;
+  }
+  if (config.redisUrl !== null) {
+    const { redisName } = await import('#protocol/redis/redis-url.ts');
+    places.broker = `redis ${redisName(config.redisUrl)}, keys {${config.redisPrefix}:0}`;
+  }
+  return places;
 }
 
 async function openRecords(options: { config: HubConfig; env: Env; dir: string }): Promise<Records> {
@@ -93,25 +115,39 @@ async function openBroker(options: { config: HubConfig; env: Env; owner: string 
     return memoryBroker(memoryServer({ settings, clock: env.clock, name: env.newId('broker') }));
   }
   const { openRedisBroker } = await import('#protocol/redis/redis-broker.ts');
-  return await openRedisBroker({
-    url: config.redisUrl,
+  const { redisUrl, redisPrefix: prefix, redisProtocol: protocol, redisDeadlineMs: deadlineMs } = config;
+  let isThere = true;
+  const broker = await openRedisBroker({
+    url: redisUrl,
     settings,
     clock: env.clock,
-    prefix: config.redisPrefix,
+    prefix,
     owner,
-    protocol: config.redisProtocol,
+    protocol,
     loader: config.redisLoader,
     allowUnknownEviction: config.redisAllowUnknownEviction,
-    deadlineMs: config.redisDeadlineMs,
-    unreachable: (detail) => env.log.warn('broker.unreachable', { detail }),
+    deadlineMs,
+    unreachable: (detail) => {
+      isThere = false;
+      env.log.warn('broker.unreachable', { detail });
+    },
   });
+  if (!isThere) return broker;
+  try {
+    const { checkRights } = await import('#protocol/redis/rights.ts');
+    await checkRights({ target: redisUrl, prefix, protocol, deadlineMs });
+    return broker;
+  } catch (error) {
+    await broker.close();
+    throw error;
+  }
 }
 
 /** First wait before Records are asked again, ms; doubles up to `retryLimitMs`. */
 const retryMs = 250;
 const retryLimitMs = 5_000;
 
-/** Tries `open` until it does not fail with RECORDS_UNAVAILABLE, or `startLimitMs` is over. */
+/** Tries `open` until it does not fail with what may pass by waiting, or `startLimitMs` is over. */
 async function answering<T>(options: { config: HubConfig; env: Env; open: () => Promise<T> }): Promise<T> {
   const { config, env, open } = options;
   const { clock, log } = env;
@@ -122,7 +158,7 @@ async function answering<T>(options: { config: HubConfig; env: Env; open: () => 
     } catch (error) {
       const failure = toEmpError(error);
       const leftMs = untilMs - clock.monotonic();
-      if (failure.code !== 'RECORDS_UNAVAILABLE' || leftMs <= 0) throw failure;
+      if (failure.code !== 'RECORDS_UNAVAILABLE' || !failure.retryable || leftMs <= 0) throw failure;
       log.warn('records.waiting', { detail: failure.message, leftMs: Math.round(leftMs) });
       await new Promise<void>((done) => clock.setTimeout(done, Math.min(waitMs, leftMs)));
     }

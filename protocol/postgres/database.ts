@@ -2,6 +2,7 @@ import pg from 'pg';
 import { type Clock, type Log, type Rng, sleep } from '#protocol/env.ts';
 import { EmpError, toEmpError } from '#protocol/errors.ts';
 import { driverFailure, isConflict, isLost, storeClosed } from './failures.ts';
+import type { PostgresTarget } from './postgres-url.ts';
 
 /** Calls that may wait for a connection of one pool. */
 const waitingLimit = 2_000;
@@ -19,7 +20,7 @@ export interface Transaction {
 }
 
 export interface DatabaseOptions {
-  url: string;
+  target: PostgresTarget;
   /** Connections of this process, at least 4: two fifths write, the others read. */
   poolLimit: number;
   /** Longest time to get a connection, ms. */
@@ -53,7 +54,7 @@ export class Database {
 
   constructor(options: DatabaseOptions) {
     this.#options = options;
-    this.store = storeName(options.url);
+    this.store = options.target.store;
     const writers = Math.ceil(options.poolLimit * 0.4);
     this.#writers = this.#pool(writers);
     this.#readers = this.#pool(options.poolLimit - writers);
@@ -102,9 +103,9 @@ export class Database {
   }
 
   #pool(max: number): pg.Pool {
-    const { url, connectLimitMs, statementLimitMs, lockLimitMs, log } = this.#options;
+    const { target, connectLimitMs, statementLimitMs, lockLimitMs, log } = this.#options;
     const pool = new pg.Pool({
-      connectionString: url,
+      ...target.config,
       max,
       connectionTimeoutMillis: connectLimitMs,
       idleTimeoutMillis: 60_000,
@@ -183,16 +184,4 @@ function storable(value: Value): unknown {
   if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   if (Array.isArray(value)) return value.map(storable);
   return value;
-}
-
-/** Throws `CONFIG_INVALID`; never repeats what may hold a password. */
-function storeName(url: string): string {
-  const parsed = URL.parse(url);
-  if (parsed === null || !['postgres:', 'postgresql:'].includes(parsed.protocol)) {
-    const detail =
-      'DATABASE_URL has the form postgresql://user:password@host:port/database, see docs/postgres.md.';
-    throw new EmpError('CONFIG_INVALID', { detail, errors: [{ pointer: '/url', detail }] });
-  }
-  const host = parsed.searchParams.get('host') ?? parsed.hostname;
-  return `${host}${parsed.port === '' ? '' : `:${parsed.port}`}${parsed.pathname}`;
 }

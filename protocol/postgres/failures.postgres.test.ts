@@ -1,6 +1,4 @@
-import { chownSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -8,7 +6,6 @@ import type { Records } from '#protocol/records.ts';
 import { hubOn, newJob, release, t0 } from '#protocol/records-fixture.conformance.ts';
 import { quietEnv } from '#runtime/quiet-client.ts';
 import { missingSmallDisk, type PostgresServer, startPostgres } from '#runtime/toolchain/postgres-server.ts';
-import { testCertificate } from '#runtime/toolchain/test-certificates.ts';
 import { openPostgresRecords, type PostgresRecordsOptions } from './records.ts';
 
 /** What goes wrong with servers, locks, disks and wires, each on a real server. */
@@ -277,43 +274,7 @@ describe('a wire', () => {
     await through.close();
     await relay.close();
   });
-
-  test('is encrypted where the URL says so, and a server that is not the one named is refused', async () => {
-    const authority = testCertificate({ name: 'authority' });
-    const stranger = testCertificate({ name: 'stranger' });
-    const { cert, key } = testCertificate({ name: 'postgres', hosts: ['127.0.0.1'] }, authority);
-    const [ca, otherCa] = [fileOf('ca.crt', authority.cert), fileOf('other.crt', stranger.cert)];
-    await server.query(`ALTER SYSTEM SET ssl_cert_file = '${fileOf('server.crt', cert)}'`);
-    await server.query(`ALTER SYSTEM SET ssl_key_file = '${fileOf('server.key', key)}'`);
-    await server.query('ALTER SYSTEM SET ssl = on');
-    await records.close();
-    await server.stop();
-    await server.start();
-    const secure = (root: string, host = '127.0.0.1') =>
-      open({ url: `${url.replace('127.0.0.1', host)}?sslmode=verify-full&sslrootcert=${root}` });
-    const store = await secure(ca);
-    await store.ping();
-    const used =
-      "SELECT bool_and(ssl) AS all FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'emp'";
-    expect(await query(used)).toEqual([{ all: true }]);
-    await store.close();
-    await expect(secure(otherCa)).rejects.toMatchObject({ code: 'RECORDS_UNAVAILABLE' });
-    // The same server by a name that is not in its certificate.
-    await expect(secure(ca, 'localhost')).rejects.toMatchObject({
-      code: 'RECORDS_UNAVAILABLE',
-      cause: { code: 'ERR_TLS_CERT_ALTNAME_INVALID' },
-    });
-  });
 });
-
-/** In the server's folder, for its user alone: PostgreSQL refuses a key that others can read. */
-function fileOf(name: string, text: string): string {
-  const path = join(server.folder, name);
-  writeFileSync(path, text, { mode: 0o600 });
-  const { uid, gid } = statSync(server.folder);
-  chownSync(path, uid, gid);
-  return path;
-}
 
 /** Hands bytes on until it is told to swallow those of the connections that it has. */
 async function startRelay(target: number) {

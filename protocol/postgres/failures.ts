@@ -77,6 +77,29 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   '57P03': restarting,
 };
 
+/** What only DATABASE_URL, the server's settings or a GRANT can put right. */
+const wrongSettings: ReadonlySet<unknown> = new Set(['28000', '28P01', '3D000', '42501', 'tls']);
+
+/** Codes of OpenSSL and Node, and words of the driver, for TLS that cannot become right by waiting. */
+const tlsCauses: readonly [signs: RegExp, detail: string][] = [
+  [
+    /SELF_SIGNED_CERT|UNABLE_TO_(GET_ISSUER_CERT|VERIFY_LEAF_SIGNATURE)|CERT_(UNTRUSTED|SIGNATURE_FAILURE)/,
+    'has a certificate of no authority that is trusted here: name the file of its CA, ?sslmode=verify-full&sslrootcert=/path/ca.pem',
+  ],
+  [
+    /ERR_TLS_CERT_ALTNAME_INVALID/,
+    'has a certificate for another host: use the name that is in it, or sslmode=verify-ca with its CA by sslrootcert',
+  ],
+  [
+    /does not support SSL connections/,
+    'has no TLS: set ssl = on there, or write sslmode=disable where the way to it is safe',
+  ],
+  [
+    /ALERT_(CERTIFICATE_REQUIRED|UNKNOWN_CA|BAD_CERTIFICATE|HANDSHAKE_FAILURE)/,
+    'does not take our client certificate, or asks for one: name it by sslcert and sslkey',
+  ],
+];
+
 /** A reason in the server, its disk or its data (class 58, XX) rather than in what we asked. */
 const elsewhere = /^(08|53|57|58|XX|F0)/;
 
@@ -101,6 +124,14 @@ export function driverFailure(error: unknown, store: string): EmpError {
   const text = error instanceof Error ? error.message : String(error);
   const { code = '', severity = '' } = error as { code?: string; severity?: string };
   if (!/^[0-9A-Z]{5}$/.test(code) || severity === '') {
+    const [, tls] = tlsCauses.find(([signs]) => signs.test(code) || signs.test(text)) ?? [];
+    if (tls !== undefined)
+      return new EmpError('RECORDS_UNAVAILABLE', {
+        detail: `The server of the record store ${store} ${tls}. It says: ${text}. See docs/postgres.md`,
+        retryable: false,
+        cause: error,
+        fields: { connectionLost: true, reason: 'tls' },
+      });
     return new EmpError('RECORDS_UNAVAILABLE', {
       detail: `The record store ${store} does not answer: ${text || code}. Check that the server runs and DATABASE_URL is right.`,
       cause: error,
@@ -113,8 +144,10 @@ export function driverFailure(error: unknown, store: string): EmpError {
   const fields = { sqlState: code, connectionLost };
   if (known) {
     const { retryable } = known;
+    // PostgreSQL names what it looked for in pg_hba.conf, and ends with how we came.
+    const wantsTls = code === '28000' && text.endsWith('no encryption');
     return new EmpError('RECORDS_UNAVAILABLE', {
-      detail: known.detail(store),
+      detail: known.detail(store) + (wantsTls ? ' It may want TLS: ?sslmode=verify-full.' : ''),
       retryable,
       cause: error,
       fields,
@@ -129,6 +162,21 @@ export function driverFailure(error: unknown, store: string): EmpError {
     detail: `The record store refused a statement: ${text}`,
     cause: error,
     fields,
+  });
+}
+
+/**
+ * The same failure when the store is opened: CONFIG_INVALID where only a setting can put it right, because
+ * nobody but the starter of this hub is there to do it.
+ */
+export function openingFailure(failure: EmpError): EmpError {
+  const { sqlState, reason } = failure.fields;
+  if (failure.code !== 'RECORDS_UNAVAILABLE' || !(wrongSettings.has(sqlState) || wrongSettings.has(reason)))
+    return failure;
+  return new EmpError('CONFIG_INVALID', {
+    detail: failure.message,
+    cause: failure.cause,
+    fields: failure.fields,
   });
 }
 

@@ -9,7 +9,8 @@ import {
   migrationsAhead,
   numberedMigrations,
 } from '#protocol/migrations.ts';
-import { driverFailure } from './failures.ts';
+import { driverFailure, openingFailure } from './failures.ts';
+import type { PostgresTarget } from './postgres-url.ts';
 
 /** Brings a store to the newest form, and refuses a server on which nothing we promise would hold. */
 
@@ -132,8 +133,7 @@ async function applyAll(client: pg.Client, options: { ahead: Migration[]; nowMs:
  * store or the server is not what we can work with, `RECORDS_UNAVAILABLE` where it does not answer.
  */
 export async function migrate(options: {
-  url: string;
-  store: string;
+  target: PostgresTarget;
   folder: string;
   connectLimitMs: number;
   nowMs: number;
@@ -141,8 +141,9 @@ export async function migrate(options: {
   queryLimitMs?: number;
 }): Promise<void> {
   const queryLimitMs = options.queryLimitMs ?? 30_000;
+  const { store } = options.target;
   const client = new pg.Client({
-    connectionString: options.url,
+    ...options.target.config,
     connectionTimeoutMillis: options.connectLimitMs,
     application_name: 'emp migrations',
     keepAlive: true,
@@ -154,9 +155,9 @@ export async function migrate(options: {
   client.on('error', () => undefined);
   try {
     await client.connect();
-    await migrateWith(client, options);
+    await migrateWith(client, { ...options, store });
   } catch (error) {
-    throw error instanceof EmpError ? error : driverFailure(error, options.store);
+    throw error instanceof EmpError ? error : openingFailure(driverFailure(error, store));
   } finally {
     // Takes back what was not committed.
     await client.end();

@@ -7,6 +7,7 @@ import { hubOn } from '#protocol/records-fixture.conformance.ts';
 import { quietEnv } from '#runtime/quiet-client.ts';
 import { type PostgresServer, startPostgres } from '#runtime/toolchain/postgres-server.ts';
 import { migrate, migrationsFolder } from './migrate.ts';
+import { postgresTarget } from './postgres-url.ts';
 import { openPostgresRecords, type PostgresRecordsOptions } from './records.ts';
 
 /** How a store is made and brought up to date, and which are refused. */
@@ -142,7 +143,7 @@ describe('a server that cannot be used', () => {
     const holder = new pg.Client({ connectionString: url });
     await holder.connect();
     await holder.query('BEGIN; SELECT pg_advisory_xact_lock(1162694738)');
-    const options = { url, store: 'emp', connectLimitMs: 5_000, nowMs: 1, queryLimitMs: 100 };
+    const options = { target: postgresTarget(url), connectLimitMs: 5_000, nowMs: 1, queryLimitMs: 100 };
     await migrate({ ...options, folder: migrationsFolder });
     const folder = upgraded('CREATE TABLE emp.more (n integer);');
     await expect(migrate({ ...options, folder })).rejects.toMatchObject({ code: 'RECORDS_UNAVAILABLE' });
@@ -185,7 +186,7 @@ describe('a server that cannot be used', () => {
   test('a user without the right to make a schema is told which right it needs', async () => {
     await server.query('CREATE ROLE guest LOGIN');
     await expect(open({ url: url.replace('postgres@', 'guest@') })).rejects.toMatchObject({
-      code: 'RECORDS_UNAVAILABLE',
+      code: 'CONFIG_INVALID',
       retryable: false,
       message: expect.stringContaining('Grant it CREATE on the database'),
     });
@@ -206,7 +207,8 @@ describe('a server that cannot be used', () => {
       port?: number;
     };
     const refused = await open({ url: `postgresql://${user}127.0.0.1:${port}/${database}` }).catch((e) => e);
-    expect(refused).toMatchObject({ code: 'RECORDS_UNAVAILABLE', retryable });
+    const code = retryable ? 'RECORDS_UNAVAILABLE' : 'CONFIG_INVALID';
+    expect(refused).toMatchObject({ code, retryable });
     expect(refused.message).toContain(text);
     expect(refused.message).not.toContain('secret');
   });

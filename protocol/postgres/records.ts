@@ -15,6 +15,7 @@ import { machineMethods } from './machines.ts';
 import { migrate, migrationsFolder } from './migrate.ts';
 import { modelMethods } from './models.ts';
 import { pauseMethods } from './pauses.ts';
+import { postgresTarget } from './postgres-url.ts';
 import { retentionMethods } from './retention.ts';
 import { runMethods } from './runs.ts';
 import { scheduleMethods } from './schedules.ts';
@@ -22,7 +23,7 @@ import { singletonMethods } from './singletons.ts';
 import { submitMethods } from './submits.ts';
 
 export interface PostgresRecordsOptions {
-  /** `postgresql://user:password@host:port/database`, with `?sslmode=verify-full&sslrootcert=FILE` for TLS. */
+  /** `postgresql://user:password@host:port/database`, with `?sslmode=verify-full&sslrootcert=FILE` for TLS: docs/postgres.md. */
   url: string;
   /**
    * Connections that this process may hold, 4 to 200. Lower: reads and commits wait for each other.
@@ -59,10 +60,11 @@ const ping =
  * or the schema cannot be used.
  */
 export async function openPostgresRecords(options: PostgresRecordsOptions): Promise<Records> {
-  const { url, clock, rng, log } = options;
+  const { clock, rng, log } = options;
+  const target = postgresTarget(options.url);
   const connectLimitMs = checkRange('connectLimitMs', options.connectLimitMs ?? 5_000, 100, 120_000);
   const db = new Database({
-    url,
+    target,
     poolLimit: checkRange('poolLimit', options.poolLimit ?? 10, 4, 200),
     connectLimitMs,
     statementLimitMs: checkRange('statementLimitMs', options.statementLimitMs ?? 15_000, 100, 600_000),
@@ -73,7 +75,7 @@ export async function openPostgresRecords(options: PostgresRecordsOptions): Prom
   });
   const nowMs = () => clock.now();
   const folder = options.migrations ?? migrationsFolder;
-  await migrate({ url, store: db.store, folder, connectLimitMs, nowMs: nowMs() });
+  await migrate({ target, folder, connectLimitMs, nowMs: nowMs() });
   const commits = new GroupCommit(db);
   const methods: Omit<Records, 'close'> = {
     ...submitMethods(commits),
