@@ -11,6 +11,8 @@ export interface Facts {
   job: Job;
   nowMs: number;
   machines: MachineVerdict[];
+  /** Whether any hub has a link to the machine that has the job. */
+  isHolderLinked: boolean;
   ahead: Ahead | null;
   broker: BrokerWord;
   /** Classes of machines seen within the last month that may run it, or what none of them has. */
@@ -48,7 +50,7 @@ export function explainInWords(facts: Facts): string[] {
     case 'waiting':
       return [...waitsFor(facts), ...earlier];
     case 'leased':
-      return [holder(facts), ...chosen(facts), ...earlier];
+      return [holder(facts), ...away(facts), ...chosen(facts), ...earlier];
     default:
       return [ended(facts), ...chosen(facts), ...earlier];
   }
@@ -180,6 +182,13 @@ function holder({ job, machines, nowMs }: Facts): string {
   const waits =
     fetching && job.progress === 0 ? `, and its model ${job.models[0]} is not on its disk yet` : '';
   return `${job.machineId} has had it for ${since}, ${Math.round(job.progress * 100)} % done${waits}.`;
+}
+
+function away({ job, isHolderLinked }: Facts): string[] {
+  if (isHolderLinked) return [];
+  return [
+    `No hub has a link to ${job.machineId} now: unless it comes back, the job goes to another machine when its lease ends.`,
+  ];
 }
 
 /** Why that machine: what its claim weighed. */

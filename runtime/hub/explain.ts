@@ -37,7 +37,8 @@ export async function explainJob(hub: Hub, jobId: string): Promise<Explanation> 
   await hub.pauses.refreshIfOld();
   await hub.limits.refreshIfOld();
   const broker = await lookIntoBroker(hub, jobId);
-  const machines = (await listMachines(hub, { all: false })).map((view) => judge(hub, view, { job, group }));
+  const views = await listMachines(hub, { all: false });
+  const machines = views.map((view) => judge(hub, view, { job, group }));
   machines.sort(byNearness);
   const fit = machines.filter(({ verdict }) => verdict !== 'unfit');
   const free = machines.filter(({ verdict }) => verdict === 'free').length;
@@ -48,6 +49,7 @@ export async function explainJob(hub: Hub, jobId: string): Promise<Explanation> 
     job,
     nowMs: hub.env.clock.now(),
     machines,
+    isHolderLinked: views.some((view) => view.linked && isHolder(view, job)),
     ahead,
     broker,
     search: await hub.classes.find({ ...group, requirements }),
@@ -136,13 +138,15 @@ function judge(hub: Hub, view: MachineView, { job, group }: { job: Job; group: G
   };
 }
 
+const isHolder = (view: MachineView, job: Job) =>
+  job.machineId === view.machineId && job.incarnation === view.incarnation;
+
 function verdictOn(
   hub: Hub,
   view: MachineView,
   { job, isFit }: { job: Job; isFit: boolean },
 ): MachineVerdict['verdict'] {
-  const holds = job.machineId === view.machineId && job.incarnation === view.incarnation;
-  if (job.state === 'leased' && holds) return 'holds';
+  if (job.state === 'leased' && isHolder(view, job)) return 'holds';
   if (!isFit) return 'unfit';
   if (!view.linked) return 'away';
   if (view.cordoned || view.draining) return 'closed';

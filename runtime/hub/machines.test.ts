@@ -67,9 +67,11 @@ describe('what is shown of a machine', () => {
     expect(await view()).toMatchObject(killed);
     expect(await listMachines(hub, { all: false })).toMatchObject([killed]);
     // The explanation of the job says the same of it.
-    expect((await explainJob(hub, 'j1')).machines).toMatchObject([
-      { machineId: 'm1', verdict: 'holds', running: 1 },
-    ]);
+    const { machines, summary } = await explainJob(hub, 'j1');
+    expect(machines).toMatchObject([{ machineId: 'm1', verdict: 'holds', running: 1 }]);
+    expect(summary[1]).toBe(
+      'No hub has a link to m1 now: unless it comes back, the job goes to another machine when its lease ends.',
+    );
     await clock.advanceBy(leaseTtlMs);
     expect((await rig.row('j1')).state).toBe('waiting');
     expect(await view()).toMatchObject({ linked: false, running: [], lastSeenAtMs: heardAtMs });
