@@ -51,6 +51,5 @@ export function storeUrlRefusal(
   what: string,
   cause?: unknown,
 ): EmpError {
-  const detail = `${form.variable} ${what}; see ${form.docs}`;
-  return new EmpError('CONFIG_INVALID', { detail, cause, errors: [{ pointer: '/url', detail }] });
+  return new EmpError('CONFIG_INVALID', { detail: `${form.variable} ${what}; see ${form.docs}`, cause });
 }
