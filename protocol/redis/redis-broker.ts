@@ -86,8 +86,11 @@ export async function openRedisBroker(options: RedisBrokerOptions): Promise<Redi
   return brokerOn(connection, options);
 }
 
-/** How long a call waits for a connection that has broken, ms: one that is made anew at once is worth it. */
-const brokenPatienceMs = 500;
+/**
+ * Attempts to connect that calls wait for after a break: one that is made anew at once is worth it. With the
+ * pauses between attempts (connection.ts) that is half a second.
+ */
+const awaitedAttempts = 5;
 
 class StepConnection {
   readonly #options: RedisBrokerOptions;
@@ -101,8 +104,8 @@ class StepConnection {
   #newest: { serverMs: number; sentMs: number } | null = null;
   /** Why the connection broke or could not be made; ioredis tells calls only that there is none. */
   #lastError: Error | null = null;
-  /** Since when there has been no connection, by our own clock; null while there is one, and before the first try. */
-  #brokenSinceMs: number | null = null;
+  /** Connections that broke or were not made since the last one that was. */
+  #failures = 0;
   #isClosed = false;
 
   constructor(options: RedisBrokerOptions) {
@@ -119,11 +122,11 @@ class StepConnection {
       // Another server may have another clock.
       this.#newest = null;
       this.#lastError = null;
-      this.#brokenSinceMs = null;
+      this.#failures = 0;
       this.#checked = null;
     });
     this.#redis.on('close', () => {
-      this.#brokenSinceMs ??= options.clock.monotonic();
+      this.#failures++;
     });
     // Without a listener ioredis prints to the console. Each call tells its own caller what failed.
     this.#redis.on('error', (error) => {
@@ -213,9 +216,7 @@ class StepConnection {
 
   /** A server that has been away for longer is tried by the connection itself: callers go on without it. */
   #refuseWhileBroken(): void {
-    if (this.#brokenSinceMs === null) return;
-    const brokenMs = this.#options.clock.monotonic() - this.#brokenSinceMs;
-    if (brokenMs > brokenPatienceMs) throw this.#lastError ?? new Error('Connection is closed');
+    if (this.#failures > awaitedAttempts) throw this.#lastError ?? new Error('Connection is closed');
   }
 
   #refusal(error: unknown, step: string): EmpError {
