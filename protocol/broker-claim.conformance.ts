@@ -84,7 +84,9 @@ export function claimSuite(setup: BrokerSetup): void {
 
   describe('lanes with work', () => {
     const lanes = async (rig: Rig) =>
-      (await rig.broker.stats()).lanes.map(({ group, affinity }) => `${group}/${affinity}`);
+      (await rig.broker.stats()).lanes.map(
+        ({ group, affinity, waiting }) => `${group}/${affinity} ${waiting}`,
+      );
 
     test('stats name them, groups by id, of each those whose heads go first; none that is empty, leased or not due', async () => {
       const rig = await open();
@@ -94,11 +96,11 @@ export function claimSuite(setup: BrokerSetup): void {
       await rig.add('c', { group: 'g2', affinity: 'flux' });
       await rig.add('d');
       await rig.add('e', { affinity: 'later', notBeforeMs: (await rig.now()) + 60_000 });
-      expect(await lanes(rig)).toEqual(['g1/-', 'g2/flux', 'g2/sdxl']);
+      expect(await lanes(rig)).toEqual(['g1/- 1', 'g2/flux 2', 'g2/sdxl 1']);
       await machine.lease();
-      expect(await lanes(rig)).toEqual(['g1/-', 'g2/sdxl', 'g2/flux']);
+      expect(await lanes(rig)).toEqual(['g1/- 1', 'g2/sdxl 1', 'g2/flux 1']);
       await machine.lease();
-      expect(await lanes(rig)).toEqual(['g1/-', 'g2/flux']);
+      expect(await lanes(rig)).toEqual(['g1/- 1', 'g2/flux 1']);
     });
 
     test('of one group the first 64 are named, of all the first 4 000', async () => {

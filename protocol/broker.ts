@@ -268,7 +268,7 @@ export interface BrokerStats {
   /** Waiting entries per group, at most 1 000 groups, most first. */
   groups: { group: GroupId; waiting: number }[];
   /** Lanes with claimable work: groups by id, of each those whose heads go first; within the two limits above. */
-  lanes: { group: GroupId; affinity: string }[];
+  lanes: { group: GroupId; affinity: string; waiting: number }[];
   /** Operations that changed something since the server began: an alarm when it falls, never a proof. */
   operations: number;
 }

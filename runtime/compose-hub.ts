@@ -16,6 +16,7 @@ import { Directories } from './hub/directories.ts';
 import { EventsHub } from './hub/events-hub.ts';
 import { type LinkOptions, LinkSession } from './hub/gateway.ts';
 import { GroupDirectory } from './hub/group-directory.ts';
+import { Holds } from './hub/holds.ts';
 import type { Hub, HubCounters, HubPokes, HubPorts } from './hub/hub.ts';
 import { Lanes } from './hub/lanes.ts';
 import { LimitDirectory } from './hub/limits.ts';
@@ -160,7 +161,16 @@ function directoriesOn(
     background: (reading) => background.add('directories', reading),
   });
   const classes = new ClassDirectory({ records, env });
-  return { groups, lanes: new Lanes(), models, pauses, limits, classes, directories };
+  return {
+    groups,
+    lanes: new Lanes(config),
+    holds: new Holds(),
+    models,
+    pauses,
+    limits,
+    classes,
+    directories,
+  };
 }
 
 /** What commits together within this time is copied and numbered together, ms. */

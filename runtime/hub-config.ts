@@ -145,6 +145,8 @@ export const HubConfig = z.strictObject({
   preemptAfterMs: ms(0, 3_600_000).default(5_000),
   /** Bound of the preference for jobs that could begin sooner. Higher: fewer loads, longer waits for cold jobs. */
   warmBonusLimitMs: ms(0, 86_400_000).default(120_000),
+  /** How long the next job of a lane may be left to machines that have its model and are soon free; 0 = never. */
+  holdLimitMs: ms(0, 3_600_000).default(60_000),
   /** Assumed rate at which a model reaches a machine and its memory, bytes per ms. */
   fetchBytesPerMs: count(1, 1_000_000_000).default(40_000),
   /** Expected run time of a job of a service that this hub knows nothing about. */

@@ -211,7 +211,12 @@ export class WorldHub {
     const records = await stores.records();
     const broker = await stores.broker();
     const core = composeHub({
-      config: HubConfig.parse({ hubId: `${this.name}-${this.#starts}`, leaseTtlMs: options.leaseTtlMs }),
+      config: HubConfig.parse({
+        hubId: `${this.name}-${this.#starts}`,
+        leaseTtlMs: options.leaseTtlMs,
+        // A beat: what waits beside an idle machine is judged after three of them.
+        holdLimitMs: options.leaseTtlMs / 6,
+      }),
       env: process.env,
       ports: {
         records: faultyRecords(records, { process: this.name, faults: this.records, ...layers('records') }),

@@ -18,10 +18,12 @@ const lanes = (
     waiting?: Record<string, string[]>;
     seen?: Record<string, string[]>;
     bytes?: Record<string, number>;
+    held?: string[];
   } = {},
 ): LaneKnowledge => ({
   waiting: (id) => more.waiting?.[id] ?? [],
   seen: (id) => new Set(more.seen?.[id]),
+  isHeld: ({ group: id, affinity }) => more.held?.includes(`${id}/${affinity}`) ?? false,
   bytesOf: (modelId) => more.bytes?.[modelId] ?? null,
 });
 const targets = (servable: ServableGroup[], more: Partial<Parameters<typeof claimTargets>[0]> = {}) =>
@@ -116,6 +118,22 @@ describe('claim groups', () => {
     const bytes = Object.fromEntries(models.map((model, index) => [model, index * 1_000_000]));
     const { warmLanes } = targets([group('g1')], { lanes: lanes({ waiting: { g1: models }, bytes }) });
     expect(warmLanes.map(({ affinity }) => affinity)).toEqual(models.slice(0, 16));
+  });
+
+  test('a lane that is held is not named, and a group without other work is left out', () => {
+    const waiting = { g1: ['far'], g2: ['far', 'near'], g4: ['here'] };
+    const bytes = { far: 10_000_000, near: 5_000_000 };
+    const held = ['g1/far', 'g2/far', 'g4/here'];
+    const found = targets(
+      ['g1', 'g2', 'g3', 'g4'].map((id) => group(id)),
+      {
+        resident: [{ modelId: 'here', service: 'image' }],
+        lanes: lanes({ waiting, bytes, held }),
+      },
+    );
+    // What is resident is never held.
+    expect(found.groups.map((each) => each.group)).toEqual(['g2', 'g3', 'g4']);
+    expect(found.warmLanes.map((lane) => `${lane.group}/${lane.affinity}`)).toEqual(['g4/here', 'g2/near']);
   });
 
   test('where nothing waits resident models are named in the groups of their service, used lanes first', () => {

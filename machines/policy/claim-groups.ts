@@ -22,6 +22,8 @@ export interface LaneKnowledge {
   waiting(group: GroupId): readonly string[];
   /** Those that had some at any time. */
   seen(group: GroupId): ReadonlySet<string>;
+  /** Left to machines that have its model and are soon free. Asked of lanes with work whose model is not resident. */
+  isHeld(lane: { group: GroupId; affinity: string }): boolean;
   /** Of a base model; null where it is not known. */
   bytesOf(modelId: string): number | null;
 }
@@ -56,8 +58,8 @@ const frontGroups = 24;
  * work, of them the machine's own pool before others, then the fullest, then by id so that equal inputs
  * give equal requests; where more than 32 have waiting work, the last 8 places go round among those
  * behind the first 24, one step of 8 each `turn` (a count of claims, from 0). Then empty ones in the order
- * of `servable`, the own pool's first: there may be hundreds, and no claim sorts them. Lanes: `workLanes`,
- * or `idleLanes` where nothing is known to wait.
+ * of `servable`, the own pool's first: there may be hundreds, and no claim sorts them. A group all of whose
+ * work is held is left out. Lanes: `workLanes`, or `idleLanes` where nothing is known to wait.
  */
 export function claimTargets(options: {
   servable: readonly ServableGroup[];
@@ -87,12 +89,30 @@ export function claimTargets(options: {
   }
   const own = new Set([pool, ...chosen.flatMap((each) => (foreign(each) === 0 ? [each.group.pool] : []))]);
   const behindMs = inTurnOfAge(own, options);
-  const groups = chosen.map((each) => ({
+  const isHeld = heldOf(options);
+  const open = chosen.filter(({ groupId }) => {
+    const waiting = options.lanes.waiting(groupId);
+    return waiting.length === 0 || !waiting.every((affinity) => isHeld({ group: groupId, affinity }));
+  });
+  const groups = open.map((each) => ({
     group: each.groupId,
     penaltyMs: behindMs(each.group.pool) + foreign(each) * policy.spillPenaltyMs,
   }));
-  const work = workLanes(groups, options);
-  return { groups, warmLanes: work.length > 0 ? work : idleLanes(chosen, options) };
+  const work = workLanes(groups, { ...options, isHeld });
+  return { groups, warmLanes: work.length > 0 ? work : idleLanes(open, options) };
+}
+
+/** Whether a lane is held; each is asked for once a claim. */
+function heldOf({ resident, lanes }: LaneOptions): LaneKnowledge['isHeld'] {
+  const isThere = new Set(['-', ...resident.map(({ modelId }) => modelId)]);
+  const known = new Map<string, boolean>();
+  return (lane) => {
+    if (isThere.has(lane.affinity)) return false;
+    const key = `${lane.group}/${lane.affinity}`;
+    const isHeld = known.get(key) ?? lanes.isHeld(lane);
+    known.set(key, isHeld);
+    return isHeld;
+  };
 }
 
 /** What of the claim's options decides on lanes. */
@@ -111,7 +131,7 @@ interface LaneOptions {
  */
 function workLanes(
   groups: ClaimTargets['groups'],
-  { resident, lanes, policy }: LaneOptions,
+  { resident, lanes, policy, isHeld }: LaneOptions & Pick<LaneKnowledge, 'isHeld'>,
 ): ClaimTargets['warmLanes'] {
   const isThere = new Set(['-', ...resident.map(({ modelId }) => modelId)]);
   const wayMs = (affinity: string) => {
@@ -120,10 +140,13 @@ function workLanes(
   };
   return groups
     .flatMap(({ group, penaltyMs }) =>
-      lanes.waiting(group).map((affinity) => ({
-        lane: { group, affinity, bonusMs: policy.warmBonusLimitMs - wayMs(affinity) },
-        penaltyMs,
-      })),
+      lanes
+        .waiting(group)
+        .filter((affinity) => !isHeld({ group, affinity }))
+        .map((affinity) => ({
+          lane: { group, affinity, bonusMs: policy.warmBonusLimitMs - wayMs(affinity) },
+          penaltyMs,
+        })),
     )
     .filter(({ lane }) => lane.bonusMs > 0)
     .sort((a, b) => b.lane.bonusMs - b.penaltyMs - (a.lane.bonusMs - a.penaltyMs))

@@ -102,13 +102,13 @@ export class LaneIndex {
   }
 
   /** Lanes that are not empty: groups by id, lanes of each by their heads, equal ones by name. */
-  lanes(limits: { ofGroup: number; ofAll: number }): { group: GroupId; affinity: string }[] {
-    const found: { group: GroupId; affinity: string }[] = [];
+  lanes(limits: { ofGroup: number; ofAll: number }): { group: GroupId; affinity: string; waiting: number }[] {
+    const found: { group: GroupId; affinity: string; waiting: number }[] = [];
     for (const group of [...this.#waitingOf.keys()].sort()) {
       const limit = Math.min(limits.ofGroup, limits.ofAll - found.length);
       if (limit === 0) break;
       for (const { member: affinity } of this.#groupLanes.get(group)?.slice(null, limit) ?? [])
-        found.push({ group, affinity });
+        found.push({ group, affinity, waiting: this.#lanes.get(laneOf({ group, affinity }))?.size ?? 0 });
     }
     return found;
   }

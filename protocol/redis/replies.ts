@@ -308,7 +308,9 @@ export function statsAnswer(reply: Reply): RedisBrokerStats {
     incarnations: reply.number(5),
     tombstones: reply.number(6),
     groups: groups.slice(0, groupsLimit),
-    lanes: lanes.flatMap((group, at) => (at % 2 === 0 ? [{ group, affinity: lanes[at + 1] ?? '' }] : [])),
+    lanes: lanes.flatMap((group, at) =>
+      at % 3 === 0 ? [{ group, affinity: lanes[at + 1] ?? '', waiting: Number(lanes[at + 2]) }] : [],
+    ),
     operations: reply.number(7),
     clockSteps: reply.number(8),
   };

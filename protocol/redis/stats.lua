@@ -2,8 +2,10 @@
   KEYS[1] shard prefix
   ARGV[1..3] as in identity  [4] lanes of one group, and [5] of all, that are named at most
   Answers {now, 'ok', identity, open 0 or 1, waiting, delayed, entries, incarnations, tombstones,
-    operations, clock steps, {group, waiting …}, {group, affinity …}}
-  Touches alive delayed:<gen> head:<gen> heads:<gen> ids incarnations lanes:<gen>:<group> meta nonce tombstones ]]
+    operations, clock steps, {group, waiting …}, {group, affinity,
+    waiting …}}
+  Touches alive delayed:<gen> head:<gen> heads:<gen> ids incarnations lane:<gen>:<lane>
+    lanes:<gen>:<group> meta nonce tombstones ]]
 local s = begin(KEYS, ARGV)
 local delayed = call('ZCARD', s.p .. ':delayed:' .. s.gen)
 for _, gen in ipairs(s.quarantines) do delayed = delayed + call('ZCARD', s.p .. ':delayed:' .. gen) end
@@ -30,7 +32,8 @@ local function lanesWithWork()
     if left == 0 then break end
     local limit = math.min(tonumber(ARGV[4]), left)
     for _, affinity in ipairs(call('ZRANGE', s.p .. ':lanes:' .. s.gen .. ':' .. group, 0, limit - 1)) do
-      found[#found + 1], found[#found + 2] = group, affinity
+      local waiting = call('ZCARD', s.p .. ':lane:' .. s.gen .. ':' .. group .. '/' .. affinity)
+      found[#found + 1], found[#found + 2], found[#found + 3] = group, affinity, waiting
       left = left - 1
     end
   end

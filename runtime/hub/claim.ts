@@ -1,4 +1,4 @@
-import type { ResidentCopy } from '#machines/policy/claim-groups.ts';
+import type { LaneKnowledge, ResidentCopy } from '#machines/policy/claim-groups.ts';
 import type { ClaimAnswer, LeaseGrant } from '#protocol/broker.ts';
 import { isTerminal, type Job } from '#protocol/job.ts';
 import type { Assignment, ClaimOffer, ClaimResult } from '#protocol/link.ts';
@@ -47,6 +47,7 @@ async function claimFor(
     free,
     resident: offer.resident,
     isKnownEmpty: false,
+    isHeld: (lane) => hub.holds.isHeld(hub, machine, lane),
   });
   if (machine.leaving) return { kind: 'cordoned' };
   machine.groups = new Set(groups.map((each) => each.group));
@@ -75,8 +76,11 @@ async function claimFor(
     const assignment = await assign(hub, machine, answer.lease);
     if (assignment === null) continue;
     const { jobId, token, group, attempts } = answer.lease;
+    const { service, expectedMs } = assignment;
     hub.groups.noteGiven(group);
-    machine.granted.set(jobId, { token, group, attempts });
+    hub.holds.noteGiven(answer.lease);
+    const sinceMonotonicMs = hub.env.clock.monotonic();
+    machine.granted.set(jobId, { token, group, attempts, run: { service, expectedMs, sinceMonotonicMs } });
     return { kind: 'leased', assignment, more: answer.more };
   }
   machine.notify('wake', {});
@@ -90,7 +94,13 @@ async function claimFor(
 export async function claimTargetsOf(
   hub: Hub,
   machine: MachineLink,
-  offer: { free: ReadonlySet<string>; resident: readonly string[]; isKnownEmpty: boolean },
+  offer: {
+    free: ReadonlySet<string>;
+    resident: readonly string[];
+    isKnownEmpty: boolean;
+    /** Lanes that are left to others; none for a beat, which has the machine ask again while they are. */
+    isHeld?: LaneKnowledge['isHeld'];
+  },
 ) {
   await hub.directories.refresh();
   // Which lanes and, of a machine that serves many, which groups have work.
@@ -107,6 +117,7 @@ export async function claimTargetsOf(
     lanes: {
       waiting: (group) => hub.lanes.waiting(group),
       seen: (group) => hub.lanes.seen(group),
+      isHeld: offer.isHeld ?? (() => false),
       bytesOf: (modelId) => hub.models.bytesOf(modelId),
     },
     policy,

@@ -28,6 +28,8 @@ export interface Facts {
   /** When it came into the state that it has. */
   sinceMs: number;
   leaseTtlMs: number;
+  /** Machines that have its model and are soon free, for which idle ones leave it, for so long at most, ms. */
+  hold: { by: readonly string[]; leftMs: number } | null;
   expectedStart: Explanation['expectedStart'];
 }
 
@@ -91,7 +93,14 @@ function waitsFor(facts: Facts): string[] {
   if (facts.forbidden !== null) return [`It is held as soon as a machine would get it: ${facts.forbidden}.`];
   if (facts.pauses.length > 0)
     return [...facts.pauses.map((pause) => held(facts, pause)), ...whoIsBefore(facts)];
-  return [...whoCould(facts), ...whoIsBefore(facts), ...when(facts)];
+  return [...whoCould(facts), ...leftTo(facts), ...whoIsBefore(facts), ...when(facts)];
+}
+
+function leftTo({ hold, job }: Facts): string[] {
+  if (hold === null) return [];
+  return [
+    `Idle machines leave it to ${some([...hold.by])}, which ${hold.by.length === 1 ? 'has' : 'have'} ${job.models[0] ?? 'its model'} and should be free before it could be fetched; for ${seconds(hold.leftMs)} more at most.`,
+  ];
 }
 
 /** Lease times after which a row that waits should be in the Broker, whatever had happened. */

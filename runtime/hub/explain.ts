@@ -60,6 +60,7 @@ export async function explainJob(hub: Hub, jobId: string): Promise<Explanation> 
     runs,
     sinceMs: transitions.at(-1)?.atMs ?? job.submittedAtMs,
     leaseTtlMs: hub.config.leaseTtlMs,
+    hold: hub.holds.of(hub, job),
     expectedStart: isTerminal(job.state) ? null : await expectedStart(hub, { job, group, ahead }),
   };
   return {

@@ -32,7 +32,7 @@ export async function holdsLease(
     const { holder, attempts } = view;
     const own = holder?.machineId === machine.machineId && holder.incarnation === machine.incarnation;
     if (!own) return { kind: 'foreign' };
-    machine.granted.set(jobId, { token, group: view.group, attempts });
+    machine.granted.set(jobId, { token, group: view.group, attempts, run: null });
     return { kind: 'holder', attempts };
   }
   const row = await hub.records.getJob(jobId);

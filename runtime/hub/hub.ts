@@ -12,6 +12,7 @@ import type { ClassDirectory } from './class-directory.ts';
 import type { Directories } from './directories.ts';
 import type { EventsHub } from './events-hub.ts';
 import type { GroupDirectory } from './group-directory.ts';
+import type { Holds } from './holds.ts';
 import type { Lanes } from './lanes.ts';
 import type { LimitDirectory } from './limits.ts';
 import type { LinkDirectory } from './links.ts';
@@ -83,6 +84,7 @@ export interface Hub {
   readonly marks: BrokeredMarks;
   readonly groups: GroupDirectory;
   readonly lanes: Lanes;
+  readonly holds: Holds;
   readonly classes: ClassDirectory;
   readonly models: ModelDirectory;
   readonly pauses: PauseDirectory;

@@ -12,6 +12,8 @@ export interface Grant {
   token: FencingToken;
   group: GroupId;
   attempts: number;
+  /** What was handed out, and when by the monotonic clock; null where another hub or an earlier process did. */
+  run: { service: string; expectedMs: number; sinceMonotonicMs: number } | null;
 }
 
 /** A machine as this hub holds its link: a plain object, one per joined incarnation. */
