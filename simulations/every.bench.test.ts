@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { BENCH_NAMES, type BenchHost } from '#runtime/cli/bench.ts';
+import type { BenchHost } from '#runtime/cli/bench.ts';
+import { BENCH_NAMES } from '#runtime/cli/bench-list.ts';
 import { missingPostgres } from '#runtime/toolchain/postgres-server.ts';
 import { findRedisServer, redisMissing } from '#runtime/toolchain/redis-server.ts';
 import { run as busy } from './bench-busy.ts';

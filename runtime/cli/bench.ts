@@ -1,20 +1,6 @@
+import { BENCH_NAMES, type BenchName } from './bench-list.ts';
 import type { CommandContext } from './context.ts';
 import { CliError } from './errors.ts';
-
-export const BENCH_NAMES = [
-  'startup',
-  'recovery',
-  'busy',
-  'submit',
-  'claim',
-  'memory',
-  'rebuild',
-  'idle',
-  'sim',
-  'peers',
-  'wake',
-  'fair',
-] as const;
 
 /** One measured figure with its target; `ok` says whether the target was met in this run. */
 export interface BenchFigure {
@@ -48,7 +34,7 @@ export async function bench(context: CommandContext, name: string): Promise<void
       try: `emp bench ${BENCH_NAMES.join(' | ')}`,
     });
   }
-  const { run } = await loadBench(name as (typeof BENCH_NAMES)[number]);
+  const { run } = await loadBench(name as BenchName);
   const report = await run({ note: (text) => out.note(text), signal, scale: 1 });
   out.result(report, () => {
     out.table(
@@ -76,9 +62,7 @@ export async function bench(context: CommandContext, name: string): Promise<void
 }
 
 /** The image ships without simulations/: the one place where runtime/ reaches it, when asked to. */
-async function loadBench(
-  name: (typeof BENCH_NAMES)[number],
-): Promise<{ run: (host: BenchHost) => Promise<BenchReport> }> {
+async function loadBench(name: BenchName): Promise<{ run: (host: BenchHost) => Promise<BenchReport> }> {
   try {
     switch (name) {
       case 'startup':

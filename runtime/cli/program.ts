@@ -5,6 +5,7 @@ import type { CommandContext, GlobalOptions } from './context.ts';
 import type { DemoOptions } from './demo.ts';
 import type { DevOptions } from './dev.ts';
 import type { EventsOptions } from './events.ts';
+import { benchHelp, hubHelp, machineHelp } from './help.ts';
 import type { HubOptions } from './hub.ts';
 import type { JobOptions } from './job.ts';
 import type { JobsOptions } from './jobs.ts';
@@ -76,11 +77,9 @@ export function createProgram(streams: Streams, run: Runner): Command {
   action(
     program
       .command('bench')
-      .argument(
-        '<name>',
-        'startup, recovery, busy, submit, claim, memory, rebuild, idle, sim, peers, wake or fair',
-      )
-      .description('measure one figure of docs/benchmarks.md on this machine'),
+      .argument('<name>', 'one of those below')
+      .description('measure one figure of docs/benchmarks.md on this machine')
+      .addHelpText('after', benchHelp()),
     async (context, args) => (await import('./bench.ts')).bench(context, args[0] ?? ''),
   );
   addChaos(program, action);
@@ -122,6 +121,7 @@ function addServers(program: Command, action: Action): void {
     program
       .command('hub')
       .description('run a hub; settings: docs/hub.md')
+      .addHelpText('after', hubHelp)
       .option('--listen <host:port>', 'where to listen; loopback only')
       .option('--data <dir>', 'folder of the embedded stores')
       .addOption(watchStdin()),
@@ -130,7 +130,8 @@ function addServers(program: Command, action: Action): void {
   action(
     program
       .command('machine')
-      .description('run a machine and link it to a hub; settings: runtime/machine-config.ts')
+      .description('run a machine and link it to a hub; settings: docs/machine.md')
+      .addHelpText('after', machineHelp)
       .option('--pool <name>', 'hardware pool it belongs to')
       .option('--id <id>', 'id of this machine; made from the host name when absent')
       .option('--services <names>', 'services it offers, separated by commas', list())
