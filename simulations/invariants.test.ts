@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import type { BrokerEntry, BrokerStats } from '#protocol/broker.ts';
-import { entryOf } from '#protocol/broker-fixture.conformance.ts';
-import type { Job, JobRun, JobState, JobTransition } from '#protocol/job.ts';
+import { entryOf, openRig } from '#protocol/broker-fixture.conformance.ts';
+import type { Job } from '#protocol/job.ts';
 import { auditData } from '#protocol/memory/audit.conformance.ts';
 import { memorySetup } from '#protocol/memory/setup.conformance.ts';
+import { tokenAfter } from '#protocol/token.ts';
 import { repositoryRoot } from '#runtime/toolchain/repository.ts';
 import { readText } from '#runtime/toolchain/source-tree.ts';
 import { bonusBounded } from './check-bonus.ts';
@@ -13,9 +14,8 @@ import { idleServed } from './check-idle.ts';
 import { indexesTrue } from './check-indexes.ts';
 import { requirementsHold } from './check-requirements.ts';
 import { slotsHold } from './check-slots.ts';
-import { timelinesTrue } from './check-timelines.ts';
 import { allCheckers, invariants, numbersOf } from './invariants.ts';
-import type { AuditView, Checker, Observation, Timeline } from './observation.ts';
+import type { AuditView, Checker, Observation } from './observation.ts';
 import { stageClass } from './stage-machine.ts';
 
 /** A breach of each invariant, planted, and what is no breach beside it. Those of the others are in checkers.test.ts. */
@@ -85,63 +85,6 @@ describe('the twelve', () => {
   });
 });
 
-describe('timelines', () => {
-  const change = (from: JobState | null, to: JobState, operation: string, token: string | null = null) =>
-    ({ jobId: 'j1', from, to, operation, token }) as JobTransition;
-  const run = (number: number, token: string, startedAtMs = number * 100, endedAtMs = startedAtMs + 50) =>
-    ({ jobId: 'j1', run: number, token, startedAtMs, endedAtMs }) as JobRun;
-  const whole = [
-    change(null, 'waiting', 'submit'),
-    change('waiting', 'leased', 'claim', '5'),
-    change('leased', 'waiting', 'expire', '5'),
-    change('waiting', 'leased', 'claim', '9'),
-    change('leased', 'succeeded', 'complete', '9'),
-  ];
-  const viewOf = (state: JobState, timeline: Timeline): AuditView => ({
-    ...noView,
-    jobs: [{ id: 'j1', state, fenceFloor: '6' } as Job],
-    timelines: new Map([['j1', timeline]]),
-  });
-  const told = (state: JobState, transitions: JobTransition[], runs: JobRun[] = []) =>
-    judge(timelinesTrue(), [], viewOf(state, { transitions, runs }));
-
-  test('one of two runs and an end is a life', () => {
-    expect(told('succeeded', whole, [run(1, '5'), run(2, '9')])).toBeNull();
-  });
-  test('I1: a job that rests without an end, and one that lived on after it, are breaches', () => {
-    expect(told('waiting', whole.slice(0, 1))).toContain('j1 is waiting at rest');
-    expect(told('leased', [...whole, change('succeeded', 'leased', 'claim')])).toContain(
-      'from succeeded to leased by claim',
-    );
-    expect(told('failed', whole)).toContain('says failed, its timeline ends with succeeded');
-    expect(
-      told(
-        'succeeded',
-        [whole[0], whole[4]].filter((each) => each !== undefined),
-      ),
-    ).toContain('went from leased to succeeded while it was waiting');
-  });
-  test('I3: two completions, and one below the floor, are breaches', () => {
-    const again = [
-      change('succeeded', 'succeeded', 'complete', '9'),
-      change('succeeded', 'waiting', 'requeue'),
-    ];
-    expect(told('succeeded', [...whole, ...again.slice(0, 1)])).toContain('from succeeded to succeeded');
-    expect(
-      told('succeeded', [...whole.slice(0, 2), change('leased', 'succeeded', 'complete', '5')]),
-    ).toContain('completed with 5, below its floor 6');
-  });
-  test('I4: a run under a token that does not rise is a breach', () => {
-    expect(told('succeeded', whole, [run(1, '9'), run(2, '9')])).toContain('run 2 of j1 has 9 after 9');
-    expect(told('succeeded', whole, [run(1, '9'), run(2, '8')])).toContain('run 2 of j1 has 8 after 9');
-    const third = [run(1, '9', 100, 150), run(2, '8', 120, 160), run(3, '8', 200, 250)];
-    expect(told('succeeded', whole, third)).toContain('run 3 of j1 has 8 after 9');
-  });
-  test('I4: two servers may have leased a job at once: the older lease is heard of while the newer runs', () => {
-    expect(told('succeeded', whole, [run(1, '9', 100, 150), run(2, '8', 150, 150)])).toBeNull();
-  });
-});
-
 describe('indexes', () => {
   test('I2: an entry that its index does not have is a breach', async () => {
     const under = await memorySetup();
@@ -166,6 +109,19 @@ describe('indexes', () => {
     expect(judge(indexesTrue(), [], { ...noView, indexProblems: heads })).toContain(
       'g1/- has a for its head',
     );
+  });
+  test('I2: a lease below its floor is a breach, unless a cancel has brought the floor before the exit came', async () => {
+    const under = await memorySetup();
+    const rig = await openRig(async () => under);
+    const machine = await rig.machine('m1');
+    await rig.add('a');
+    const { token } = await machine.lease();
+    await rig.broker.cancel({ jobId: 'a', fenceFloor: tokenAfter(token) });
+    const { data } = under.server.mark();
+    expect(auditData(data)).toEqual([]);
+    const entry = data.entries.get('a');
+    if (entry) entry.cancelRequested = false;
+    expect(auditData(data)).toEqual(['a is leased below its floor']);
   });
 });
 
