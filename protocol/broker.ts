@@ -24,8 +24,8 @@ export const turnsLimit = 48;
 /** Limits of one `inspect`: lanes of the group that are counted, and leaders that are named. */
 export const viewedLanesLimit = 200;
 /** Lanes of one group, and of all, that stats name: those whose heads go first. */
-export const groupLanesLimit = 64;
-export const statsLanesLimit = 4_000;
+export const groupLanesLimit = 32;
+export const statsLanesLimit = 1_000;
 export const leadersLimit = 8;
 /** How long an ended id refuses late submits and re-drives of an older floor, ms. */
 export const tombstoneMs = 900_000;

@@ -21,7 +21,7 @@ const lanes = (
     held?: string[];
   } = {},
 ): LaneKnowledge => ({
-  waiting: (id) => more.waiting?.[id] ?? [],
+  waiting: (id) => new Map(more.waiting?.[id]?.map((affinity) => [affinity, 1])),
   seen: (id) => new Set(more.seen?.[id]),
   isHeld: ({ group: id, affinity }) => more.held?.includes(`${id}/${affinity}`) ?? false,
   bytesOf: (modelId) => more.bytes?.[modelId] ?? null,
@@ -133,7 +133,22 @@ describe('claim groups', () => {
     );
     // What is resident is never held.
     expect(found.groups.map((each) => each.group)).toEqual(['g2', 'g3', 'g4']);
-    expect(found.warmLanes.map((lane) => `${lane.group}/${lane.affinity}`)).toEqual(['g4/here', 'g2/near']);
+    const named = found.warmLanes.map((lane) => `${lane.group}/${lane.affinity}`);
+    expect(named.slice(0, 2)).toEqual(['g4/here', 'g2/near']);
+    // Known by what it has, where it finds nothing.
+    expect(named.slice(2)).toEqual(['g2/here', 'g3/here']);
+  });
+
+  test('a group of which not all work is known is not left out, and beside a held lane any other goes before it', () => {
+    const bytes = { far: 1e9, farther: 2e9 };
+    const held = ['g1/far'];
+    const some = [group('g1', { waiting: 2 })];
+    const known = lanes({ waiting: { g1: ['far'] }, bytes, held });
+    expect(targets(some, { lanes: known }).groups.map((each) => each.group)).toEqual(['g1']);
+    const all = lanes({ waiting: { g1: ['far', 'farther'] }, bytes, held });
+    expect(targets(some, { lanes: all }).warmLanes).toEqual([
+      { group: 'g1', affinity: 'farther', bonusMs: 15_000 },
+    ]);
   });
 
   test('where nothing waits resident models are named in the groups of their service, used lanes first', () => {

@@ -18,8 +18,8 @@ export interface ResidentCopy {
 
 /** What is known of lanes, within the last second or so: by group their affinity keys. */
 export interface LaneKnowledge {
-  /** Those with claimable work. */
-  waiting(group: GroupId): readonly string[];
+  /** Those with claimable work, and how many wait in each; of a group with very many lanes not all. */
+  waiting(group: GroupId): ReadonlyMap<string, number>;
   /** Those that had some at any time. */
   seen(group: GroupId): ReadonlySet<string>;
   /** Left to machines that have its model and are soon free. Asked of lanes with work whose model is not resident. */
@@ -90,16 +90,30 @@ export function claimTargets(options: {
   const own = new Set([pool, ...chosen.flatMap((each) => (foreign(each) === 0 ? [each.group.pool] : []))]);
   const behindMs = inTurnOfAge(own, options);
   const isHeld = heldOf(options);
-  const open = chosen.filter(({ groupId }) => {
-    const waiting = options.lanes.waiting(groupId);
-    return waiting.length === 0 || !waiting.every((affinity) => isHeld({ group: groupId, affinity }));
-  });
+  const open = chosen.filter((each) => !isWhollyHeld(each, { lanes: options.lanes, isHeld }));
   const groups = open.map((each) => ({
     group: each.groupId,
     penaltyMs: behindMs(each.group.pool) + foreign(each) * policy.spillPenaltyMs,
   }));
   const work = workLanes(groups, { ...options, isHeld });
-  return { groups, warmLanes: work.length > 0 ? work : idleLanes(open, options) };
+  // Where it finds nothing the Broker keeps it as idle by these: those that it would begin at once stand in all of them.
+  const isNamed = new Set(work.map(({ group, affinity }) => `${group}/${affinity}`));
+  const idle = idleLanes(open, options).filter(({ group, affinity }) => !isNamed.has(`${group}/${affinity}`));
+  return { groups, warmLanes: [...work, ...idle].slice(0, claimLanesLimit) };
+}
+
+/** True where all work of the group is held, none of it in lanes that are not known. */
+function isWhollyHeld(
+  { groupId: group, waiting }: ServableGroup,
+  { lanes, isHeld }: Pick<LaneOptions, 'lanes'> & Pick<LaneKnowledge, 'isHeld'>,
+): boolean {
+  const known = lanes.waiting(group);
+  let held = 0;
+  for (const [affinity, count] of known) {
+    if (!isHeld({ group, affinity })) return false;
+    held += count;
+  }
+  return known.size > 0 && held >= waiting;
 }
 
 /** Whether a lane is held; each is asked for once a claim. */
@@ -127,7 +141,8 @@ interface LaneOptions {
  * Lanes with work, those that could begin first in front, at most 16. The bonus is the time by which work of
  * the lane begins before work whose way is as long as the bound or longer: all of the bound where the model is
  * resident or none is needed, less by the way of what is missing. A lane whose way is as long as that has none
- * and is reached by its group.
+ * and is reached by its group; beside a lane that is held it has half the bound at least, so that the group does
+ * not bring what is held.
  */
 function workLanes(
   groups: ClaimTargets['groups'],
@@ -139,15 +154,15 @@ function workLanes(
     return bytes === null ? Number.POSITIVE_INFINITY : Math.ceil(bytes / policy.fetchBytesPerMs);
   };
   return groups
-    .flatMap(({ group, penaltyMs }) =>
-      lanes
-        .waiting(group)
-        .filter((affinity) => !isHeld({ group, affinity }))
-        .map((affinity) => ({
-          lane: { group, affinity, bonusMs: policy.warmBonusLimitMs - wayMs(affinity) },
-          penaltyMs,
-        })),
-    )
+    .flatMap(({ group, penaltyMs }) => {
+      const all = [...lanes.waiting(group).keys()];
+      const free = all.filter((affinity) => !isHeld({ group, affinity }));
+      const leastMs = free.length < all.length ? Math.round(policy.warmBonusLimitMs / 2) : 0;
+      return free.map((affinity) => {
+        const bonusMs = Math.max(leastMs, policy.warmBonusLimitMs - wayMs(affinity));
+        return { lane: { group, affinity, bonusMs }, penaltyMs };
+      });
+    })
     .filter(({ lane }) => lane.bonusMs > 0)
     .sort((a, b) => b.lane.bonusMs - b.penaltyMs - (a.lane.bonusMs - a.penaltyMs))
     .slice(0, claimLanesLimit)

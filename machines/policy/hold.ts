@@ -16,18 +16,10 @@ export function residualMs(run: { expectedMs: number; elapsedMs: number }): numb
 }
 
 /**
- * Whether a lane is left to those who have its model. `freeInMs`: of each of them the time until a slot is
- * free. `waiting` jobs of `expectedMs` each are before them, shared by all. `wayMs`: time until the model were
+ * Whether a lane is left to those who have its model. `startInMs`: of each of them the time until it could begin
+ * the lane's next job, after what it runs and what else waits for its models. `wayMs`: time until the model were
  * here.
  */
-export function isWorthHolding(options: {
-  wayMs: number;
-  freeInMs: readonly number[];
-  waiting: number;
-  expectedMs: number;
-}): boolean {
-  const { wayMs, freeInMs, waiting, expectedMs } = options;
-  if (freeInMs.length === 0) return false;
-  const aheadMs = (Math.max(0, waiting - 1) * expectedMs) / freeInMs.length;
-  return Math.min(...freeInMs) + aheadMs < soonerShare * wayMs;
+export function isWorthHolding(options: { wayMs: number; startInMs: readonly number[] }): boolean {
+  return Math.min(Number.POSITIVE_INFINITY, ...options.startInMs) < soonerShare * options.wayMs;
 }

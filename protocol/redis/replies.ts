@@ -289,6 +289,14 @@ export interface RedisBrokerStats extends BrokerStats {
 /** Groups that stats name at most. */
 const groupsLimit = 1_000;
 
+/** Groups by id; the lanes of each as the server told them. */
+function lanesOf(flat: string[]): BrokerStats['lanes'] {
+  const lanes: BrokerStats['lanes'] = [];
+  for (let at = 0; at < flat.length; at += 3)
+    lanes.push({ group: flat[at] ?? '', affinity: flat[at + 1] ?? '', waiting: Number(flat[at + 2]) });
+  return lanes.sort((a, b) => (a.group === b.group ? 0 : a.group < b.group ? -1 : 1));
+}
+
 export function statsAnswer(reply: Reply): RedisBrokerStats {
   const [waiting, delayed, entries] = [reply.number(2), reply.number(3), reply.number(4)];
   const pairs = reply.list(9);
@@ -297,7 +305,6 @@ export function statsAnswer(reply: Reply): RedisBrokerStats {
   for (let at = 0; at < pairs.length; at += 2)
     counts.set(pairs[at] ?? '', (counts.get(pairs[at] ?? '') ?? 0) + Number(pairs[at + 1]));
   const groups = [...counts].map(([group, waiting]) => ({ group, waiting }));
-  const lanes = reply.list(10);
   groups.sort((a, b) => b.waiting - a.waiting || (a.group < b.group ? -1 : 1));
   return {
     identity: reply.text(0),
@@ -308,9 +315,7 @@ export function statsAnswer(reply: Reply): RedisBrokerStats {
     incarnations: reply.number(5),
     tombstones: reply.number(6),
     groups: groups.slice(0, groupsLimit),
-    lanes: lanes.flatMap((group, at) =>
-      at % 3 === 0 ? [{ group, affinity: lanes[at + 1] ?? '', waiting: Number(lanes[at + 2]) }] : [],
-    ),
+    lanes: lanesOf(reply.list(10)),
     operations: reply.number(7),
     clockSteps: reply.number(8),
   };

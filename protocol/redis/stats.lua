@@ -23,12 +23,10 @@ local function waitingByGroup()
   return found
 end
 
--- Groups by id, of each the lanes whose heads go first.
+-- Of each group the lanes whose heads go first; a former hub asks for none.
 local function lanesWithWork()
-  local found, left = {}, tonumber(ARGV[5])
-  local groups = call('ZRANGE', s.p .. ':heads:' .. s.gen, 0, -1)
-  table.sort(groups, isBefore)
-  for _, group in ipairs(groups) do
+  local found, left = {}, tonumber(ARGV[5] or '0')
+  for _, group in ipairs(call('ZRANGE', s.p .. ':heads:' .. s.gen, 0, math.max(0, left - 1))) do
     if left == 0 then break end
     local limit = math.min(tonumber(ARGV[4]), left)
     for _, affinity in ipairs(call('ZRANGE', s.p .. ':lanes:' .. s.gen .. ':' .. group, 0, limit - 1)) do

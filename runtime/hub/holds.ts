@@ -2,26 +2,36 @@ import { isWorthHolding, residualMs } from '#machines/policy/hold.ts';
 import { machineMeets } from '#machines/policy/matching.ts';
 import type { GroupId } from '#protocol/broker.ts';
 import type { MachineId } from '#protocol/names.ts';
-import type { Group } from '#protocol/requirements.ts';
 import type { Hub } from './hub.ts';
 import { type MachineLink, runningOn } from './links.ts';
 
-/** Lanes whose hold is remembered; beyond that all begin anew, which bounds a hold by a little more. */
+/** Lanes whose hold is remembered; the one that was not asked for longest is forgotten first. */
 const heldLimit = 10_000;
+/** A hold that no claim has asked for so long, three beats or more, is over: what waits there now waits anew, ms. */
+const askedLimitMs = 30_000;
+/** Age at which it is reckoned anew who has which models and what waits for them, ms. */
+const viewMs = 1_000;
 
 interface Lane {
   group: GroupId;
   affinity: string;
 }
 
+interface Held {
+  sinceMs: number;
+  askedMs: number;
+  by: MachineId[];
+}
+
 /**
  * Which lanes a claim leaves to machines that have their model (machines/policy/hold.ts), as far as this hub
- * knows them: those linked here, by what they said of their disks, and the runs that this hub handed out. A lane is
- * held for `holdLimitMs` in all; a claim of it begins its time anew.
+ * knows them: those linked here, by what they said of their disks, and the runs that this hub handed out. The next job
+ * of a lane is held for `holdLimitMs` in all; a claim of the lane begins that anew.
  */
 export class Holds {
-  /** By lane: since when it is held, by the monotonic clock, and for whom. */
-  readonly #held = new Map<string, { sinceMs: number; by: MachineId[] }>();
+  /** By lane, that which was asked last at the end; times by the monotonic clock. */
+  readonly #held = new Map<string, Held>();
+  #view: WarmView | null = null;
 
   /** True where this machine, which lacks the model, should leave the lane to another now. */
   isHeld(hub: Hub, machine: MachineLink, lane: Lane): boolean {
@@ -29,18 +39,22 @@ export class Holds {
     const group = hub.groups.get(lane.group);
     const bytes = hub.models.bytesOf(lane.affinity);
     if (group === null || bytes === null || hub.config.holdLimitMs === 0) return false;
-    const wayMs = bytes / hub.config.fetchBytesPerMs;
-    const holders = holdersOf(hub, machine, { affinity: lane.affinity, group });
-    const freeInMs = holders.map((holder) => freeIn(hub, holder, group.service));
-    const { waiting, expectedMs } = hub.lanes.work(lane);
-    if (!isWorthHolding({ wayMs, freeInMs, waiting, expectedMs })) {
-      this.#held.delete(key);
-      return false;
-    }
     const nowMs = hub.env.clock.monotonic();
-    const sinceMs = this.#held.get(key)?.sinceMs ?? nowMs;
-    if (this.#held.size >= heldLimit) this.#held.clear();
-    this.#held.set(key, { sinceMs, by: holders.map(({ machineId }) => machineId) });
+    if (this.#view === null || nowMs - this.#view.atMs >= viewMs) this.#view = new WarmView(hub);
+    const view = this.#view;
+    const missing = 1 - (machine.residency.get(lane.affinity)?.fraction ?? 0);
+    const wayMs = (bytes * missing) / hub.config.fetchBytesPerMs;
+    const holders = view.holders(lane);
+    const { expectedMs } = hub.lanes.work(lane);
+    const startInMs = holders.map((holder) => {
+      const aheadMs = Math.max(0, view.warmMs(holder) - expectedMs);
+      return freeIn(hub, holder, group.service) + aheadMs;
+    });
+    if (!isWorthHolding({ wayMs, startInMs })) return false;
+    const known = this.#held.get(key);
+    const isFresh = known !== undefined && nowMs - known.askedMs < askedLimitMs;
+    const sinceMs = isFresh ? known.sinceMs : nowMs;
+    this.#note(key, { sinceMs, askedMs: nowMs, by: holders.map(({ machineId }) => machineId) });
     const isHeld = nowMs - sinceMs < hub.config.holdLimitMs;
     if (isHeld) wakeIdle(hub, holders, group.service);
     return isHeld;
@@ -51,35 +65,80 @@ export class Holds {
     this.#held.delete(`${group}/${affinity}`);
   }
 
+  /** What waits in the lane is held no longer; answers whether it was. */
+  end(hub: Hub, lane: Lane): boolean {
+    if (this.of(hub, lane) === null) return false;
+    const held = this.#held.get(`${lane.group}/${lane.affinity}`);
+    if (held !== undefined) held.sinceMs = Number.NEGATIVE_INFINITY;
+    return true;
+  }
+
   /** For whom work of the lane is held by this hub, and for how much longer at most, ms; null where it is not. */
   of(hub: Hub, { group, affinity }: Lane): { by: readonly MachineId[]; leftMs: number } | null {
     const held = this.#held.get(`${group}/${affinity}`);
-    if (held === undefined) return null;
-    const leftMs = held.sinceMs + hub.config.holdLimitMs - hub.env.clock.monotonic();
+    const nowMs = hub.env.clock.monotonic();
+    if (held === undefined || nowMs - held.askedMs >= askedLimitMs) return null;
+    const leftMs = held.sinceMs + hub.config.holdLimitMs - nowMs;
     return leftMs > 0 ? { by: held.by, leftMs } : null;
+  }
+
+  #note(key: string, held: Held): void {
+    this.#held.delete(key);
+    this.#held.set(key, held);
+    const [oldest] = this.#held.keys();
+    if (this.#held.size > heldLimit && oldest !== undefined) this.#held.delete(oldest);
   }
 }
 
-function holdersOf(
-  hub: Hub,
-  machine: MachineLink,
-  { affinity, group }: { affinity: string; group: Group },
-): MachineLink[] {
-  const silentMs = hub.config.leaseTtlMs / 2;
-  return hub.links
-    .all()
-    .filter(
-      (link) =>
-        link !== machine &&
-        link.residency.get(affinity)?.state === 'resident' &&
-        !link.cordoned &&
-        !link.draining &&
-        link.silentMs() < silentMs &&
-        machineMeets(link, group),
-    );
+/** Who has which models, and what waits for them, as of one moment; each answer is reckoned once. */
+class WarmView {
+  readonly atMs: number;
+  readonly #hub: Hub;
+  readonly #holders = new Map<string, MachineLink[]>();
+  readonly #warmMs = new Map<MachineLink, number>();
+
+  constructor(hub: Hub) {
+    this.#hub = hub;
+    this.atMs = hub.env.clock.monotonic();
+  }
+
+  /** Machines of the group's own pool that have the model and take its work: others have a line of their own. */
+  holders({ group: groupId, affinity }: Lane): MachineLink[] {
+    const key = `${groupId}/${affinity}`;
+    const known = this.#holders.get(key);
+    if (known !== undefined) return known;
+    const hub = this.#hub;
+    const group = hub.groups.get(groupId);
+    const silentMs = hub.config.leaseTtlMs / 2;
+    const found = hub.links.all().filter((link) => {
+      const isThere = !link.cordoned && !link.draining && !link.leaving && link.silentMs() < silentMs;
+      const hasModel = link.residency.get(affinity)?.state === 'resident';
+      const isOfPool = link.machineClass.pool === group?.pool;
+      return hasModel && isThere && group !== null && isOfPool && machineMeets(link, group);
+    });
+    this.#holders.set(key, found);
+    return found;
+  }
+
+  /** Its share of all that waits for models that it has, ms of running. */
+  warmMs(holder: MachineLink): number {
+    const known = this.#warmMs.get(holder);
+    if (known !== undefined) return known;
+    let sum = 0;
+    for (const lane of this.#hub.lanes.all()) {
+      if (holder.residency.get(lane.affinity)?.state !== 'resident') continue;
+      const holders = this.holders(lane);
+      if (holders.includes(holder)) sum += (lane.waiting * lane.expectedMs) / holders.length;
+    }
+    this.#warmMs.set(holder, sum);
+    return sum;
+  }
 }
 
-/** Until a slot for the service is free, ms; infinity where it has none, or runs that this hub did not hand out. */
+/**
+ * Until a slot for the service is free, ms; infinity where it offers none, or has runs that this hub did not hand
+ * out.
+ */
 function freeIn(hub: Hub, link: MachineLink, service: string): number {
   const nowMs = hub.env.clock.monotonic();
   const slots = link.machineClass.services.find((each) => each.service === service)?.slots ?? 0;
@@ -89,7 +148,9 @@ function freeIn(hub: Hub, link: MachineLink, service: string): number {
     const elapsedMs = nowMs - run.sinceMonotonicMs;
     return run.service === service ? [residualMs({ expectedMs: run.expectedMs, elapsedMs })] : [];
   });
-  return left.length < slots ? 0 : Math.min(Number.POSITIVE_INFINITY, ...left);
+  // A slot that is free by our count and that it does not offer is broken, or taken by something else.
+  if (left.length < slots) return link.free.has(service) ? 0 : Number.POSITIVE_INFINITY;
+  return Math.min(Number.POSITIVE_INFINITY, ...left);
 }
 
 /** One of those that have the model may be idle, because the Broker named this machine first. */

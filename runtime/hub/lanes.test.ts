@@ -13,9 +13,11 @@ test('lanes have work until stats no longer name them, and are remembered as see
   const lanes = new Lanes({ expectedMsDefault: 30_000 });
   lanes.noteWork(lane('g1', 'a'));
   lanes.noteWork(lane('g1', 'b'));
-  expect(lanes.waiting('g1')).toEqual(['a', 'b']);
+  expect([...lanes.waiting('g1').keys()]).toEqual(['a', 'b']);
   lanes.noteStats([lane('g1', 'b'), lane('g2', '-')]);
-  expect([lanes.waiting('g1'), lanes.waiting('g2'), lanes.waiting('g3')]).toEqual([['b'], ['-'], []]);
+  const waiting = ['g1', 'g2', 'g3'].map((id) => [...lanes.waiting(id).keys()]);
+  expect(waiting).toEqual([['b'], ['-'], []]);
+  expect([...lanes.all()].map(({ affinity }) => affinity)).toEqual(['b', '-']);
   expect(lanes.seen('g1')).toEqual(new Set(['a', 'b']));
 });
 

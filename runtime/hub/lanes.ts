@@ -5,6 +5,7 @@ import type { BrokerStats, GroupId } from '#protocol/broker.ts';
 const seenLimit = 10_000;
 
 const none: ReadonlySet<string> = new Set();
+const noWork: ReadonlyMap<string, number> = new Map();
 
 interface Lane {
   group: GroupId;
@@ -44,12 +45,18 @@ export class Lanes implements Pick<LaneKnowledge, 'waiting' | 'seen'> {
     waiting.set(job.affinity, (waiting.get(job.affinity) ?? 0) + 1);
   }
 
-  waiting(group: GroupId): readonly string[] {
-    return [...(this.#waiting.get(group)?.keys() ?? [])];
+  waiting(group: GroupId): ReadonlyMap<string, number> {
+    return this.#waiting.get(group) ?? noWork;
   }
 
   seen(group: GroupId): ReadonlySet<string> {
     return this.#seen.get(group) ?? none;
+  }
+
+  /** Every lane with work. */
+  *all(): Generator<Lane & { waiting: number; expectedMs: number }> {
+    for (const [group, lanes] of this.#waiting)
+      for (const affinity of lanes.keys()) yield { group, affinity, ...this.work({ group, affinity }) };
   }
 
   /** How many jobs wait in the lane, and what one of them should take, ms. */
@@ -74,6 +81,8 @@ export class Lanes implements Pick<LaneKnowledge, 'waiting' | 'seen'> {
     const [oldest] = this.#order;
     if (this.#order.size <= seenLimit || oldest === undefined) return;
     this.#order.delete(oldest[0]);
-    this.#seen.get(oldest[1].group)?.delete(oldest[1].affinity);
+    const left = this.#seen.get(oldest[1].group);
+    left?.delete(oldest[1].affinity);
+    if (left?.size === 0) this.#seen.delete(oldest[1].group);
   }
 }

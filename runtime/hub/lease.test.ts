@@ -102,7 +102,7 @@ describe('claim', () => {
 
   test('which lanes have work is asked again after a second', async () => {
     const { clock, rig, hub } = await setup();
-    const lanes = () => hub.lanes.waiting(group);
+    const lanes = () => [...hub.lanes.waiting(group).keys()];
     const machine = await rig.join({ machineId: 'm1' });
     await rig.submit('j1', {});
     const { group } = (await hub.records.getJob('j1')) ?? { group: '' };

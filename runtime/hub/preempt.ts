@@ -7,6 +7,7 @@ import type { Group } from '#protocol/requirements.ts';
 import type { Hub } from './hub.ts';
 import type { RoleLease } from './roles.ts';
 import { tellMachine } from './tell.ts';
+import { wakeUnnamed } from './wake.ts';
 
 /** Waiting jobs, and runs, that one pass looks at. */
 const lookedAt = 50;
@@ -27,6 +28,13 @@ export class Preemptions {
     for (const [jobId, atMs] of this.#atMs) if (nowMs - atMs >= forMs) this.#atMs.delete(jobId);
     for (const jobId of jobIds) this.#atMs.set(jobId, nowMs);
   }
+}
+
+/** A job that an idle machine leaves to another needs no run given back: that machine takes it. */
+function endHold(hub: Hub, job: Job): boolean {
+  if (!hub.holds.end(hub, job)) return false;
+  wakeUnnamed(hub, job.group);
+  return true;
 }
 
 /** A job with its place in the order, of which the Broker alone knows. */
@@ -50,7 +58,7 @@ export async function preempt(hub: Hub, role: RoleLease, told: Preemptions): Pro
   const isNew = ({ id }: Job) => told.isOpen(id, asked);
   const waiting = await placed(
     hub,
-    urgent.filter((job) => isNew(job) && job.submittedAtMs <= longEnough),
+    urgent.filter((job) => isNew(job) && job.submittedAtMs <= longEnough && !endHold(hub, job)),
     'waiting',
   );
   const runs = await placed(
