@@ -26,15 +26,16 @@ export function namedCustomers(classes: readonly MachineClass[]): NamedCustomers
  * The scope of a job's group. A customer whom some rule names has groups of their own; all others share
  * them, which says of each job in it that it is none of a denied customer's. So a fleet without rules
  * has as many groups as forms of requirements, and one with rules multiplies them by the customers
- * that its rules name, not by all. Where no class is known nobody can tell whom rules will name, and a
- * job with `isolation` is one customer's by what it asks.
+ * that its rules name, not by all. Where no class is known nobody can tell whom rules will name. A job that
+ * `isApart` is one customer's by what it asks: isolation, or one machine, whose rules may not be known yet and
+ * for which no other can stand in.
  */
 export function customerScope(
   known: NamedCustomers | null,
-  job: { customer: string; isStrict: boolean },
+  job: { customer: string; isApart: boolean },
 ): CustomerScope {
   const { customer } = job;
-  if (known === null || job.isStrict || known.named.has(customer)) return { customer };
+  if (known === null || job.isApart || known.named.has(customer)) return { customer };
   if (known.denied.length > notCustomersLimit) return { customer };
   return known.denied.length === 0 ? {} : { notCustomers: [...known.denied] };
 }

@@ -144,8 +144,8 @@ const askedArb = fc.record({
 
 /** The group that a job gets while these classes are known. */
 function groupOf(job: Asked, known: readonly MachineClass[]): Group {
-  const isStrict = job.requirements.isolation === 'strict';
-  const scope = customerScope(namedCustomers(known), { customer: job.customer, isStrict });
+  const isApart = job.requirements.isolation === 'strict';
+  const scope = customerScope(namedCustomers(known), { customer: job.customer, isApart });
   return canonicalGroup({ ...group(job.requirements, job.service), ...scope });
 }
 
@@ -257,10 +257,10 @@ describe('matching', () => {
   });
 
   test('only customers whom a rule names have groups of their own', () => {
-    const scope = (rules: CustomerRule[], name: string, isStrict = false) =>
+    const scope = (rules: CustomerRule[], name: string, isApart = false) =>
       customerScope(namedCustomers([small, ...rules.map((customers) => ({ ...small, customers }))]), {
         customer: name,
-        isStrict,
+        isApart,
       });
     expect(scope([], 'amber')).toEqual({});
     expect(scope([], 'amber', true)).toEqual({ customer: 'amber' });
@@ -270,7 +270,7 @@ describe('matching', () => {
       notCustomers: ['amber', 'cedar'],
     });
     expect(scope([{ deny: ['cedar', 'amber'] }], 'cedar')).toEqual({ customer: 'cedar' });
-    expect(customerScope(namedCustomers([]), { customer: 'amber', isStrict: false })).toEqual({
+    expect(customerScope(namedCustomers([]), { customer: 'amber', isApart: false })).toEqual({
       customer: 'amber',
     });
     const many = Array.from({ length: 5 }, (_, rule) => ({

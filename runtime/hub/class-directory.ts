@@ -50,7 +50,7 @@ export class ClassDirectory {
   }
 
   /** Whose jobs share a group with one of this customer's, by the classes that the last search knew. */
-  scopeOf(job: { customer: string; isStrict: boolean }): CustomerScope {
+  scopeOf(job: { customer: string; isApart: boolean }): CustomerScope {
     return customerScope(this.#named, job);
   }
 

@@ -61,7 +61,8 @@ export async function placeJob(
   if (pin !== undefined && (await hub.records.getMachine(pin)) === null) {
     warnings.push(`the machine ${pin} has never joined: the job waits until it does`);
   }
-  const scope = hub.classes.scopeOf({ customer, isStrict: requirements.isolation === 'strict' });
+  const isApart = requirements.isolation === 'strict' || pin !== undefined;
+  const scope = hub.classes.scopeOf({ customer, isApart });
   const shared = hub.classes.groupSizes(requirements);
   const signature = hub.groups.signature({ service, pool, requirements, ...scope }, shared);
   return { ...signature, classIds, warnings };

@@ -59,6 +59,16 @@ describe('whose jobs a machine runs', () => {
     expect((await closed.lease()).jobId).toBe('birch');
   });
 
+  test('a job that is pinned to a machine runs there, also where its rule was heard of after the job', async () => {
+    const { rig, submit } = await setup();
+    await rig.join({ machineId: 'm1' });
+    await submit({ id: 'birch', customer: 'birch', requirements: { machineId: 'm9' } });
+    await submit({ id: 'cedar', customer: 'cedar', requirements: { machineId: 'm9' } });
+    const m9 = await rig.join({ machineId: 'm9', machineClass: { customers: { allow: ['birch'] } } });
+    expect((await m9.lease()).jobId).toBe('birch');
+    expect(await m9.claim()).toEqual({ kind: 'empty' });
+  });
+
   test('jobs that came before any machine go to one that is kept for their customer', async () => {
     const { rig } = await setup();
     await rig.submit('amber', { customer: 'amber' });
