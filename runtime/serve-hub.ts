@@ -10,7 +10,7 @@ import type { HubCore } from './compose-hub.ts';
 import { bulkRoutes } from './http/bulk-routes.ts';
 import { EventStreams, EventsQuery, eventRoutes } from './http/event-routes.ts';
 import { fleetRoutes } from './http/fleet-routes.ts';
-import { healthRoutes } from './http/health-routes.ts';
+import { healthRoutes, probePaths } from './http/health-routes.ts';
 import { type HttpApp, httpApp, type Route } from './http/http-app.ts';
 import { jobRoutes } from './http/job-routes.ts';
 import { limitRoutes } from './http/limit-routes.ts';
@@ -49,9 +49,13 @@ export function hubApp(options: {
   const { core, stopped, gate } = options;
   const { hub } = core;
   const { app, routes } = httpApp(hub.env);
-  app.addHook('onRequest', (_request, _reply, done) => gate.pass(done));
+  app.addHook('onRequest', (request, reply, done) => {
+    if (probePaths.has(request.routeOptions.url ?? '')) return done();
+    const leave = gate.pass({ go: () => done(), refuse: done });
+    if (leave !== null) reply.raw.once('close', leave);
+  });
   const streams = new EventStreams(hub);
-  healthRoutes(app, core, options.stores);
+  healthRoutes(app, { core, stores: options.stores, gate });
   jobRoutes(app, hub);
   fleetRoutes(app, hub);
   limitRoutes(app, hub);
@@ -67,16 +71,28 @@ export function hubApp(options: {
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     // A client that hangs up in the middle of an upgrade must not end the process.
     socket.on('error', (error) => hub.env.log.info('upgrade.failed', { detail: error.message }));
-    gate.pass(() => {
+    const go = () => {
       try {
         const accept = upgradeTarget({ core, streams, stopped, request });
         sockets.handleUpgrade(request, socket, head, accept);
       } catch (error) {
         refuseUpgrade(socket, toEmpError(error), request);
       }
-    });
+    };
+    const leave = gate.pass({ go, refuse: (error) => refuseUpgrade(socket, error, request) });
+    if (leave !== null) leaveWithSocket(socket, leave);
   });
   return { app, sockets, routes };
+}
+
+/** Who hangs up leaves the gate. Only a socket that is read tells, and before the answer a client may send nothing (RFC 6455, 4.1). */
+function leaveWithSocket(socket: Duplex, leave: () => void): void {
+  socket.once('close', leave);
+  socket.once('end', () => {
+    leave();
+    socket.end();
+  });
+  socket.resume();
 }
 
 function upgradeTarget(options: {
@@ -141,7 +157,10 @@ function acceptMachine(core: HubCore, request: IncomingMessage, socket: WebSocke
   session = core.connect(link, { token: bearerOf(request), baseUrl: baseUrlOf(request.headers) });
 }
 
-/** A refused upgrade is an ordinary HTTP answer with a problem document. */
+/**
+ * A refused upgrade is an ordinary HTTP answer with a problem document. The socket is HTTP's no more: one whose
+ * client does not hang up would keep the server from closing.
+ */
 function refuseUpgrade(socket: Duplex, error: EmpError, request: IncomingMessage): void {
   const { status } = ERROR_CODES[error.code];
   const problem = toProblem(error, {
@@ -149,14 +168,16 @@ function refuseUpgrade(socket: Duplex, error: EmpError, request: IncomingMessage
     traceId: traceIdOf(request.headers),
   });
   const body = JSON.stringify(problem);
+  const retry = status === 503 || status === 429 ? 'Retry-After: 1\r\n' : '';
   socket.end(
-    `HTTP/1.1 ${status} Refused\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    `HTTP/1.1 ${status} Refused\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${retry}Connection: close\r\n\r\n${body}`,
+    () => socket.destroy(),
   );
 }
 
 /**
  * Listens on the configured address for a core that has not started yet: one that cannot listen must
- * take no role. Requests wait until `open`. Throws CONFIG_INVALID when the address cannot be had.
+ * take no role. Requests but probes wait until `open`, or are refused by `stop`. Throws CONFIG_INVALID when the address cannot be had.
  */
 export async function serveHub(options: {
   core: HubCore;
@@ -177,10 +198,10 @@ export async function serveHub(options: {
   const { port } = app.server.address() as AddressInfo;
   const name = config.host.includes(':') ? `[${config.host}]` : config.host;
   let stopped: Promise<void> | null = null;
-  let isOpen = false;
   const stop = async () => {
     stopping.abort();
-    if (isOpen) await core.stop();
+    gate.close();
+    if (gate.isOpen) await core.stop();
     const cut = env.clock.setTimeout(() => {
       for (const socket of sockets.clients) socket.terminate();
     }, closeLimitMs);
@@ -193,10 +214,7 @@ export async function serveHub(options: {
     url: `http://${name}:${port}`,
     port,
     app,
-    open() {
-      isOpen = true;
-      gate.open();
-    },
+    open: () => gate.open(),
     stop() {
       stopped ??= stop();
       return stopped;
