@@ -13,9 +13,14 @@ export interface BootHubOptions {
   /** Folder of the embedded stores. */
   data?: string | undefined;
   variables: Record<string, string | undefined>;
+  /** Ends a start that waits; once the hub runs, `stop` ends it. */
+  signal?: AbortSignal;
 }
 
-/** Reads the configuration and starts a hub of this process. Throws CONFIG_INVALID with every problem at once. */
+/**
+ * Reads the configuration and starts a hub of this process. Throws CONFIG_INVALID with every problem at
+ * once, or the reason of `signal`.
+ */
 export async function bootHub(options: BootHubOptions): Promise<RunningHub> {
   const { variables } = options;
   const config = readHubConfig({
@@ -25,7 +30,7 @@ export async function bootHub(options: BootHubOptions): Promise<RunningHub> {
   const level = logLevel(variables.EMP_LOG_LEVEL);
   const env = systemEnv(processLog({ level, fields: { process: 'hub' } }));
   warnOfUnknown(variables, env.log);
-  const hub = await startHub({ config, env });
+  const hub = await startHub({ config, env, signal: options.signal });
   if (hub.dataDir === null) {
     env.log.warn('data.temporary', {
       detail: 'no --data folder was given: jobs and files end with this process',

@@ -6,13 +6,21 @@ import { HubConfig, type HubConfigInput } from './hub-config.ts';
 import { openStores } from './open-stores.ts';
 import { plantTree } from './toolchain/planted-tree.ts';
 
-/** Opens the stores, closes them, and answers what was logged meanwhile. */
-async function logOf(config: HubConfigInput) {
-  const lines: { level: string; event: string; fields: JsonObject }[] = [];
+interface Line {
+  level: string;
+  event: string;
+  fields: JsonObject;
+}
+
+/** Opens the stores, closes them, and answers what was logged meanwhile. `on` hears each line. */
+async function logOf(config: HubConfigInput, on: (line: Line) => void = () => {}, signal?: AbortSignal) {
+  const lines: Line[] = [];
   const at =
     (level: string) =>
     (event: string, fields: JsonObject = {}) => {
-      lines.push({ level, event, fields });
+      const line = { level, event, fields };
+      lines.push(line);
+      on(line);
     };
   const log: Log = {
     debug: at('debug'),
@@ -21,7 +29,7 @@ async function logOf(config: HubConfigInput) {
     error: at('error'),
     child: () => log,
   };
-  const stores = await openStores({ config: HubConfig.parse(config), env: systemEnv(log) });
+  const stores = await openStores({ config: HubConfig.parse(config), env: systemEnv(log), signal });
   await stores.close();
   return lines;
 }
@@ -59,4 +67,18 @@ test.each([
     code: 'CONFIG_INVALID',
     message: expect.stringMatching(message),
   });
+});
+
+test('a start that waits for records ends when it is told to', async () => {
+  using tree = plantTree({});
+  const told = new AbortController();
+  const reason = new Error('interrupted');
+  const waits = ({ event }: Line) => {
+    if (event === 'records.waiting') told.abort(reason);
+  };
+  // Nothing listens on port 1.
+  const urls = { redisUrl: 'redis://127.0.0.1:1', databaseUrl: 'postgresql://127.0.0.1:1/emp' };
+  // With a limit that this test could not wait for.
+  const config = { ...urls, dataDir: tree.root, startLimitMs: 3_600_000 };
+  await expect(logOf(config, waits, told.signal)).rejects.toBe(reason);
 });

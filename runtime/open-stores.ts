@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Broker } from '#protocol/broker.ts';
-import type { Env } from '#protocol/env.ts';
+import { type Env, sleep } from '#protocol/env.ts';
 import { EmpError, toEmpError } from '#protocol/errors.ts';
 import type { JsonObject } from '#protocol/json.ts';
 import { memoryBroker, memoryServer } from '#protocol/memory/memory-broker.ts';
@@ -33,10 +33,15 @@ export function nextTurn(fn: () => void): void {
  * or memory, objects in a folder, and logs which they are. Records that do not answer are waited for up
  * to `startLimitMs`; a Redis that does not answer is not waited for: without it jobs are accepted, and
  * driven when it comes. What only a setting can put right is CONFIG_INVALID at once: both URLs are
- * judged before anything is waited for. What was opened is closed when a later step fails.
+ * judged before anything is waited for. What was opened is closed when a later step fails. Rejects with the
+ * reason of `signal` when that aborts while it waits.
  */
-export async function openStores(options: { config: HubConfig; env: Env }): Promise<OpenStores> {
-  const { config, env } = options;
+export async function openStores(options: {
+  config: HubConfig;
+  env: Env;
+  signal?: AbortSignal | undefined;
+}): Promise<OpenStores> {
+  const { config, env, signal } = options;
   const opened: (() => Promise<void>)[] = [];
   const close = async () => {
     for (const each of opened.splice(0).reverse()) await each();
@@ -44,9 +49,9 @@ export async function openStores(options: { config: HubConfig; env: Env }): Prom
   try {
     const dir = await dataFolder(config, opened);
     const places = await placesOf(config, dir);
-    const records = await answering({ config, env, open: () => openRecords({ config, env, dir }) });
+    const records = await answering({ config, env, signal, open: () => openRecords({ config, env, dir }) });
     opened.push(() => records.close());
-    const broker = await openBroker({ config, env, owner: await nameOf(records) });
+    const broker = await openBroker({ config, env, owner: await ownerOf(config, records) });
     opened.push(() => broker.close());
     const secret = await records.secret('object-urls');
     const objects = folderObjects({ dir: join(dir, 'objects'), secret, clock: env.clock });
@@ -101,8 +106,12 @@ async function openRecords(options: { config: HubConfig; env: Env; dir: string }
   return await openPostgresRecords({ url, poolLimit, statementLimitMs, clock, rng, log });
 }
 
-/** What hubs of these records call them where others may look: no two stores have one name, a copy has that of its original. */
-async function nameOf(records: Records): Promise<string> {
+/**
+ * What hubs of these records call them where others may look: no two stores have one name, a copy has that of its
+ * original. Temporary records share one: the queue of the start before is taken over, that of kept records is not.
+ */
+async function ownerOf(config: HubConfig, records: Records): Promise<string> {
+  if (config.dataDir === null && config.databaseUrl === null) return 'temporary';
   const secret = await records.secret('installation');
   return createHash('sha256').update(secret).digest('hex').slice(0, 16);
 }
@@ -148,8 +157,13 @@ const retryMs = 250;
 const retryLimitMs = 5_000;
 
 /** Tries `open` until it does not fail with what may pass by waiting, or `startLimitMs` is over. */
-async function answering<T>(options: { config: HubConfig; env: Env; open: () => Promise<T> }): Promise<T> {
-  const { config, env, open } = options;
+async function answering<T>(options: {
+  config: HubConfig;
+  env: Env;
+  signal: AbortSignal | undefined;
+  open: () => Promise<T>;
+}): Promise<T> {
+  const { config, env, signal, open } = options;
   const { clock, log } = env;
   const untilMs = clock.monotonic() + config.startLimitMs;
   for (let waitMs = retryMs; ; waitMs = Math.min(retryLimitMs, waitMs * 2)) {
@@ -160,7 +174,7 @@ async function answering<T>(options: { config: HubConfig; env: Env; open: () => 
       const leftMs = untilMs - clock.monotonic();
       if (failure.code !== 'RECORDS_UNAVAILABLE' || !failure.retryable || leftMs <= 0) throw failure;
       log.warn('records.waiting', { detail: failure.message, leftMs: Math.round(leftMs) });
-      await new Promise<void>((done) => clock.setTimeout(done, Math.min(waitMs, leftMs)));
+      await sleep(clock, Math.min(waitMs, leftMs), signal);
     }
   }
 }

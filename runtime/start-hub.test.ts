@@ -21,6 +21,20 @@ async function start(config: HubConfigInput = {}) {
   return hub;
 }
 
+/** No hub has begun its work on the records of this folder. */
+async function expectUntouched(dir: string): Promise<void> {
+  const records = await openSqliteRecords({
+    path: join(dir, 'records.sqlite'),
+    clock: env.clock,
+    rng: env.rng,
+  });
+  cleanUps.push(() => records.close());
+  // The first holder of a role has token 1.
+  const role = { name: 'sweeper', holder: 'test', ttlMs: 1_000, current: null };
+  expect(await records.holdSingleton(role)).toMatchObject({ token: 1 });
+  expect(await records.listEvents({ after: 0, limit: 10 })).toEqual([]);
+}
+
 test('a port that is taken is refused with what to do', async () => {
   const hub = await start();
   await expect(start({ port: Number(new URL(hub.url).port) })).rejects.toMatchObject({
@@ -35,14 +49,18 @@ test('a hub that cannot listen has taken no role and left no word in its records
   const first = await start();
   const port = Number(new URL(first.url).port);
   await expect(start({ port, dataDir: dir })).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
-  const records = await openSqliteRecords({
-    path: join(dir, 'records.sqlite'),
-    clock: env.clock,
-    rng: env.rng,
-  });
-  cleanUps.push(() => records.close());
-  // The first holder of a role has token 1.
-  const role = { name: 'sweeper', holder: 'test', ttlMs: 1_000, current: null };
-  expect(await records.holdSingleton(role)).toMatchObject({ token: 1 });
-  expect(await records.listEvents({ after: 0, limit: 10 })).toEqual([]);
+  await expectUntouched(dir);
+});
+
+test('a start that is told to end has taken no role, left no word in its records and freed its port', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'emp-data-'));
+  cleanUps.push(() => rm(dir, { recursive: true, force: true }));
+  const first = await start();
+  const port = Number(new URL(first.url).port);
+  await first.stop();
+  const config = HubConfig.parse({ port, dataDir: dir });
+  const reason = new Error('interrupted');
+  await expect(startHub({ config, env, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+  await expectUntouched(dir);
+  await start({ port });
 });

@@ -22,16 +22,22 @@ export interface RunningHub {
 
 /**
  * Opens the stores, composes the hub, takes its port and only then begins its work. What was opened is
- * closed when a later step fails.
+ * closed when a later step fails. Rejects with the reason of `signal` when that aborts while something is
+ * waited for: Records that do not answer, or the time of another hub. A start that has begun its work is
+ * ended by `stop`.
  */
-export async function startHub(options: { config: HubConfig; env: Env }): Promise<RunningHub> {
-  const { config, env } = options;
-  const stores = await openStores({ config, env });
+export async function startHub(options: {
+  config: HubConfig;
+  env: Env;
+  signal?: AbortSignal | undefined;
+}): Promise<RunningHub> {
+  const { config, env, signal } = options;
+  const stores = await openStores({ config, env, signal });
   const opened = [() => stores.close()];
   const closeAll = async () => {
     for (const close of opened.splice(0).reverse()) await close();
   };
-  try {
+  const prepare = async () => {
     const { objects } = stores;
     const ports = { records: stores.records, broker: stores.broker, objects };
     const services = builtInServices;
@@ -42,10 +48,16 @@ export async function startHub(options: { config: HubConfig; env: Env }): Promis
       extend: (app) => objectRoutes(app, objects),
     });
     opened.push(() => server.stop());
+    // Nobody waits for this any more, and what was open by then is closed.
+    if (signal?.aborted) await closeAll();
     const { hubId, identity } = core.hub;
     // Before it takes a role: one alone on its store, or with a Broker of its own, has nobody to compare with.
     if (config.databaseUrl !== null && config.redisUrl !== null)
       await ensureSameBroker({ hubId, env, records: stores.records, identity });
+    return { core, server };
+  };
+  try {
+    const { core, server } = await unlessAborted(prepare(), signal);
     await core.start();
     server.open();
     // Several hubs share a store only where it is a server.
@@ -55,5 +67,19 @@ export async function startHub(options: { config: HubConfig; env: Env }): Promis
   } catch (error) {
     await closeAll();
     throw error;
+  }
+}
+
+/** What `work` comes to, or the reason of `signal` where that aborts first: `work` goes on, and nobody hears of its end. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await work;
+  const told = Promise.withResolvers<never>();
+  const onAbort = () => told.reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([work, told.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }

@@ -150,6 +150,13 @@ describe('exit codes', () => {
     expect(stderr).toContain('emp cancel job_1');
   });
 
+  test('a hub that is told to end while it starts ends with 0 and never says that it answers', async () => {
+    const stop = AbortSignal.abort(new CliError('EMP-INTERRUPTED', 'interrupted'));
+    const env = { EMP_LOG_LEVEL: 'silent' };
+    const args = ['hub', '--listen', '127.0.0.1:0', '--data', join(dir, 'hub')];
+    expect(await emp(args, { signal: stop, env })).toEqual({ code: 0, stdout: '', stderr: '' });
+  });
+
   test('a wait past --timeout ends with 6', async () => {
     hub.on('POST /v1/jobs', ({ response }) => json(response, 201, { job: sampleJob() }));
     hub.on('GET /v1/jobs/job_1', () => {});
