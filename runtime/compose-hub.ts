@@ -1,4 +1,3 @@
-import { brokerBirth } from '#protocol/broker.ts';
 import type { ServiceSpec } from '#protocol/connector.ts';
 import type { Env } from '#protocol/env.ts';
 import { toEmpError } from '#protocol/errors.ts';
@@ -44,9 +43,10 @@ export interface HubCore {
   connect(link: PeerLink, options: LinkOptions): LinkSession;
   /**
    * Tells the other hubs of the store where this one is reached, null = nowhere, and looks for them.
-   * Never called for a hub that is alone on its stores.
+   * Never called for a hub that is alone on its stores. `run`: number under which it registered before
+   * (`ensureSameBroker`), if it did.
    */
-  announce(url: string | null): void;
+  announce(url: string | null, run?: number | null): void;
   /** Takes a link that another hub opened; null where it was refused, and is closed. */
   acceptPeer(link: PeerLink, options: { token: string | null }): PeerSession | null;
   /** What keeps this hub from serving; empty = ready. */
@@ -109,10 +109,7 @@ export async function composeHub(options: {
     roles: () => work.held(),
     machines: () =>
       parts.links.all().map(({ machineId, incarnation }): MachineRef => ({ machineId, incarnation })),
-    broker: () => {
-      const identity = parts.identity.last;
-      return identity === null ? null : brokerBirth(identity);
-    },
+    identity: parts.identity,
     frame: (frame) => takePeerFrame(hub, work, frame),
     freed: (roles) => work.freed(roles),
     malformed: () => counters.peerFramesMalformed++,
@@ -223,7 +220,7 @@ function core(parts: { hub: Hub; work: StandingWork; background: BackgroundWork 
       }
       return session;
     },
-    announce: (url) => hub.peers.announce(url),
+    announce: (url, run = null) => hub.peers.announce(url, run),
     acceptPeer: (link, { token }) => hub.peers.accept(link, token),
     async unready() {
       const peers = hub.peers.fault();

@@ -139,9 +139,43 @@ function onServer(redis: () => RedisServer): void {
       code: 'CONFIG_INVALID',
       message: expect.stringMatching(/hub (first|second), which shares these records, uses another Redis/),
     });
+    // The right ones are not made unready by it, and what it had registered is gone.
+    await ready(first);
+    await until(async () => (first.core.hub.peers.list().length === 1 ? true : null));
     await first.stop();
     await second.stop();
     await ready(await start(wrong));
+  });
+
+  test('of two hubs that start at once on these records with different queues one is refused', async () => {
+    const stores = { redisUrl: redisUrl(), databaseUrl: await database(), dataDir: await folder() };
+    const starts = ['left', 'right'].map((hubId) =>
+      start({ ...stores, hubTtlMs: 1_000, redisPrefix: `at-once-${hubId}`, hubId }),
+    );
+    const ended = await Promise.allSettled(starts);
+    const [started] = ended.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+    const refusals = ended.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []));
+    assert(started !== undefined);
+    expect(refusals).toEqual([expect.objectContaining({ code: 'CONFIG_INVALID' })]);
+    expect(refusals[0].message).toContain(`REDIS_URL: hub ${started.hubId}, which shares these records`);
+    await ready(started);
+  });
+
+  test('temporary records take over the queue of the start before, and never that of kept ones', async () => {
+    const stores = { redisUrl: redisUrl(), redisPrefix: 'temporary' };
+    const first = await start(stores);
+    expect((await call(first, 'POST', '/v1/jobs', { service: 'simulation', id: 'j1' })).status).toBe(201);
+    await ready(first);
+    expect(await waiting(first)).toBe(1);
+    await first.stop();
+    const second = await start(stores);
+    await ready(second);
+    expect((await call(second, 'GET', '/v1/jobs/j1')).status).toBe(404);
+    const kept = await start({ ...stores, redisPrefix: 'kept', dataDir: await folder() });
+    await ready(kept);
+    const refusal = { code: 'CONFIG_INVALID', message: expect.stringMatching(/REDIS_URL.*EMP_REDIS_PREFIX/) };
+    await expect(start({ ...stores, redisPrefix: 'kept' })).rejects.toMatchObject(refusal);
+    await expect(start({ ...stores, dataDir: await folder() })).rejects.toMatchObject(refusal);
   });
 
   test('R25: without Redis a hub starts, accepts jobs, says why it is not ready, and drives them when Redis comes', async () => {

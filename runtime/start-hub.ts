@@ -51,17 +51,20 @@ export async function startHub(options: {
     // Nobody waits for this any more, and what was open by then is closed.
     if (signal?.aborted) await closeAll();
     const { hubId, identity } = core.hub;
+    const { hubTtlMs: ttlMs } = config;
     // Before it takes a role: one alone on its store, or with a Broker of its own, has nobody to compare with.
-    if (config.databaseUrl !== null && config.redisUrl !== null)
-      await ensureSameBroker({ hubId, env, records: stores.records, identity });
-    return { core, server };
+    const run =
+      config.databaseUrl === null || config.redisUrl === null
+        ? null
+        : await ensureSameBroker({ hubId, ttlMs, env, records: stores.records, identity });
+    return { core, server, run };
   };
   try {
-    const { core, server } = await unlessAborted(prepare(), signal);
+    const { core, server, run } = await unlessAborted(prepare(), signal);
     await core.start();
     server.open();
     // Several hubs share a store only where it is a server.
-    if (config.databaseUrl !== null) core.announce(config.advertiseUrl ?? server.url);
+    if (config.databaseUrl !== null) core.announce(config.advertiseUrl ?? server.url, run);
     const { durable, dataDir } = stores.names;
     return { url: server.url, hubId: core.hub.hubId, core, durable, dataDir, stop: closeAll };
   } catch (error) {

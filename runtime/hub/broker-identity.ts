@@ -1,4 +1,4 @@
-import type { Broker } from '#protocol/broker.ts';
+import { type Broker, brokerBirth } from '#protocol/broker.ts';
 import type { Env } from '#protocol/env.ts';
 import { toEmpError } from '#protocol/errors.ts';
 
@@ -20,6 +20,11 @@ export class BrokerIdentity {
   /** As last heard; null before. */
   get last(): string | null {
     return this.#identity;
+  }
+
+  /** Of the Broker as last heard (`brokerBirth`); null before. */
+  get birth(): string | null {
+    return this.#identity === null ? null : brokerBirth(this.#identity);
   }
 
   /** Known identity; asks the Broker when none is. */

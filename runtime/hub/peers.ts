@@ -15,6 +15,7 @@ import type { HubRow, Records } from '#protocol/records.ts';
 import { hubsLimit } from '#protocol/records-hubs.ts';
 import type { HubConfig } from '#runtime/hub-config.ts';
 import { hubVersion } from '#runtime/hub-version.ts';
+import type { BrokerIdentity } from './broker-identity.ts';
 import { linkCloseCodes } from './link-limits.ts';
 import { PeerDials } from './peer-dials.ts';
 import { PeerDirectory } from './peer-directory.ts';
@@ -44,8 +45,7 @@ export interface PeersOptions {
   roles: () => HubRole[];
   /** Machines that are linked here now. */
   machines: () => MachineRef[];
-  /** Birth of the Broker that this hub uses; null while it knows none. */
-  broker: () => string | null;
+  identity: Pick<BrokerIdentity, 'birth' | 'refresh'>;
   /** A frame of an open link, `hello`, `alive` and the directory excepted. */
   frame: (frame: AnyHubFrame) => void;
   /** Another hub has given these roles back. */
@@ -79,14 +79,16 @@ export class Peers {
   readonly #offered = new Map<GroupId, number>();
   #url: string | null = null;
   #run: number | null = null;
+  #firstRun: number | null = null;
   #toldSeq = 0;
   #superseded = false;
   #stopped = false;
 
   constructor(options: PeersOptions) {
-    const { env, hubId } = options;
+    const { env, hubId, identity } = options;
     this.#options = options;
-    this.#brokers = new BrokerWatch({ env, toldAfterMs: 2 * options.config.hubTtlMs });
+    const changed = () => this.#registering.poke();
+    this.#brokers = new BrokerWatch({ env, identity, toldAfterMs: 2 * options.config.hubTtlMs, changed });
     this.#dials = new PeerDials({
       env,
       selfId: hubId,
@@ -100,9 +102,10 @@ export class Peers {
     this.#registering = new PokedTask({ name: 'peers', env, run: () => this.#register(), retryMs });
   }
 
-  /** Says in Records where this hub is reached (null = nowhere) and begins to look for the others. */
-  announce(url: string | null): void {
+  /** Says in Records where this hub is reached (null = nowhere) and begins to look for the others; `run` as in HubCore. */
+  announce(url: string | null, run: number | null): void {
     this.#url = url;
+    this.#firstRun = run;
     this.#registering.poke();
   }
 
@@ -199,9 +202,9 @@ export class Peers {
       hubId,
       url: this.#url,
       version: hubVersion,
-      broker: this.#options.broker(),
+      broker: this.#brokers.ask(),
       ttlMs,
-      run,
+      run: run ?? this.#firstRun,
     });
     if (this.#stopped) {
       // A stop came in between: its word was given before this one.
@@ -220,7 +223,7 @@ export class Peers {
       this.#run = answer.run;
       this.#closeAll(linkCloseCodes.superseded, 'this hub goes on under another number');
     }
-    this.#brokers.note(answer.hubs, { hubId, broker: this.#options.broker() });
+    this.#brokers.note(answer.hubs, hubId);
     this.#dials.update(answer.hubs, { started: answer.run !== run });
     return ttlMs / 3;
   }
@@ -370,10 +373,11 @@ export class Peers {
     const registering = this.#registering.stop();
     this.#dials.stop();
     await registering;
-    if (this.#run === null) return;
+    const run = this.#run ?? this.#firstRun;
+    if (run === null) return;
     const { records, hubId, env } = this.#options;
     try {
-      await records.unregisterHub({ hubId, run: this.#run });
+      await records.unregisterHub({ hubId, run });
     } catch (error) {
       env.log.warn('hub.unregister.failed', { detail: toEmpError(error).message });
     }
