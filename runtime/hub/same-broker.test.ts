@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { brokerBirth } from '#protocol/broker.ts';
 import { sleep } from '#protocol/env.ts';
 import type { HubRow } from '#protocol/records.ts';
 import { openSqliteRecords } from '#protocol/sqlite/records.ts';
@@ -93,21 +94,29 @@ describe('after a loss of all that the broker had', () => {
       await world.clock.advanceBy(60_000);
       const unready = () => Promise.all(hubs.map((hub) => hub.core.unready()));
       expect(await unready()).toEqual([[], []]);
-      const before = hubs.map((hub) => hub.hub.identity.birth);
+      const births = () => hubs.map((hub) => hub.hub.identity.birth);
+      const before = brokerBirth(world.server.identity);
+      expect(births()).toEqual([before, before]);
       world.server.loseAll();
+      const now = brokerBirth(world.server.identity);
+      expect(now).not.toBe(before);
       const { records, env } = world;
       const starting = ensureSameBroker({
         hubId: 'hub-c',
         ttlMs: 15_000,
         env,
         records,
-        identity: new Heard(world.server.identity.split('.').at(-1) ?? ''),
+        identity: new Heard(now),
       });
       await world.clock.advanceBy(20_000);
       await expect(starting).resolves.toEqual(expect.any(Number));
-      const after = hubs.map((hub) => hub.hub.identity.birth);
-      expect(after[0]).not.toBe(before[0]);
-      expect(new Set((await records.listHubs()).map(({ broker }) => broker))).toEqual(new Set(after));
+      expect(births()).toEqual([now, now]);
+      const told = (await records.listHubs()).map(({ hubId, broker }) => [hubId, broker]);
+      expect(told).toEqual([
+        ['hub-a', now],
+        ['hub-b', now],
+        ['hub-c', now],
+      ]);
       await world.clock.advanceBy(60_000);
       expect(await unready()).toEqual([[], []]);
     } finally {
