@@ -40,7 +40,7 @@ export interface MemoryServer {
 }
 
 /** Opaque copy of a server's data. */
-export type BrokerMark = { readonly data: BrokerData };
+export type BrokerMark = { readonly data: BrokerData; readonly birth: number };
 
 class Server implements MemoryServer, StepServer {
   data = emptyData();
@@ -49,6 +49,8 @@ class Server implements MemoryServer, StepServer {
   readonly originMs: number;
   readonly #name: string;
   #starts = 1;
+  /** The start at which the data was new. */
+  #birth = 1;
 
   constructor(options: { settings: BrokerSettings; clock: Clock; name: string }) {
     this.settings = options.settings;
@@ -58,7 +60,7 @@ class Server implements MemoryServer, StepServer {
   }
 
   get identity(): string {
-    return `${this.#name}.${this.#starts}`;
+    return `${this.#name}.${this.#starts}.${this.#birth}`;
   }
 
   restart(): void {
@@ -68,14 +70,16 @@ class Server implements MemoryServer, StepServer {
   loseAll(): void {
     this.data = emptyData();
     this.#starts++;
+    this.#birth = this.#starts;
   }
 
   mark(): BrokerMark {
-    return { data: copyData(this.data) };
+    return { data: copyData(this.data), birth: this.#birth };
   }
 
   rollback(mark: BrokerMark): void {
     this.data = copyData(mark.data);
+    this.#birth = mark.birth;
     this.#starts++;
   }
 }

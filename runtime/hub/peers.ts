@@ -202,7 +202,7 @@ export class Peers {
       hubId,
       url: this.#url,
       version: hubVersion,
-      broker: this.#brokers.ask(),
+      broker: this.#brokers.tell(),
       ttlMs,
       run: run ?? this.#firstRun,
     });

@@ -45,26 +45,28 @@ describe('a hub that runs', () => {
     const identity = new Heard('b');
     let changes = 0;
     const watch = new BrokerWatch({ env, identity, toldAfterMs: 10_000, changed: () => changes++ });
-    watch.ask();
-    await env.clock.settle();
+    identity.birth = 'b';
+    watch.tell();
     return { env, identity, watch, changes: () => changes };
   }
 
-  test('tells what it knows, and asks beside it: a change is told at once, silence leaves it as it is', async () => {
+  test('asks its broker where another hub tells another: a change is told at once, silence leaves it as it is', async () => {
     const { env, identity, watch, changes } = await watching();
-    expect(changes()).toBe(1);
-    expect(watch.ask()).toBe('b');
-    await env.clock.settle();
-    expect(changes()).toBe(1);
+    const note = async (other: string | null) => {
+      watch.note([row('self', 'b', 100), row('other', other, 200)], 'self');
+      await env.clock.settle();
+      return changes();
+    };
     identity.now = 'c';
-    expect(watch.ask()).toBe('b');
-    await env.clock.settle();
-    expect(changes()).toBe(2);
+    // Nobody differs: nothing is asked.
+    expect(await note('b')).toBe(0);
+    expect(await note(null)).toBe(0);
+    expect(watch.tell()).toBe('b');
+    expect(await note('c')).toBe(1);
+    expect(watch.tell()).toBe('c');
     identity.now = null;
-    expect(watch.ask()).toBe('c');
-    await env.clock.settle();
-    expect(watch.ask()).toBe('c');
-    expect(changes()).toBe(2);
+    expect(await note('d')).toBe(1);
+    expect(watch.tell()).toBe('c');
   });
 
   test('reports an elder hub of another broker when that lasts, and never a younger one', async () => {

@@ -41,13 +41,9 @@ export class BrokerWatch {
     this.#options = options;
   }
 
-  /**
-   * Birth of the Broker to register with, as it is known; null while it is not. The Broker is asked beside it, so
-   * that one which is away delays nothing, and a hub without any work hears of a loss.
-   */
-  ask(): string | null {
+  /** Birth of the Broker to register with, as it is known; null while it is not. */
+  tell(): string | null {
     this.#told = this.#options.identity.birth;
-    if (!this.#asking) void this.#hear();
     return this.#told;
   }
 
@@ -65,10 +61,18 @@ export class BrokerWatch {
     }
   }
 
+  /**
+   * The hubs as of the last registration. Where another tells another Broker, this one's is asked beside it: a hub
+   * without any work hears of a loss by those that have put the Broker in order.
+   */
   note(hubs: readonly HubRow[], selfId: HubId): void {
     const { env, identity } = this.#options;
     const eldest = eldestHub(hubs);
     const { birth } = identity;
+    const isAlone = hubs.every(
+      ({ hubId, broker }) => hubId === selfId || broker === null || broker === birth,
+    );
+    if (!isAlone && !this.#asking) void this.#hear();
     if (eldest === null || birth === null || eldest.hubId === selfId || eldest.broker === birth) {
       this.#elsewhere = null;
       return;
@@ -88,7 +92,7 @@ export class BrokerWatch {
 
 /** Between two looks at one that differs, ms. */
 const lookMs = 500;
-/** At its first renewal after a loss a hub may say what it knew before; it has asked by the next. */
+/** At its first renewal after a loss a hub may say what it knew before; it sees there that this one differs, and asks. */
 const renewalsLimit = 2;
 
 /**
