@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { readHistory } from './history.ts';
+import { digestOf, readHistory } from './history.ts';
 import { checkFile, missingServers, runFaults, tableOf } from './session.ts';
 
 /** Two runs of one fault on one cluster: on real servers, as the short set. */
@@ -21,14 +21,14 @@ async function series(outDir: string, options: { runs: number; resume: boolean }
   return notes;
 }
 
-/** A history without its last line that begins so. */
+/** A history without its last line that begins so, sealed anew. */
 function without(history: string, start: string): string {
   const lines = history.trimEnd().split('\n');
   const end = JSON.parse(lines.at(-1) ?? '') as { lines: number };
   const at = lines.findLastIndex((line) => line.startsWith(start));
-  return [...lines.toSpliced(at, 1).slice(0, -1), JSON.stringify({ ...end, lines: end.lines - 1 })].join(
-    '\n',
-  );
+  const left = lines.toSpliced(at, 1).slice(0, -1);
+  const last = JSON.stringify({ ...end, lines: end.lines - 1, sha256: digestOf(left) });
+  return [...left, last].join('\n');
 }
 
 test('runs on one cluster follow each other, and a series that is whole is not made again, only what is not clean', {
