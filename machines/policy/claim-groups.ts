@@ -59,7 +59,7 @@ const frontGroups = 24;
  * give equal requests; where more than 32 have waiting work, the last 8 places go round among those
  * behind the first 24, one step of 8 each `turn` (a count of claims, from 0). Then empty ones in the order
  * of `servable`, the own pool's first: there may be hundreds, and no claim sorts them. A group all of whose
- * work is held is left out. Lanes: `workLanes`, or `idleLanes` where nothing is known to wait.
+ * work is held is left out. Lanes: `workLanes`, then `idleLanes`, at most 16.
  */
 export function claimTargets(options: {
   servable: readonly ServableGroup[];
@@ -102,6 +102,18 @@ export function claimTargets(options: {
   return { groups, warmLanes: [...work, ...idle].slice(0, claimLanesLimit) };
 }
 
+/** What of the claim's options decides on lanes. */
+interface LaneOptions {
+  /** Most valuable first. */
+  resident: readonly ResidentCopy[];
+  lanes: LaneKnowledge;
+  policy: ClaimPolicy;
+}
+
+/** Affinity keys whose work has no model to wait for: what is resident, and `-` for none. */
+const nothingMissing = (resident: readonly ResidentCopy[]) =>
+  new Set(['-', ...resident.map(({ modelId }) => modelId)]);
+
 /** True where all work of the group is held, none of it in lanes that are not known. */
 function isWhollyHeld(
   { groupId: group, waiting }: ServableGroup,
@@ -118,7 +130,7 @@ function isWhollyHeld(
 
 /** Whether a lane is held; each is asked for once a claim. */
 function heldOf({ resident, lanes }: LaneOptions): LaneKnowledge['isHeld'] {
-  const isThere = new Set(['-', ...resident.map(({ modelId }) => modelId)]);
+  const isThere = nothingMissing(resident);
   const known = new Map<string, boolean>();
   return (lane) => {
     if (isThere.has(lane.affinity)) return false;
@@ -127,14 +139,6 @@ function heldOf({ resident, lanes }: LaneOptions): LaneKnowledge['isHeld'] {
     known.set(key, isHeld);
     return isHeld;
   };
-}
-
-/** What of the claim's options decides on lanes. */
-interface LaneOptions {
-  /** Most valuable first. */
-  resident: readonly ResidentCopy[];
-  lanes: LaneKnowledge;
-  policy: ClaimPolicy;
 }
 
 /**
@@ -148,7 +152,7 @@ function workLanes(
   groups: ClaimTargets['groups'],
   { resident, lanes, policy, isHeld }: LaneOptions & Pick<LaneKnowledge, 'isHeld'>,
 ): ClaimTargets['warmLanes'] {
-  const isThere = new Set(['-', ...resident.map(({ modelId }) => modelId)]);
+  const isThere = nothingMissing(resident);
   const wayMs = (affinity: string) => {
     const bytes = isThere.has(affinity) ? 0 : lanes.bytesOf(affinity);
     return bytes === null ? Number.POSITIVE_INFINITY : Math.ceil(bytes / policy.fetchBytesPerMs);
