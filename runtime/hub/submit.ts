@@ -91,11 +91,8 @@ function refuseTwins(prepared: PreparedJob[]): void {
  * between this look and our commit is refused alone, by the store.
  */
 async function refuseKnownConflicts(hub: Hub, prepared: PreparedJob[]): Promise<void> {
-  const named = prepared.flatMap(({ row, named }, index) => (named ? [{ index, row }] : []));
-  if (named.length === 0) return;
-  const ended = await hub.records.endedAmong(named.map(({ row }) => row.id));
-  const unknown = new Set(ended.flatMap(({ jobId, known }) => (known ? [] : [jobId])));
-  const existing = named.filter(({ row }) => !unknown.has(row.id));
+  const fresh = new Set(await freshOf(hub, prepared));
+  const existing = prepared.flatMap((each, index) => (fresh.has(each) ? [] : [{ index, row: each.row }]));
   if (existing.length === 0) return;
   const answers = await hub.records.submitJobs(
     existing.map((each) => each.row),
@@ -106,6 +103,15 @@ async function refuseKnownConflicts(hub: Hub, prepared: PreparedJob[]): Promise<
   );
   if (errors.length > 0)
     throw new EmpError('IDEMPOTENCY_CONFLICT', { detail: summary('The batch', errors), errors });
+}
+
+/** Those that no repeat of a submission is: Records know no job of their id. */
+async function freshOf(hub: Hub, prepared: PreparedJob[]): Promise<PreparedJob[]> {
+  const named = prepared.filter((each) => each.named);
+  if (named.length === 0) return prepared;
+  const ended = await hub.records.endedAmong(named.map(({ row }) => row.id));
+  const unknown = new Set(ended.flatMap(({ jobId, known }) => (known ? [] : [jobId])));
+  return prepared.filter(({ row, named }) => !named || unknown.has(row.id));
 }
 
 const conflictField = (pointer: string, jobId: string): FieldError => ({
@@ -119,7 +125,7 @@ async function store(
   pointer: (index: number) => string,
 ): Promise<Submitted[]> {
   if (hub.stopping) throw new EmpError('DRAINING');
-  await checkRoom(hub, prepared.length);
+  await checkRoom(hub, prepared);
   await holdBack(hub, prepared);
   for (const { groupId, group } of prepared) {
     // Other hubs look for new groups every few seconds: their idle machines could not be woken until then.
@@ -186,10 +192,15 @@ async function drive(hub: Hub, answers: SubmitRowAnswer[], identity: string | nu
   }
 }
 
-/** Limits are judged before the commit. A Broker that does not answer refuses nobody: Records are the truth. */
-async function checkRoom(hub: Hub, jobs: number): Promise<void> {
+/**
+ * Limits are judged before the commit. A Broker that does not answer refuses nobody: Records are the truth.
+ * Nor is refused what was accepted before: its client asks for the answer that it never got.
+ */
+async function checkRoom(hub: Hub, prepared: PreparedJob[]): Promise<void> {
   const waiting = await hub.backlog.accepted();
-  if (waiting + jobs <= hub.config.waitingLimit) return;
+  if (waiting + prepared.length <= hub.config.waitingLimit) return;
+  const fresh = (await freshOf(hub, prepared)).length;
+  if (fresh === 0 || waiting + fresh <= hub.config.waitingLimit) return;
   throw new EmpError('QUEUE_FULL', {
     detail: `${waiting} jobs wait, the limit is ${hub.config.waitingLimit}: try again when some have ended, or raise EMP_WAITING_LIMIT`,
     fields: { waiting, limit: hub.config.waitingLimit },
