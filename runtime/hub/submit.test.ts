@@ -262,17 +262,6 @@ describe('submit', () => {
     expect(await rig.ports.records.listGroups()).toEqual(groups);
     expect(await stored()).toHaveLength(2);
   });
-
-  test('a repeat is answered with its job although the queue is full, and nothing new comes with it', async () => {
-    const { env, submit, refusal, stored } = await setup({ config: { waitingLimit: 2 } });
-    await submit(job({ id: 'j1' }));
-    await submit(job({ id: 'j2' }));
-    await env.clock.advanceBy(1_100);
-    expect(await submit(job({ id: 'j1' }))).toMatchObject({ created: false, job: { id: 'j1' } });
-    expect(await refusal(job({ id: 'j3' }))).toMatchObject({ code: 'QUEUE_FULL' });
-    expect(await refusal(job({ id: 'j1', priority: 7 }))).toMatchObject({ code: 'IDEMPOTENCY_CONFLICT' });
-    expect(await stored()).toHaveLength(2);
-  });
 });
 
 describe('submit on bad days', () => {
