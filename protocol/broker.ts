@@ -282,7 +282,10 @@ export interface ReconcileTicket {
 export interface Broker {
   /** Identity of the server behind this connection; compared with the one it was opened on. */
   identity(): Promise<{ identity: string; open: boolean }>;
-  /** Adds entries, at most 1 000, in order; an entry whose id is present, or tombstoned at its floor or above, adds nothing. */
+  /**
+   * Adds entries, at most 1 000, in order; an entry whose id is present, or tombstoned at its floor or above, adds
+   * nothing. A Broker may take a long batch in parts: when the call is refused, or rejects, some may be there.
+   */
   submit(options: {
     identity: string;
     entries: BrokerEntry[] /** Of the full reconcile under way: admits entries to a closed Broker. */;

@@ -41,6 +41,7 @@ import {
   wakeAnswer,
 } from './replies.ts';
 import type { StepName } from './scripts.ts';
+import { submitInParts } from './submit-parts.ts';
 
 export interface RedisBrokerOptions {
   /** `redis://…`, `rediss://…` (TLS), or the options of ioredis (a Unix socket's `path`, sentinels). */
@@ -275,7 +276,9 @@ function jobMethods(run: Run, settings: BrokerSettings): JobMethods {
   return {
     async submit(options) {
       check.submit(options);
-      return submitAnswer(await run('submit', submitArguments(options, settings)));
+      return await submitInParts(options.entries, async (entries) =>
+        submitAnswer(await run('submit', submitArguments({ ...options, entries }, settings))),
+      );
     },
     async claim(request) {
       check.claim(request);
