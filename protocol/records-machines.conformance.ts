@@ -205,7 +205,12 @@ export function machineSuite(setup: RecordsSetup): void {
     test('all that a class and a group may say comes back as it was said', async () => {
       const { records, enrol } = await hub();
       const environment = `sha256:${'a1'.repeat(32)}`;
-      const own = { gpus: ['l40s', 'rtx4090'], environment, customers: { deny: ['amber', 'birch'] } };
+      const own = {
+        gpus: ['l40s', 'rtx4090'],
+        environment,
+        customers: { deny: ['amber', 'birch'] },
+        reservedFor: ['a', 'b'],
+      };
       expect((await enrol('m1', t0, own)).machineClass).toEqual({ ...machineClass, ...own });
       expect(await records.listClasses({ seenAfterMs: t0 })).toEqual([
         { classId: machineClassId({ ...machineClass, ...own }), machineClass: { ...machineClass, ...own } },

@@ -226,6 +226,7 @@ describe('machine classes', () => {
       machineClassId(MachineClass.parse({ ...machineClass, ...more }));
     expect(id({ gpus: ['a', 'b'] })).toBe(id({ gpus: ['b', 'a'] }));
     expect(id({ customers: { allow: ['a', 'b'] } })).toBe(id({ customers: { allow: ['b', 'a', 'b'] } }));
+    expect(id({ reservedFor: ['a', 'b'] })).toBe(id({ reservedFor: ['b', 'a', 'b'] }));
     const kinds: Partial<MachineClass>[] = [
       {},
       { gpus: ['a'] },
@@ -233,8 +234,21 @@ describe('machine classes', () => {
       { customers: { strict: 'a' } },
       { customers: { allow: ['a'] } },
       { customers: { deny: ['a'] } },
+      { tags: ['a'] },
+      { tags: ['a'], reservedFor: ['a'] },
     ];
     expect(new Set(kinds.map(id)).size).toBe(kinds.length);
+  });
+
+  test('a class that says nothing of reservations has the id that it always had', () => {
+    expect(machineClassId(machineClass)).toBe('cf1913140f0049767');
+  });
+
+  test('a reservation names tags, at least one and at most as many as there may be', () => {
+    const read = (reservedFor: unknown) => MachineClass.safeParse({ ...machineClass, reservedFor }).success;
+    const names = (count: number) => Array.from({ length: count }, (_, index) => `t${index}`);
+    expect([undefined, ['workflow.a'], names(32)].map(read)).toEqual([true, true, true]);
+    expect([[], names(33), ['a b'], 'a', [''], null, [1]].map(read)).toEqual(Array(7).fill(false));
   });
 
   test('a rule has one of three forms and names somebody', () => {

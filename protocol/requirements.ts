@@ -5,7 +5,9 @@ import { canonicalJson } from './json.ts';
 import { CustomerName, MachineId, ModelId, PoolName, RegionName, ServiceName, TagName } from './names.ts';
 import { canonicalRange, VersionRange } from './version-range.ts';
 
-const tags = z.array(TagName).max(32);
+/** Tags of one machine, and of one list of a job. */
+export const tagsLimit = 32;
+const tags = z.array(TagName).max(tagsLimit);
 const megabytes = z.int().min(0).max(16_000_000);
 
 /** What a machine runs, by content: the digest of its image or of whatever else made its environment. */
@@ -81,6 +83,11 @@ export const MachineClass = z.strictObject({
   gpus: z.array(GpuModel).max(gpusLimit).optional(),
   environment: EnvironmentDigest.optional(),
   customers: CustomerRule.optional(),
+  /**
+   * It runs only jobs whose `tags` name at least one of these; absent where it runs all. Machines add them to
+   * `tags`: a name that is not there could be asked for by nobody.
+   */
+  reservedFor: tags.min(1, 'name at least one tag, or leave the field out').optional(),
 });
 export type MachineClass = z.infer<typeof MachineClass>;
 
@@ -132,11 +139,16 @@ function canonicalRule(rule: CustomerRule | undefined): CustomerRule | undefined
   return 'allow' in rule ? { allow: unique(rule.allow) ?? [] } : { deny: unique(rule.deny) ?? [] };
 }
 
-/** Id of a machine class, `c` and 16 hex digits; the order of services, tags, cards and customers does not matter. */
+/** Id of a machine class, `c` and 16 hex digits; the order of services, cards and names in lists does not matter. */
 export function machineClassId(machineClass: MachineClass): string {
   const services = [...machineClass.services].sort((a, b) => (a.service < b.service ? -1 : 1));
-  const { tags, gpus, customers } = machineClass;
-  const lists = { tags: unique(tags) ?? [], gpus: unique(gpus), customers: canonicalRule(customers) };
+  const { tags, gpus, customers, reservedFor } = machineClass;
+  const lists = {
+    tags: unique(tags) ?? [],
+    gpus: unique(gpus),
+    customers: canonicalRule(customers),
+    reservedFor: unique(reservedFor),
+  };
   return `c${digest(canonicalJson({ ...machineClass, services, ...lists }))}`;
 }
 

@@ -31,7 +31,7 @@ const refused = (act: () => unknown): string => {
 const digest = `sha256:${'0f'.repeat(32)}`;
 
 describe('what a machine says of itself', () => {
-  test('without a word it is what the host has, and says nothing of cards, environment and customers', () => {
+  test('without a word it is what the host has, and says nothing of cards, environment, customers and reservations', () => {
     expect(made({})).toEqual({
       pool: 'standard',
       vramMb: 0,
@@ -92,10 +92,41 @@ describe('what a machine says of itself', () => {
     ['EMP_ENVIRONMENT', 'latest', 'sha256:'],
     ['EMP_GPU', 'NVIDIA', 'RTX 4090'],
     ['EMP_VRAM_MB', '-1', 'EMP_VRAM_MB'],
+    ['EMP_RESERVED_FOR', 'workflow.a,b c', 'a tag'],
+    ['EMP_RESERVED_FOR', '-a', 'a tag'],
+    ['EMP_RESERVED_FOR', ' , ', 'name at least one tag'],
+    ['EMP_RESERVED_FOR', Array.from({ length: 33 }, (_, index) => `t${index}`).join(), 'at most 32 tags'],
   ])('%s=%s is refused with what to write', (name, value, says) => {
     const message = refused(() => config({ [name]: value }));
     expect(message).toContain(`CONFIG_INVALID: this machine cannot start:\n  ${name}: `);
     expect(message).toContain(says);
+  });
+
+  test('a machine has the tags that it is reserved for besides its own', () => {
+    const found = made({
+      EMP_TAGS: 'nvme,workflow.a',
+      EMP_RESERVED_FOR: 'workflow.a, workflow.b,workflow.b',
+    });
+    expect(found).toMatchObject({
+      tags: ['nvme', 'workflow.a', 'workflow.b'],
+      reservedFor: ['workflow.a', 'workflow.b'],
+    });
+    expect(made({ EMP_RESERVED_FOR: 'workflow.a' })).toMatchObject({
+      tags: ['workflow.a'],
+      reservedFor: ['workflow.a'],
+    });
+    expect(made({ EMP_TAGS: 'workflow.a', EMP_RESERVED_FOR: '' })).not.toHaveProperty('reservedFor');
+  });
+
+  test('more tags than a machine may have, with those that it is reserved for, are refused by that name', () => {
+    const many = Array.from({ length: 32 }, (_, index) => `t${index}`);
+    expect(made({ EMP_TAGS: many.join(), EMP_RESERVED_FOR: 't0,t31' }).tags).toHaveLength(32);
+    expect(refused(() => config({ EMP_TAGS: many.join(), EMP_RESERVED_FOR: 'other' }))).toBe(
+      'CONFIG_INVALID: this machine cannot start:\n  EMP_RESERVED_FOR: a machine has at most 32 tags, those of EMP_TAGS and these together',
+    );
+    const alone = refused(() => config({ EMP_TAGS: [...many, 'more'].join() }));
+    expect(alone).toContain('EMP_TAGS: at most 32 tags');
+    expect(alone).not.toContain('EMP_RESERVED_FOR');
   });
 
   test('each rule about customers is read', () => {

@@ -2,11 +2,11 @@ import { EmpError } from '#protocol/errors.ts';
 import { gpuModel } from '#protocol/gpu-model.ts';
 import type { GpuDevice } from '#protocol/gpus.ts';
 import type { MachineClass } from '#protocol/requirements.ts';
-import type { MachineConfig } from './machine-config.ts';
+import { type MachineConfig, tagsOf } from './machine-config.ts';
 
 type ClassConfig = Pick<
   MachineConfig,
-  'pool' | 'diskBudgetMb' | 'tags' | 'region' | 'gpu' | 'vramMb' | 'environment' | 'customers'
+  'pool' | 'diskBudgetMb' | 'tags' | 'reservedFor' | 'region' | 'gpu' | 'vramMb' | 'environment' | 'customers'
 >;
 
 /**
@@ -20,18 +20,20 @@ export function machineClassOf(
 ): Omit<MachineClass, 'services'> {
   const cards = host.devices.filter((device) => device.kind === 'gpu');
   const gpus = modelsOf(cards, config.gpu);
-  const { environment, customers } = config;
+  const { environment, customers, reservedFor } = config;
   return {
     pool: config.pool,
     vramMb: vramOf(cards, config.vramMb),
     ramMb: host.ramMb,
     diskMb: config.diskBudgetMb,
     cpuCores: host.cpuCores,
-    tags: config.tags,
+    tags: tagsOf(config),
     region: config.region,
     ...(gpus.length === 0 ? {} : { gpus }),
     ...(environment === null ? {} : { environment }),
     ...(customers === null ? {} : { customers }),
+    // Not even an empty field where there is none: hubs of an older version refuse fields that they do not know.
+    ...(reservedFor === null ? {} : { reservedFor: [...new Set(reservedFor)] }),
   };
 }
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { EmpError, type FieldError } from '#protocol/errors.ts';
 import { GpuName } from '#protocol/gpu-model.ts';
 import { MachineId, PoolName, RegionName, ServiceName, TagName } from '#protocol/names.ts';
-import { CustomerRule, EnvironmentDigest } from '#protocol/requirements.ts';
+import { CustomerRule, EnvironmentDigest, tagsLimit } from '#protocol/requirements.ts';
 import { settingProblem } from './setting-problem.ts';
 
 /**
@@ -67,7 +67,9 @@ const Customers = z.string().transform((text, context): CustomerRule => {
   return z.NEVER;
 });
 
-export const MachineConfig = z.strictObject({
+const tagList = z.array(TagName).max(tagsLimit, `at most ${tagsLimit} tags`);
+
+const Settings = z.strictObject({
   /** Hubs, tried in order and again from the first. `EMP_HUB_URL`, separated by commas. */
   hubUrls: z.array(HubUrl).min(1, 'name at least one hub: http://HOST:PORT').max(16),
   /** Shows that this machine may join; `emp machines token` makes one. Never an argument: every user of the computer sees those. */
@@ -87,7 +89,9 @@ export const MachineConfig = z.strictObject({
   /** TCP port for them; 0 = a free one, named in the ready line. */
   healthPort: whole(0, 65_535).default(0),
   /** Words that jobs may ask for. */
-  tags: z.array(TagName).max(32).default([]),
+  tags: tagList.default([]),
+  /** It runs only jobs that ask for one of these tags, which it has besides `tags`; all jobs where it is not set. */
+  reservedFor: tagList.min(1, 'name at least one tag, or leave it out').nullable().default(null),
   region: RegionName.nullable().default(null),
   /** Models of its cards, as anybody prints them. Needed only where no driver tells: it must not tell others. */
   gpu: z.array(GpuName).max(16).default([]),
@@ -110,7 +114,22 @@ export const MachineConfig = z.strictObject({
   /** Lets a simulated job kill this process: only for tests of faults. */
   simulationCrash: z.stringbool().default(false),
 });
+/** Too many in EMP_TAGS alone is told by their own check. */
+const haveRoom = (config: z.infer<typeof Settings>) =>
+  config.tags.length > tagsLimit || tagsOf(config).length <= tagsLimit;
+export const MachineConfig = Settings.refine(haveRoom, {
+  path: ['reservedFor'],
+  message: `a machine has at most ${tagsLimit} tags, those of EMP_TAGS and these together`,
+});
 export type MachineConfig = z.infer<typeof MachineConfig>;
+
+/** All tags of a machine, each once: what it is reserved for can be asked for without being told twice. */
+export function tagsOf({
+  tags,
+  reservedFor,
+}: Pick<z.infer<typeof Settings>, 'tags' | 'reservedFor'>): string[] {
+  return [...new Set([...tags, ...(reservedFor ?? [])])];
+}
 
 /** Variables by field, most specific first. */
 const VARIABLES: Record<keyof MachineConfig, string[]> = {
@@ -124,6 +143,7 @@ const VARIABLES: Record<keyof MachineConfig, string[]> = {
   healthHost: ['EMP_HEALTH_HOST'],
   healthPort: ['EMP_HEALTH_PORT'],
   tags: ['EMP_TAGS'],
+  reservedFor: ['EMP_RESERVED_FOR'],
   region: ['EMP_REGION'],
   gpu: ['EMP_GPU'],
   vramMb: ['EMP_VRAM_MB'],
@@ -138,7 +158,7 @@ const VARIABLES: Record<keyof MachineConfig, string[]> = {
 };
 /** Every variable that a machine reads by this list; `EMP_JOIN_TOKEN_FILE` besides. */
 export const machineVariables: readonly string[] = Object.values(VARIABLES).flat();
-const LISTS: (keyof MachineConfig)[] = ['hubUrls', 'services', 'tags', 'gpu'];
+const LISTS: (keyof MachineConfig)[] = ['hubUrls', 'services', 'tags', 'reservedFor', 'gpu'];
 
 /** Flags as the command line gives them: lists are lists already. */
 export type MachineFlags = Partial<Record<keyof MachineConfig, string | string[] | undefined>>;

@@ -37,6 +37,14 @@ function shutOut({ customers }: MachineClass, { customer, requirements }: Wanted
   return null;
 }
 
+/** A reserved machine takes what asks by name for one of its tags; nothing else about the job counts. */
+function keptFor({ reservedFor }: MachineClass, { requirements }: Wanted): string | null {
+  if (reservedFor === undefined) return null;
+  const named = new Set(requirements.tags);
+  for (const tag of reservedFor) if (named.has(tag)) return null;
+  return `leave for jobs that do not name ${reservedFor.join(' or ')}`;
+}
+
 /** What the machine lacks, in words; null where it has all. Written apart from the matching of the hubs. */
 export function lacking(machineId: string, offers: MachineClass, wanted: Wanted): string | null {
   const { service, requirements } = wanted;
@@ -57,7 +65,7 @@ export function lacking(machineId: string, offers: MachineClass, wanted: Wanted)
   if (connectorVersion !== undefined && !isWithin(offered.version, connectorVersion))
     return `version ${connectorVersion}`;
   if (pin !== undefined && machineId !== pin) return `machine ${pin}`;
-  return shutOut(offers, wanted);
+  return keptFor(offers, wanted) ?? shutOut(offers, wanted);
 }
 
 /**

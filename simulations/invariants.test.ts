@@ -150,6 +150,7 @@ describe('hard requirements', () => {
       gpus: ['l40s'],
       environment: digest,
       customers: { strict: 'amber' },
+      reservedFor: ['fast', 'eu'],
     };
     expect(judge(requirementsHold(), [row(wants), enrol(has), claim('j1')])).toBeNull();
     expect(judge(requirementsHold(), [enrol(), claim('j2')])).toBeNull();
@@ -172,6 +173,13 @@ describe('hard requirements', () => {
     ["room for amber, it is birch's", {}, 'simulation', { customers: { strict: 'birch' } }],
     ['leave for amber', {}, 'simulation', { customers: { allow: ['birch'] } }],
     ['leave for amber', {}, 'simulation', { customers: { deny: ['amber'] } }],
+    ['leave for jobs that do not name a or b', {}, 'simulation', { tags: ['a'], reservedFor: ['a', 'b'] }],
+    [
+      'leave for jobs that do not name a',
+      { tags: ['b'], machineId: 'm1' },
+      'simulation',
+      { tags: ['a', 'b'], reservedFor: ['a'] },
+    ],
   ])('I5: a grant to a machine without %s is a breach', (lacks, requirements, service, has) => {
     expect(judge(requirementsHold(), [row(requirements, service), enrol(has), claim('j1')])).toContain(
       `j1 went to m1/1, which has not ${lacks}`,

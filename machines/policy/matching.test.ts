@@ -76,6 +76,7 @@ const classArb = fc.record(
     gpus: fc.uniqueArray(fc.constantFrom('l40s', 'rtx4090', 'rtx3060'), { maxLength: 2 }),
     environment: fc.constantFrom(...digests),
     customers: ruleArb,
+    reservedFor: fc.uniqueArray(tag, { minLength: 1, maxLength: 2 }),
   },
   { requiredKeys: ['pool', 'services', 'vramMb', 'ramMb', 'diskMb', 'cpuCores', 'tags', 'region'] },
 ) as fc.Arbitrary<MachineClass>;
@@ -122,6 +123,7 @@ function holds(machine: MachineClass, machineId: string, job: Asked): boolean {
     machine.cpuCores >= cpuCores &&
     tags.every((each) => machine.tags.includes(each)) &&
     withoutTags.every((each) => !machine.tags.includes(each)) &&
+    (machine.reservedFor === undefined || machine.reservedFor.some((each) => tags.includes(each))) &&
     (region === undefined || region === machine.region) &&
     (environment === undefined || environment === machine.environment) &&
     (gpu === undefined ||
@@ -185,12 +187,17 @@ describe('matching', () => {
           Object.entries(job.requirements).filter(([key]) => !names.includes(key as keyof Requirements)),
         );
         const lighter = { ...job, requirements: rest as Requirements };
-        const { customers: _, ...open } = machineClass;
+        const { customers, reservedFor, ...bare } = machineClass;
         const isClosed = names.includes('customer') || names.includes('isolation');
+        // Without its tags a job may be shut out that named the right one.
+        const isKept = names.includes('reservation') || names.includes('tags');
+        const open: MachineClass = {
+          ...bare,
+          ...(isClosed || customers === undefined ? {} : { customers }),
+          ...(isKept || reservedFor === undefined ? {} : { reservedFor }),
+        };
         if (!names.includes('service'))
-          expect(holds(isClosed ? open : machineClass, job.requirements.machineId ?? 'm1', lighter)).toBe(
-            true,
-          );
+          expect(holds(open, job.requirements.machineId ?? 'm1', lighter)).toBe(true);
       }),
       { numRuns: 3_000 },
     );
@@ -242,6 +249,55 @@ describe('matching', () => {
       expect(
         JSON.stringify(unmetRequirements({ ...small, customers }, { ...group({}), customer: 'amber' })),
       ).not.toContain('birch');
+  });
+
+  test('a reserved machine runs what names one of its tags, whatever else is asked for, and says what it takes', () => {
+    const kept: MachineClass = { ...small, tags: ['a', 'b', 'nvme'], reservedFor: ['a', 'b'] };
+    for (const tags of [['a'], ['b', 'nvme'], ['a', 'b']])
+      expect(unmetRequirements(kept, group({ tags }))).toEqual([]);
+    const requirement = 'reservation';
+    const available = 'one for jobs with one of the tags a, b';
+    for (const asked of [{}, { tags: [] }, { machineId: 'm1' }, { withoutTags: ['c'] }])
+      expect(unmetRequirements(kept, group(asked))).toEqual([
+        { requirement, needed: 'no reservation', available },
+      ]);
+    expect(unmetRequirements(kept, group({ tags: ['nvme'] }))).toEqual([
+      { requirement, needed: 'no reservation, or one for nvme', available },
+    ]);
+    expect(unmetRequirements(kept, group({ tags: ['a'], withoutTags: ['b'] }))).toMatchObject([
+      { requirement: 'withoutTags' },
+    ]);
+    expect(machineMeets({ machineId: 'm1', machineClass: kept }, group({ machineId: 'm1' }))).toBe(false);
+    expect(
+      unmetRequirements({ ...kept, customers: { strict: 'amber' } }, group({ tags: ['a'] })),
+    ).toMatchObject([{ requirement: 'customer' }]);
+  });
+
+  test('where every machine that could is reserved, that is what is unmet', () => {
+    const of = (tag: string) => ({ ...big, tags: [tag], reservedFor: [tag] });
+    const known = [of('x'), of('y'), small].map((machineClass, index) => ({
+      classId: `c${index}`,
+      machineClass,
+    }));
+    expect(findClasses(known.slice(0, 2), group({}))).toEqual({
+      kind: 'unmet',
+      closest: 'c0',
+      unmet: [
+        {
+          requirement: 'reservation',
+          needed: 'no reservation',
+          available: 'one for jobs with the tag x | one for jobs with the tag y',
+        },
+      ],
+    });
+    expect(findClasses(known, group({ vramMb: 20_000 }))).toMatchObject({
+      kind: 'unmet',
+      unmet: [{ requirement: 'reservation' }],
+    });
+    expect(findClasses(known, group({ vramMb: 20_000, tags: ['y'] }))).toEqual({
+      kind: 'met',
+      classIds: ['c1'],
+    });
   });
 
   test('a group that may hold anybody is served by no machine with a rule, one without the denied by those who deny no others', () => {

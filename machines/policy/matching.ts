@@ -15,8 +15,11 @@ import { inRange } from '#protocol/version-range.ts';
 
 /** One requirement that a class does not meet, in words a submitter can act on. */
 export interface Unmet {
-  /** `customer`: the machines are kept for others, or from this one. */
-  requirement: 'service' | 'customer' | keyof Requirements;
+  /**
+   * `customer`: the machines are kept for others, or from this one. `reservation`: they run only jobs that ask
+   * for a tag which this one does not name.
+   */
+  requirement: 'service' | 'customer' | 'reservation' | keyof Requirements;
   needed: string;
   available: string;
 }
@@ -50,6 +53,7 @@ export function unmetRequirements(machineClass: MachineClass, group: Group): Unm
   judgeService(unmet, machineClass, group);
   judgeSizes(unmet, machineClass, group.requirements);
   judgeTags(unmet, machineClass, group.requirements);
+  judgeReservation(unmet, machineClass, group.requirements);
   judgePlace(unmet, machineClass, group.requirements);
   judgeCards(unmet, machineClass, group.requirements);
   judgeCustomers(unmet, machineClass.customers, group);
@@ -84,6 +88,21 @@ function judgeTags(unmet: Unmet[], { tags: has }: MachineClass, { tags, withoutT
   const unwanted = withoutTags?.filter((tag) => has.includes(tag)) ?? [];
   if (unwanted.length > 0)
     unmet.push({ requirement: 'withoutTags', needed: `not ${unwanted.join(', ')}`, available: available() });
+}
+
+/**
+ * A group names the tags that each of its jobs asks for, so it says by itself whether a reserved machine may
+ * serve it, whenever that machine came.
+ */
+function judgeReservation(unmet: Unmet[], { reservedFor }: MachineClass, { tags = [] }: Requirements): void {
+  if (reservedFor === undefined || reservedFor.some((tag) => tags.includes(tag))) return;
+  const own = tags.length === 0 ? '' : `, or one for ${tags.join(' or ')}`;
+  const which = reservedFor.length === 1 ? 'the tag' : 'one of the tags';
+  unmet.push({
+    requirement: 'reservation',
+    needed: `no reservation${own}`,
+    available: `one for jobs with ${which} ${reservedFor.join(', ')}`,
+  });
 }
 
 const places = ['region', 'environment'] as const;
@@ -131,6 +150,13 @@ function admits(rule: CustomerRule, { customer, notCustomers }: Group): boolean 
   if (customer !== undefined) return !rule.deny.includes(customer);
   const without = new Set(notCustomers);
   return rule.deny.every((name) => without.has(name));
+}
+
+/** What is lacking, as part of a sentence. */
+export function unmetInWords(unmet: readonly Unmet[]): string {
+  return unmet
+    .map(({ requirement, needed, available }) => `${requirement}: needs ${needed}, there is ${available}`)
+    .join('; ');
 }
 
 /** True where a machine of this class may run the group's jobs, its pin aside. */

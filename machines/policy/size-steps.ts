@@ -9,7 +9,10 @@ import type { MachineClass, Requirements } from '#protocol/requirements.ts';
 const sizeKeys = ['vramMb', 'ramMb', 'diskMb'] as const;
 type SizeKey = (typeof sizeKeys)[number];
 
-/** What known machines have of each size, smallest first, each value once. */
+/**
+ * What known machines have of each size, smallest first, each value once. Those that a job may not run on for
+ * other reasons count as well: they can only end its step sooner.
+ */
 export type KnownSizes = Readonly<Record<SizeKey, readonly number[]>>;
 
 export function knownSizes(classes: readonly MachineClass[]): KnownSizes {

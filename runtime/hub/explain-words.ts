@@ -1,5 +1,5 @@
 import { limitInWords } from '#machines/policy/admission.ts';
-import type { ClassSearch, Unmet } from '#machines/policy/matching.ts';
+import { type ClassSearch, unmetInWords } from '#machines/policy/matching.ts';
 import type { Job, JobRun } from '#protocol/job.ts';
 import type { Limit } from '#protocol/limit.ts';
 import type { Pause } from '#protocol/records.ts';
@@ -128,11 +128,6 @@ const some = (ids: string[]) =>
 
 const plural = (count: number, one: string) => `${count} ${one}${count === 1 ? '' : 's'}`;
 
-const lacking = (unmet: readonly Unmet[]) =>
-  unmet
-    .map(({ requirement, needed, available }) => `${requirement}: needs ${needed}, there is ${available}`)
-    .join('; ');
-
 /** What the machines are to the job, as one or two sentences. */
 function whoCould(facts: Facts): string[] {
   const [free, busy, closed, away] = (['free', 'busy', 'closed', 'away'] as const).map((one) =>
@@ -156,8 +151,10 @@ function nobody({ machines, search, job }: Facts): string {
   const pin = job.requirements.machineId;
   const pinned = machines.find(({ machineId }) => machineId === pin);
   if (pin !== undefined && pinned === undefined) return `It is pinned to ${pin}, which is not there.`;
-  if (pinned !== undefined) return `It is pinned to ${pin}, which cannot run it: ${lacking(pinned.unmet)}.`;
-  if (search.kind === 'unmet') return `No machine of the last month could run it: ${lacking(search.unmet)}.`;
+  if (pinned !== undefined)
+    return `It is pinned to ${pin}, which cannot run it: ${unmetInWords(pinned.unmet)}.${inSpiteOfPin(pinned)}`;
+  if (search.kind === 'unmet')
+    return `No machine of the last month could run it: ${unmetInWords(search.unmet)}.`;
   if (search.kind === 'unknownService')
     return `No machine of the last month offers ${job.service}; offered: ${search.offered.join(', ') || 'nothing'}.`;
   if (search.kind === 'noneKnown')
@@ -165,8 +162,14 @@ function nobody({ machines, search, job }: Facts): string {
   const [closest] = machines;
   if (closest === undefined)
     return 'No machine is there: all that have joined left, or have been silent for an hour.';
-  return `No machine that is there may run it. The closest one, ${closest.machineId}, lacks ${lacking(closest.unmet)}.`;
+  return `No machine that is there may run it. The closest one, ${closest.machineId}, lacks ${unmetInWords(closest.unmet)}.`;
 }
+
+/** Whoever pins a job to a reserved machine may think that this is word enough. */
+const inSpiteOfPin = ({ unmet }: MachineVerdict) =>
+  unmet.some(({ requirement }) => requirement === 'reservation')
+    ? ' A pin opens no reservation: the job must name the tag, too.'
+    : '';
 
 function whoIsBefore({ ahead }: Facts): string[] {
   if (ahead === null) return [];

@@ -1,7 +1,9 @@
-import type { Unmet } from '#machines/policy/matching.ts';
+import { type Unmet, unmetInWords, unmetRequirements } from '#machines/policy/matching.ts';
 import { choosePool } from '#machines/policy/pool-choice.ts';
 import { EmpError, type FieldError } from '#protocol/errors.ts';
 import type { JobSubmission } from '#protocol/job.ts';
+import type { MachineId } from '#protocol/names.ts';
+import type { Group } from '#protocol/requirements.ts';
 import type { GroupSignature } from './group-directory.ts';
 import type { Hub } from './hub.ts';
 import { jsonPointer } from './problem.ts';
@@ -58,14 +60,21 @@ export async function placeJob(
     );
   }
   const pin = requirements.machineId;
-  if (pin !== undefined && (await hub.records.getMachine(pin)) === null) {
-    warnings.push(`the machine ${pin} has never joined: the job waits until it does`);
-  }
   const isApart = requirements.isolation === 'strict' || pin !== undefined;
   const scope = hub.classes.scopeOf({ customer, isApart });
   const shared = hub.classes.groupSizes(requirements);
   const signature = hub.groups.signature({ service, pool, requirements, ...scope }, shared);
+  if (pin !== undefined) warnings.push(...(await pinWarnings(hub, pin, signature.group)));
   return { ...signature, classIds, warnings };
+}
+
+/** A pin may name a machine that comes later, or one that comes back as another: no reason to refuse. */
+async function pinWarnings(hub: Hub, pin: MachineId, group: Group): Promise<string[]> {
+  const machine = await hub.records.getMachine(pin);
+  if (machine === null) return [`the machine ${pin} has never joined: the job waits until it does`];
+  const unmet = unmetRequirements(machine.machineClass, group);
+  if (unmet.length === 0) return [];
+  return [`the machine ${pin} cannot run this job as it last joined: ${unmetInWords(unmet)}`];
 }
 
 /** One requirement as the client wrote it; tags may come from several places. */
@@ -74,7 +83,9 @@ function unmetFields(
   { prefix, origins }: { prefix: string; origins: ReadonlyMap<string, PropertyKey[]> },
 ): FieldError[] {
   const ours =
-    requirement === 'service' || requirement === 'customer' ? [requirement] : ['requirements', requirement];
+    requirement === 'service' || requirement === 'customer'
+      ? [requirement]
+      : ['requirements', requirement === 'reservation' ? 'tags' : requirement];
   const there = `the best machine class has ${available}`;
   const told = (asked: string, path: PropertyKey[]): FieldError => ({
     pointer: jsonPointer(path, prefix),

@@ -33,17 +33,21 @@ function drawRule(rng: Rng): CustomerRule | undefined {
 function drawClass(rng: Rng): MachineClass {
   const customersRule = drawRule(rng);
   const gpus = some(rng, ['l40s', 'rtx4090']);
+  const own = some(rng, tags);
+  // Of others than its own, too: no machine says so, and nothing may go there either.
+  const reservedFor = rng.next() < 0.4 ? some(rng, rng.next() < 0.9 ? own : tags, 0.7) : [];
   return {
     ...cpuClass,
     pool: pick(rng, ['fast-lane', 'standard']),
     services: [{ service: 'simulation', version: pick(rng, ['1.0.0', '1.2.5', '2.0.1']), slots: 4 }],
     vramMb: rng.int(0, 2) * 8_000,
     cpuCores: pick(rng, [2, 8]),
-    tags: some(rng, tags),
+    tags: own,
     region: pick(rng, ['eu', 'us', null]),
     ...(gpus.length === 0 ? {} : { gpus }),
     ...(rng.next() < 0.5 ? { environment: pick(rng, digests) } : {}),
     ...(customersRule === undefined ? {} : { customers: customersRule }),
+    ...(reservedFor.length === 0 ? {} : { reservedFor }),
   };
 }
 
@@ -60,7 +64,8 @@ function drawJob(rng: Rng, id: string) {
     { environment: pick(rng, digests) },
     { isolation: 'strict' },
   ];
-  const requirements: Requirements = Object.assign({}, ...wishes.filter(() => rng.next() < 0.12));
+  const asked = wishes.filter((wish) => rng.next() < ('tags' in wish ? 0.3 : 0.12));
+  const requirements: Requirements = Object.assign({}, ...asked);
   return {
     id,
     service: 'simulation',
@@ -76,7 +81,7 @@ interface Machine {
 }
 
 /** Plays one history and answers how many grants and refusals it had. */
-async function play(seed: number): Promise<{ grants: number; refusals: number }> {
+async function play(seed: number): Promise<{ grants: number; kept: number; refusals: number }> {
   const env = simEnv({ seed: `requirements ${seed}` });
   const rng = seededRng(`requirements ${seed}`);
   const rig = await hubRig({
@@ -92,7 +97,7 @@ async function play(seed: number): Promise<{ grants: number; refusals: number }>
   /** Every class that the first hub has seen. */
   const seen: MachineClass[] = [];
   const seenAtSubmit = new Map<string, number>();
-  const count = { grants: 0, refusals: 0 };
+  const count = { grants: 0, kept: 0, refusals: 0 };
 
   const join = async (machineId: string) => {
     const machineClass = drawClass(rng);
@@ -101,12 +106,14 @@ async function play(seed: number): Promise<{ grants: number; refusals: number }>
   };
   const judge = async (machineId: string, assignment: Assignment) => {
     const row = await rig.row(assignment.jobId);
-    const lacks = lacking(machineId, machines.get(machineId)?.machineClass as MachineClass, row);
+    const machineClass = machines.get(machineId)?.machineClass as MachineClass;
+    const lacks = lacking(machineId, machineClass, row);
     expect(
       lacks,
       `seed ${seed}: ${machineId} got ${JSON.stringify(row.requirements)} of ${row.customer}`,
     ).toBeNull();
     count.grants++;
+    if (machineClass.reservedFor !== undefined) count.kept++;
   };
   const claim = async (machineId: string, machine: Machine): Promise<boolean> => {
     const answer = await machine.link.claim({ slots: 4 });
@@ -175,13 +182,15 @@ async function play(seed: number): Promise<{ grants: number; refusals: number }>
 }
 
 test('no claim ever violates a hard requirement, and none that a known machine meets is left, in any history', async () => {
-  const sum = { grants: 0, refusals: 0 };
+  const sum = { grants: 0, kept: 0, refusals: 0 };
   for (let seed = 1; seed <= 40; seed++) {
-    const { grants, refusals } = await play(seed);
+    const { grants, kept, refusals } = await play(seed);
     sum.grants += grants;
+    sum.kept += kept;
     sum.refusals += refusals;
   }
   // Enough of both, or it has shown little.
   expect(sum.grants).toBeGreaterThan(400);
+  expect(sum.kept).toBeGreaterThan(40);
   expect(sum.refusals).toBeGreaterThan(80);
 }, 120_000);
