@@ -22,20 +22,44 @@ const rules: readonly (CustomerRule | null)[] = [
   null,
 ];
 
-/** What one machine of a mixed fleet has at each of its starts, by its number; `lasting` what it always has. */
-export function traitsOf({ index, starts }: { index: number; starts: number }): MachineTraits {
-  const lasting = lastingTraits(index);
-  // Rules come and go with a start, and may shut out whom the same machine took before.
-  if (!isFickle(index) || starts % 2 === 1) return lasting;
-  return { ...lasting, customers: { deny: ['dune'] }, tags: [...lasting.tags, 'again'] };
+/** One machine of a fleet, by its number; `reserved` are the numbers of those that are. */
+interface Place {
+  index: number;
+  reserved?: readonly number[] | undefined;
 }
 
-function lastingTraits(index: number): MachineTraits & { tags: string[]; vramMb: number } {
+/** The tag that only reserved machines have; half of them take their third of the fleet as well. */
+const keptTag = 'kept';
+const reservationOf = (index: number): [string, ...string[]] =>
+  index % 2 === 0 ? [keptTag] : [keptTag, `third-${index % 3}`];
+
+const isReserved = ({ index, reserved = [] }: Place) => reserved.includes(index);
+
+/** Which machines of a run are reserved: never the first, which takes whatever nobody else may. */
+export function drawReserved(rng: Rng, machines: readonly number[]): number[] {
+  return machines.filter((index) => rng.next() < 0.2 && index > 0);
+}
+
+/** What one machine of a mixed fleet has at each of its starts. */
+export function traitsOf({ starts, ...place }: Place & { starts: number }): MachineTraits {
+  const { index } = place;
+  const lasting = lastingTraits(place);
+  const reservation = isReserved(place) ? { reservedFor: reservationOf(index) } : {};
+  if (!isFickle(index)) return { ...lasting, ...reservation };
+  // Rules come and go with a start, and may shut out whom the same machine took before.
+  if (starts % 2 === 1) return lasting;
+  const tags = [...lasting.tags, 'again'];
+  return { ...lasting, ...reservation, customers: { deny: ['dune'] }, tags };
+}
+
+/** What it always has, at each of its starts. */
+function lastingTraits(place: Place): MachineTraits & { tags: string[]; vramMb: number } {
+  const { index } = place;
   const gpus = cards[index % 4];
   const customers = rules[index % rules.length] ?? null;
   return {
     vramMb: (index % 4) * 8_000,
-    tags: [index % 2 === 0 ? 'even' : 'odd', `third-${index % 3}`],
+    tags: [index % 2 === 0 ? 'even' : 'odd', `third-${index % 3}`, ...(isReserved(place) ? [keptTag] : [])],
     region: index % 4 < 2 ? 'eu' : 'us',
     version: versions[index % 3] as string,
     environment: environments[index % 2] as string,
@@ -47,18 +71,15 @@ function lastingTraits(index: number): MachineTraits & { tags: string[]; vramMb:
 /** A machine that changes its mind does so with every start; all others are what they are. */
 const isFickle = (index: number) => index % 5 === 4;
 
-function classOf(
-  index: number,
-  { fleet, starts }: { fleet: 'alike' | 'mixed'; starts: number },
-): MachineClass {
+function classOf({ fleet, ...place }: Place & { fleet: 'alike' | 'mixed'; starts: number }): MachineClass {
   if (fleet === 'alike') return stageClass;
-  const { version = '1', ...traits } = traitsOf({ index, starts });
+  const { version = '1', ...traits } = traitsOf(place);
   return { ...stageClass, ...traits, services: [{ service: 'simulation', version, slots: 2 }] };
 }
 
 /** Whether the machine of that number may run the job at each of its starts. */
 export function mayRun(
-  { index, fleet }: { index: number; fleet: 'alike' | 'mixed' },
+  place: Place & { fleet: 'alike' | 'mixed' },
   { service, customer = 'default', requirements = {} }: JobSubmissionInput,
 ): boolean {
   const { connectorVersion } = requirements;
@@ -71,16 +92,17 @@ export function mayRun(
     },
   };
   return [1, 2].every(
-    (starts) => lacking(`machine-${index + 1}`, classOf(index, { fleet, starts }), wanted) === null,
+    (starts) => lacking(`machine-${place.index + 1}`, classOf({ ...place, starts }), wanted) === null,
   );
 }
 
-/** A customer whose plain jobs this machine always runs. */
-export function customerOf(rng: Rng, index: number): string {
+/** A customer, and the tags to name, with which a job is one that this machine always runs. */
+export function drawWelcome(rng: Rng, place: Place): { customer: string; requirements: Requirements } {
+  const requirements = isReserved(place) ? { tags: [pick(rng, reservationOf(place.index))] } : {};
   const welcome = chaosCustomers.filter((customer) =>
-    mayRun({ index, fleet: 'mixed' }, { service: 'simulation', customer }),
+    mayRun({ ...place, fleet: 'mixed' }, { service: 'simulation', customer, requirements }),
   );
-  return pick(rng, welcome);
+  return { customer: pick(rng, welcome), requirements };
 }
 
 const printed: Record<string, string> = { l40s: 'NVIDIA L40S', rtx4090: 'RTX 4090 (24 GB)' };
@@ -90,16 +112,16 @@ const ranges: Record<string, readonly string[]> = {
   '2.0.1': ['^2', '>1', '>=2.0.1'],
 };
 
-/** Wishes that a machine of that number meets, each drawn or left out by itself, all that it has at most. */
+/** Wishes that this machine meets, each drawn or left out by itself, all that it has at most. */
 export function drawWishes(
   rng: Rng,
-  index: number,
+  place: Place,
 ): Pick<JobSubmissionInput, 'customer'> & { requirements: Requirements } {
-  const has = lastingTraits(index);
-  const customer = customerOf(rng, index);
+  const has = lastingTraits(place);
+  const { customer, requirements } = drawWelcome(rng, place);
   const { region, environment, version = '', gpus = [] } = has;
   const isOwn = has.customers !== undefined && 'strict' in has.customers;
-  const strange = ['even', 'odd', ...(isFickle(index) ? [] : ['again'])].filter(
+  const strange = ['even', 'odd', ...(isFickle(place.index) ? [] : ['again'])].filter(
     (tag) => !has.tags.includes(tag),
   );
   const wishes: Requirements[] = [
@@ -113,5 +135,5 @@ export function drawWishes(
     isOwn ? { isolation: 'strict' } : {},
   ];
   const drawn = wishes.filter(() => rng.next() < 0.4);
-  return { customer, requirements: Object.assign({}, ...drawn) as Requirements };
+  return { customer, requirements: Object.assign({}, ...drawn, requirements) as Requirements };
 }

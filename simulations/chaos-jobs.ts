@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Rng } from '#protocol/env.ts';
 import { JobSubmission, type JobSubmissionInput } from '#protocol/job.ts';
 import { JobId } from '#protocol/names.ts';
-import { chaosCustomers, customerOf, drawWishes } from './chaos-fleet.ts';
+import { chaosCustomers, drawWelcome, drawWishes } from './chaos-fleet.ts';
 import { pick } from './seeded-rng.ts';
 import { stockInputs, stockModels } from './world-stock.ts';
 
@@ -66,12 +66,18 @@ function drawDuration(rng: Rng): number {
 /** The longest run that the service takes: far beyond every deadline of a chaos run. */
 const hangMs = 6 * 3_600_000;
 
+/** Numbers of the machines of a mixed fleet, and of those that are reserved. */
+interface Fleet {
+  machines: readonly number[];
+  reserved: readonly number[];
+}
+
 function oddFields(
   rng: Rng,
   oddity: Oddity,
-  options: { durationMs: number; dueMs: number; machines: readonly number[] },
+  options: { durationMs: number; dueMs: number } & Fleet,
 ): Partial<JobSubmissionInput> {
-  const { durationMs, dueMs, machines } = options;
+  const { durationMs, dueMs, machines, reserved } = options;
   switch (oddity) {
     case 'plain':
       return {};
@@ -89,15 +95,15 @@ function oddFields(
       return { ttlMs: rng.int(1_000, 20_000) };
     case 'pinned': {
       const index = pick(rng, machines);
-      const customer = customerOf(rng.fork('customer'), index);
-      return { customer, requirements: { machineId: `machine-${index + 1}` } };
+      const { customer, requirements } = drawWelcome(rng.fork('customer'), { index, reserved });
+      return { customer, requirements: { ...requirements, machineId: `machine-${index + 1}` } };
     }
     case 'new group':
       // A requirement that nobody had before: hubs learn of it in the middle of their work.
       return { requirements: { ramMb: rng.int(1, 400) * 40 } };
     case 'choosy':
       // What one machine of the fleet has, in any combination; others may have it, too.
-      return drawWishes(rng.fork('wishes'), pick(rng, machines));
+      return drawWishes(rng.fork('wishes'), { index: pick(rng, machines), reserved });
     case 'one try':
       return { maxAttempts: 1 };
   }
@@ -123,12 +129,12 @@ const chainedShare = 0.2;
 const chainLinks = 3;
 
 /**
- * Jobs of one run for a mixed fleet of machines with these numbers, in order of submission. Each is drawn from its own stream. `startMs` is wall time.
+ * Jobs of one run for a mixed fleet, in order of submission. Each is drawn from its own stream. `startMs` is wall time.
  * Some wait for the end of another, as the steps of a workflow do.
  */
 export function drawJobs(
   rng: Rng,
-  options: { count: number; spanMs: number; startMs: number; machines: readonly number[] },
+  options: { count: number; spanMs: number; startMs: number } & Fleet,
 ): PlannedJob[] {
   const jobs: PlannedJob[] = [];
   const depths: number[] = [];
@@ -150,7 +156,7 @@ export function drawJobs(
 
 function drawJob(
   own: Rng,
-  options: { id: string; dueMs: number; machines: readonly number[] },
+  options: { id: string; dueMs: number } & Fleet,
 ): Pick<PlannedJob, 'cancelAfterMs' | 'submission'> {
   const durationMs = drawDuration(own);
   const odd = oddFields(own, drawOddity(own), { durationMs, ...options });

@@ -25,6 +25,11 @@ describe('a script', () => {
     expect(jobs.every((job) => job.after === null || after.has(job.after))).toBe(true);
   });
 
+  test('that was written before machines could be reserved has none that is', () => {
+    const { reserved: _, ...before } = drawScript({ seed: 4, jobs: 20 });
+    expect(readScript(JSON.stringify(before), 'a.json').reserved).toEqual([]);
+  });
+
   test('survives its file', () => {
     const script = drawScript({ seed: 4, jobs: 20 });
     expect(readScript(writeScript(script), 'a.json')).toMatchObject(JSON.parse(JSON.stringify(script)));
@@ -72,9 +77,12 @@ describe('shrinking a script', () => {
   const jobIds = (candidate: ChaosScript) => candidate.jobs.map(({ submission }) => submission.id);
 
   test('leaves what it takes: faults, machines, jobs and sites', async () => {
+    const { reserved } = script;
     const [fault, other] = [script.faults[3], script.faults[20]];
     const broken = script.jobs.find(({ submission }) => submission.id === 'job-17') as PlannedJob;
-    const needed = script.machines.findLast((index) => mayRun({ index, fleet: 'mixed' }, broken.submission));
+    const needed = script.machines.findLast((index) =>
+      mayRun({ index, fleet: 'mixed', reserved }, broken.submission),
+    );
     const breaks = async (candidate: ChaosScript) =>
       [fault, other].every((each) => candidate.faults.some((left) => left.atMs === each?.atMs)) &&
       candidate.machines.includes(needed ?? -1) &&

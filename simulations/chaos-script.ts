@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { EmpError, type FieldError } from '#protocol/errors.ts';
 import { buggifySites, drawSites } from './buggify.ts';
+import { drawReserved } from './chaos-fleet.ts';
 import { drawJobs, PlannedJob } from './chaos-jobs.ts';
 import { drawFaults } from './fault-draws.ts';
 import { Fault } from './fault-script.ts';
@@ -29,6 +30,8 @@ export const ChaosScript = z.strictObject({
   fleet: z.enum(['alike', 'mixed']).default('alike'),
   /** Numbers of the machines, from 0: `machine-1` has the number 0. */
   machines: z.array(z.int().min(0).max(999)).min(1).max(200),
+  /** Numbers of those that are reserved, in a mixed fleet. */
+  reserved: z.array(z.int().min(0).max(999)).max(200).default([]),
   /** How long faults go on, virtual ms; then everything is healed. */
   chaosMs: z.int().min(1_000).max(3_600_000),
   jobs: z.array(PlannedJob).min(1).max(2_000),
@@ -61,6 +64,7 @@ export function drawScript(options: DrawOptions): Required<ChaosScript> {
   const chaosMs = options.chaosMs ?? chaosDefaults.chaosMs;
   const rng = seededRng(`chaos ${seed}`);
   const numbers = Array.from({ length: machines }, (_, index) => index);
+  const reserved = drawReserved(rng.fork('reserved'), numbers);
   const faultWorld = { machines, hubs, jobs, leaseTtlMs: chaosTtlMs, spanMs: chaosMs };
   return {
     version: 1,
@@ -70,12 +74,14 @@ export function drawScript(options: DrawOptions): Required<ChaosScript> {
     hubs,
     fleet: 'mixed',
     machines: numbers,
+    reserved,
     chaosMs,
     jobs: drawJobs(rng.fork('jobs'), {
       count: jobs,
       spanMs: chaosMs,
       startMs: virtualStartMs,
       machines: numbers,
+      reserved,
     }),
     faults: drawFaults(rng.fork('faults'), faultWorld, chaosDefaults.faults),
     buggify: drawSites(rng.fork('buggify')),

@@ -152,9 +152,9 @@ class Search {
 }
 
 function withMachines(script: ChaosScript, machines: readonly number[]): ChaosScript | null {
-  const { fleet = 'alike' } = script;
+  const { fleet = 'alike', reserved } = script;
   const jobs = script.jobs.filter(({ submission }) =>
-    machines.some((index) => mayRun({ index, fleet }, submission)),
+    machines.some((index) => mayRun({ index, fleet, reserved }, submission)),
   );
   return machines.length === 0 || jobs.length === 0 ? null : { ...script, machines: [...machines], jobs };
 }

@@ -1,3 +1,4 @@
+import { machineKey } from '#protocol/names.ts';
 import type { Requirements } from '#protocol/requirements.ts';
 import { compareTokens } from '#protocol/token.ts';
 import { type BuggifySite, buggifySites } from './buggify.ts';
@@ -51,6 +52,7 @@ export const chaosMarks = [
   'a job of a paused customer was held',
   'a job with several requirements was claimed',
   'a job of one customer alone was claimed',
+  'a reserved machine claimed a job',
   'a machine was cordoned',
   'a model was evicted',
   'a model was refused for its hash',
@@ -110,7 +112,12 @@ export function watchMarks(): {
   const mark = (name: Mark, when: boolean) => {
     if (when) sometimes.seen(name);
   };
-  const memory: Memory = { tokens: new Map(), holders: new Map(), wishes: new Map() };
+  const memory: Memory = {
+    tokens: new Map(),
+    holders: new Map(),
+    wishes: new Map(),
+    reserved: new Set(),
+  };
   return {
     observe(seen) {
       if (seen.kind === 'broker') markBroker(seen, mark, memory);
@@ -140,17 +147,18 @@ function markFrame(seen: Extract<Observation, { kind: 'frame' }>, mark: Marker):
 
 type Marker = (name: Mark, when: boolean) => void;
 
-/** What came before, by job id or role: tokens of claims, holders of roles, requirements. */
+/** What came before, by job id, role or incarnation: tokens of claims, holders of roles, requirements, reserved machines. */
 interface Memory {
   tokens: Map<string, string>;
   holders: Map<string, string>;
   wishes: Map<string, Requirements>;
+  reserved: Set<string>;
 }
 
 function markBroker(
   seen: Extract<Observation, { kind: 'broker' }>,
   mark: Marker,
-  { tokens, wishes }: Memory,
+  { tokens, wishes, reserved }: Memory,
 ): void {
   switch (seen.method) {
     case 'claim': {
@@ -163,6 +171,7 @@ function markBroker(
       const wished = wishes.get(answer.lease.jobId) ?? {};
       mark('a job with several requirements was claimed', Object.keys(wished).length >= 3);
       mark('a job of one customer alone was claimed', wished.isolation === 'strict');
+      mark('a reserved machine claimed a job', reserved.has(machineKey(seen.args[0])));
       return;
     }
     case 'beats': {
@@ -230,11 +239,14 @@ function markBroker(
 function markRecords(
   seen: Extract<Observation, { kind: 'records' }>,
   mark: Marker,
-  { holders, wishes }: Memory,
+  { holders, wishes, reserved }: Memory,
 ): void {
   switch (seen.method) {
     case 'submitJobs':
       for (const { id, requirements } of seen.args[0]) wishes.set(id, requirements);
+      return;
+    case 'enrolMachine':
+      if (seen.args[0].machineClass.reservedFor) reserved.add(machineKey(seen.answer));
       return;
     case 'exitJob': {
       const { answer } = seen;

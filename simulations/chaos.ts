@@ -92,7 +92,9 @@ export async function playScript(script: ChaosScript, options: PlayOptions = {})
     hubs: script.hubs,
     stores: options.stores ?? embeddedStores({ leaseTtlMs: chaosTtlMs }),
     leaseTtlMs: chaosTtlMs,
-    ...(script.fleet === 'mixed' ? { traits: traitsOf } : {}),
+    ...(script.fleet === 'mixed'
+      ? { traits: (machine) => traitsOf({ ...machine, reserved: script.reserved }) }
+      : {}),
     makeMachine: makers[machineKind],
     buggify,
     onObservation: (seen) => {
