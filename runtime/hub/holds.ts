@@ -94,12 +94,15 @@ export class Holds {
 class WarmView {
   readonly atMs: number;
   readonly #hub: Hub;
+  /** Machines that take work, by the models that they have. */
+  readonly #having: ReadonlyMap<string, readonly MachineLink[]>;
   readonly #holders = new Map<string, MachineLink[]>();
-  readonly #warmMs = new Map<MachineLink, number>();
+  #warmMs: ReadonlyMap<MachineLink, number> | null = null;
 
   constructor(hub: Hub) {
     this.#hub = hub;
     this.atMs = hub.env.clock.monotonic();
+    this.#having = byModel(hub);
   }
 
   /** Machines of the group's own pool that have the model and take its work: others have a line of their own. */
@@ -107,32 +110,47 @@ class WarmView {
     const key = `${groupId}/${affinity}`;
     const known = this.#holders.get(key);
     if (known !== undefined) return known;
-    const hub = this.#hub;
-    const group = hub.groups.get(groupId);
-    const silentMs = hub.config.leaseTtlMs / 2;
-    const found = hub.links.all().filter((link) => {
-      const isThere = !link.cordoned && !link.draining && !link.leaving && link.silentMs() < silentMs;
-      const hasModel = link.residency.get(affinity)?.state === 'resident';
-      const isOfPool = link.machineClass.pool === group?.pool;
-      return hasModel && isThere && group !== null && isOfPool && machineMeets(link, group);
-    });
+    const group = this.#hub.groups.get(groupId);
+    const having = this.#having.get(affinity) ?? [];
+    const found =
+      group === null
+        ? []
+        : having.filter((link) => link.machineClass.pool === group.pool && machineMeets(link, group));
     this.#holders.set(key, found);
     return found;
   }
 
   /** Its share of all that waits for models that it has, ms of running. */
   warmMs(holder: MachineLink): number {
-    const known = this.#warmMs.get(holder);
-    if (known !== undefined) return known;
-    let sum = 0;
-    for (const lane of this.#hub.lanes.all()) {
-      if (holder.residency.get(lane.affinity)?.state !== 'resident') continue;
-      const holders = this.holders(lane);
-      if (holders.includes(holder)) sum += (lane.waiting * lane.expectedMs) / holders.length;
-    }
-    this.#warmMs.set(holder, sum);
-    return sum;
+    this.#warmMs ??= this.#shares();
+    return this.#warmMs.get(holder) ?? 0;
   }
+
+  #shares(): Map<MachineLink, number> {
+    const sums = new Map<MachineLink, number>();
+    for (const lane of this.#hub.lanes.all()) {
+      const holders = this.holders(lane);
+      const shareMs = (lane.waiting * lane.expectedMs) / holders.length;
+      for (const holder of holders) sums.set(holder, (sums.get(holder) ?? 0) + shareMs);
+    }
+    return sums;
+  }
+}
+
+/** Machines that are there and take work, by each model that is on their disks. */
+function byModel(hub: Hub): Map<string, MachineLink[]> {
+  const silentMs = hub.config.leaseTtlMs / 2;
+  const found = new Map<string, MachineLink[]>();
+  for (const link of hub.links.all()) {
+    if (link.cordoned || link.draining || link.leaving || link.silentMs() >= silentMs) continue;
+    for (const [modelId, { state }] of link.residency) {
+      if (state !== 'resident') continue;
+      const having = found.get(modelId);
+      if (having === undefined) found.set(modelId, [link]);
+      else having.push(link);
+    }
+  }
+  return found;
 }
 
 /**
