@@ -9,6 +9,7 @@ const otherVariables: readonly string[] = [
   'EMP_CHAOS_SEED',
   'EMP_CHAOS_SEEDS',
   'EMP_CHAOS_SERVER_SEEDS',
+  'EMP_CHROMIUM',
   'EMP_HISTORIES',
   'EMP_HISTORY_PATH',
   'EMP_HISTORY_REPLAY',

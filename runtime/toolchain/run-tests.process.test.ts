@@ -93,12 +93,14 @@ test('a skip is listed with its reason; one without a reason fails its tier', ()
   expect(status).toBe(1);
 });
 
-test('a tier whose server is not installed, or that is for CI, is skipped as a whole, with the reason', () => {
+test('a tier whose server or browser is not installed, or that is for CI, is skipped as a whole, with the reason', () => {
   using tree = plantRepository({});
-  const { status, stdout, output } = runTests(tree.root, { EMP_REDIS_SERVER: `${tree.root}/none` });
+  const none = `${tree.root}/none`;
+  const { status, stdout, output } = runTests(tree.root, { EMP_REDIS_SERVER: none, EMP_CHROMIUM: none });
   expect(stdout).toMatch(/^ {3}redis tests: no redis-server /m);
+  expect(stdout).toMatch(/^ {3}browser tests: no Chromium here .* set EMP_CHROMIUM /m);
   expect(stdout).toMatch(/^ {3}postgres tests: takes minutes; run with CI=true, or by npm run test:one/m);
-  expect(stdout, output).not.toMatch(/^== (redis|postgres) tests/m);
+  expect(stdout, output).not.toMatch(/^== (redis|postgres|browser) tests/m);
   expect(status).toBe(0);
 });
 

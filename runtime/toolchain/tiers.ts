@@ -1,3 +1,4 @@
+import { missingBrowser } from './find-browser.ts';
 import { missingRedis } from './redis-server.ts';
 
 /** A group of tests that runs together, chosen by the ends of its files' names. */
@@ -53,6 +54,15 @@ export const tiers: Tier[] = [
     serial: true,
     testTimeoutMs: minute,
     budgetMs: { local: 4 * minute, ci: 20 * minute },
+  },
+  {
+    // Each file starts a headless Chromium of its own.
+    name: 'browser',
+    suffix: '.browser.test.ts',
+    serial: true,
+    testTimeoutMs: minute,
+    budgetMs: { local: 2 * minute, ci: 5 * minute },
+    missing: missingBrowser,
   },
   {
     // Every bench in a small way.
