@@ -1,7 +1,10 @@
 import { html, type Markup } from './html-text.ts';
 
-/** All charts share one width, so that a letter is as large in one as in the next. */
-export const chartWidth = 480;
+/**
+ * All charts share one width, so that a letter is as large in one as in the next. It is about what they
+ * have on the screen in two to four columns: drawn wider, their words would shrink with them.
+ */
+export const chartWidth = 420;
 
 /** Number for an attribute of SVG. */
 export function at(value: number): string {

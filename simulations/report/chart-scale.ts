@@ -1,5 +1,7 @@
 /** From values to places along an axis. */
 export interface Scale {
+  /** Lowest value that has a place of its own; what is below sits at the start. */
+  from: number;
   place: (value: number) => number;
   ticks: number[];
 }
@@ -55,7 +57,7 @@ export function linearScale(
   const place = (value: number) =>
     range.start +
     ((Math.min(last, Math.max(from, value)) - from) / (last - from)) * (range.end - range.start);
-  return { place, ticks };
+  return { from, place, ticks };
 }
 
 /** Ticks of a logarithmic axis of times: round numbers about a decade apart. */
@@ -83,5 +85,5 @@ export function logTimeScale(
   const place = (value: number) =>
     range.start +
     ((Math.log(Math.min(to, Math.max(from, value))) - low) / (high - low)) * (range.end - range.start);
-  return { place, ticks: logTicks.filter((tick) => tick >= from && tick <= to) };
+  return { from, place, ticks: logTicks.filter((tick) => tick >= from && tick <= to) };
 }

@@ -1,4 +1,4 @@
-import { type FigureName, figureNames, type SimResult } from '#simulations/day/result.ts';
+import { type FigureName, figureNames, type PolicyReport, type SimResult } from '#simulations/day/result.ts';
 import { type BarRow, barChart, type RangeRow, rangeChart } from './chart-rows.ts';
 import { bestPolicy, figureGroups, figureInfo, shown, shownText } from './figure-info.ts';
 import { html, type Markup } from './html-text.ts';
@@ -19,10 +19,12 @@ ${names.map((name) => summaryRow(result, name))}`,
 
 function summaryRow(result: SimResult, name: FigureName): Markup {
   const best = bestPolicy(result.policies, name);
+  // On paper a cell may take two lines: it breaks before its ±.
+  const said = (report: PolicyReport) => shownText(report, name).replace(/ (?!±)/g, '\u00a0');
   const cells = Object.entries(result.policies).map(([policy, report], index) =>
     policy === best
-      ? html`<td class="best" data-policy="${index}">${shownText(report, name)}<span class="away"> (best)</span></td>`
-      : html`<td data-policy="${index}">${shownText(report, name)}</td>`,
+      ? html`<td class="best" data-policy="${index}">${said(report)}<span class="away"> (best)</span></td>`
+      : html`<td data-policy="${index}">${said(report)}</td>`,
   );
   return html`<tr><th scope="row" title="${figureInfo[name].meaning}">${figureInfo[name].label}</th>${cells}</tr>\n`;
 }

@@ -57,7 +57,7 @@ function chooser(names: readonly string[]): Markup | null {
   if (names.length < 2) return null;
   return html`<div class="choose" role="group" aria-label="Policies shown" hidden><b>Show</b>${names.map(
     (name, index) =>
-      html`<label class="${colourOf(index)}"><input type="checkbox" value="${index}" checked><i class="key"></i>${name}</label>`,
+      html`<label class="${colourOf(index)}"><input type="checkbox" value="${index}" autocomplete="off" checked><i class="key"></i>${name}</label>`,
   )}</div>`;
 }
 
@@ -84,8 +84,8 @@ export function htmlReport(result: SimResult): string {
 <title>${result.scenario} ×${result.load}: simulated day</title>
 <style>${new Markup(style)}</style></head><body>
 <header><h1>${result.scenario} <span class="lead">simulated day</span></h1>${facts(result)}</header>
-${chooser(names)}
 <main>
+${chooser(names)}
 <h2>Figures</h2><p class="note">${seeds}${names.length > 1 ? ' The best of a row is marked; clairvoyant knows the future and does not compete.' : null}</p>
 ${summaryTable(result)}${glossary()}
 <h2>Yardsticks</h2><p class="note">${hasChosenFleets(result) ? 'The same jobs and seeds for every policy, each with the machines that were asked for under it: costs belong to the comparison.' : 'The same jobs, machines, losses and seeds for every policy.'}</p>
@@ -93,7 +93,7 @@ ${summaryTable(result)}${glossary()}
 <h2>Waits</h2><p class="note">Circle p50, diamond p95, bar p99; one logarithmic axis for all.</p>
 <div class="charts">${waitCharts(result)}</div>
 ${names.length > 1 ? html`<h2>Costs</h2>\n<div class="charts">${costs.map((name) => figureBars(result, name))}</div>` : null}
-<h2>The day</h2><p class="note">Of seed ${result.seeds[0] ?? ''}. Point at a chart for its values.</p>
+<h2>The day</h2><p class="note">Of seed ${result.seeds[0] ?? ''}.<span class="scripted" hidden> Point at a chart for its values, or go there by Tab and along it by arrow keys.</span></p>
 ${daySections(result)}
 </main>
 <footer>Made by <code>emp sim</code>, version ${result.versions.emp}.</footer>

@@ -36,7 +36,6 @@ const colourClasses = Array.from({ length: 8 }, (_, index) => `.c${index}{--c:va
 export const style = `
 :root{${light}}
 @media (prefers-color-scheme:dark){:root{${dark}}}
-@media print{:root{${light}}details,.choose{display:none}}
 ${colourClasses}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--text);font:16px/1.5 system-ui,sans-serif}
@@ -53,7 +52,7 @@ dl.facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,10r
 dl.facts dt{color:var(--quiet);font-size:.85rem}
 dl.facts dd{margin:0;overflow-wrap:anywhere}
 code{font-family:ui-monospace,monospace;font-size:.9em;overflow-wrap:anywhere}
-.scroll{overflow-x:auto;border:1px solid var(--edge);border-radius:6px;margin:8px 0}
+.scroll{position:relative;overflow-x:auto;border:1px solid var(--edge);border-radius:6px;margin:8px 0}
 details .scroll{max-height:22rem;overflow-y:auto}
 :focus-visible{outline:2px solid var(--c0);outline-offset:2px}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;min-width:100%}
@@ -73,9 +72,9 @@ tr:last-child>*{border-bottom:0}
 .wide{grid-column:1/-1}
 .pairs{grid-template-columns:repeat(auto-fill,minmax(min(100%,480px),1fr))!important;max-width:1300px}
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,360px),1fr));gap:16px;margin:12px 0}
-figure{margin:0;padding:12px 12px 8px;border:1px solid var(--edge);border-radius:8px;background:var(--bg);min-width:0;max-width:640px}
+figure{margin:0;padding:12px 12px 8px;border:1px solid var(--edge);border-radius:8px;background:var(--bg);min-width:0;max-width:640px;container-type:inline-size}
 figcaption{font-weight:600;overflow-wrap:anywhere}
-svg{display:block;width:100%;height:auto;margin:6px 0 2px}
+svg{display:block;overflow:visible;width:100%;max-width:500px;height:auto;margin:6px 0 2px}
 svg text{fill:var(--text);font:13px system-ui,sans-serif;font-variant-numeric:tabular-nums}
 svg .tick{fill:var(--quiet);font-size:12px}
 .end{text-anchor:end}.middle{text-anchor:middle}.start{text-anchor:start}
@@ -86,19 +85,32 @@ svg .name{text-anchor:end}
 .mark{stroke:var(--c)}
 .range{stroke:var(--c);stroke-width:2;opacity:.55}
 .whisker{stroke:var(--text);stroke-width:1.5;fill:none}
-.whisker.halo{stroke:var(--bg);stroke-width:4.5}
+.halo{stroke:var(--bg)!important;stroke-width:4.5!important;stroke-dasharray:none!important}
 .target{stroke:var(--text);stroke-width:1.5;stroke-dasharray:5 4;fill:none}
 .cursor{stroke:var(--text);stroke-width:1}
-.legend{display:flex;flex-wrap:wrap;gap:2px 16px;font-size:.85rem;margin:2px 0}
+svg[data-time]{touch-action:pan-y;cursor:crosshair}
+.legend{display:flex;flex-wrap:wrap;gap:2px 16px;font-size:.85rem;margin:2px 0;overflow-wrap:anywhere}
 .legend b{margin-left:6px;font-variant-numeric:tabular-nums}
-.key{display:inline-block;width:14px;height:4px;border-radius:2px;background:var(--c);vertical-align:middle;margin-right:6px}
+.key{display:inline-block;flex:none;width:14px;height:4px;border-radius:2px;background:var(--c);vertical-align:middle;margin-right:6px}
 details{font-size:.85rem}
 summary{cursor:pointer;color:var(--quiet)}
 .away{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
-.choose{position:sticky;top:0;z-index:2;display:flex;flex-wrap:wrap;gap:4px 18px;align-items:baseline;padding:10px 20px;margin:12px auto 0;max-width:1560px;background:var(--bg);border-bottom:1px solid var(--edge)}
+.choose{display:flex;flex-wrap:wrap;gap:4px 18px;align-items:baseline;overflow-wrap:anywhere;padding:10px 0;margin-top:12px;background:var(--bg);border-bottom:1px solid var(--edge)}
 .choose label{display:inline-flex;gap:6px;align-items:baseline;cursor:pointer}
 .choose b{font-weight:600}
 [hidden]{display:none!important}
-@media (max-width:480px){svg text{font-size:14.5px}svg .tick{font-size:13.5px}}
+@media (min-width:700px){.choose{position:sticky;top:0;z-index:2}:root{scroll-padding-top:5rem}}
+@container (max-width:420px){svg text{font-size:14.5px}svg .tick{font-size:13.5px}}
 footer{margin-top:40px;padding-bottom:32px;font-size:.85rem}
+@media print{
+:root{${light}}
+details,.choose,.scripted{display:none!important}
+.scroll{overflow:visible}
+header,main,footer{padding:0}
+table{font-size:.7rem}
+th,td,table.summary th:first-child{position:static;min-width:0;padding:2px 4px;white-space:normal}
+thead th{overflow-wrap:break-word}
+h2,h3,h2+.note,h3+.note{break-after:avoid}
+figure,tr{break-inside:avoid}
+}
 `;
