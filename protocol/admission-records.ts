@@ -1,5 +1,5 @@
 import type { Job } from './job.ts';
-import type { Limit, LimitDefinition, LimitedWork } from './limit.ts';
+import type { CountedWork, Limit, LimitDefinition, LimitedWork } from './limit.ts';
 
 /** The part of Records that keeps limits, and lets held jobs in by them. */
 export interface AdmissionRecords {
@@ -36,4 +36,10 @@ export interface AdmissionRecords {
   admitJobs(
     options: LimitedWork & { limit: number; actor: string; nowMs: number },
   ): Promise<{ jobs: Job[]; nextAtMs: number | null; isFull: boolean }>;
+  /**
+   * How many jobs of each kind are accepted and not begun (scheduled, held and waiting), counted to the
+   * `limit` of each (1 to 1 000 001). Costs at most so many entries of an index, and one look for each pool
+   * or model of what waits that is left open beside what is named.
+   */
+  countWaiting(asked: readonly (CountedWork & { limit: number })[]): Promise<number[]>;
 }

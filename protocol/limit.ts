@@ -23,6 +23,8 @@ export const LimitDefinition = z
     concurrent: z.int().min(0).max(1_000_000).optional(),
     /** Jobs that may be let in per minute; a tenth of a minute's share may come at once. */
     perMinute: z.int().min(1).max(600_000).optional(),
+    /** Jobs that may be accepted and not begun at once; a submission beyond is refused. 0 = none is accepted. */
+    waiting: z.int().min(0).max(1_000_000).optional(),
     /** In words, for people. */
     reason: z.string().max(500).default(''),
   })
@@ -44,6 +46,22 @@ export interface Limit extends LimitDefinition {
   updatedAtMs: number;
 }
 
+/** Whether it keeps jobs from being begun: one that has `waiting` alone only refuses them. */
+export function holdsBack({ concurrent, perMinute }: LimitDefinition): boolean {
+  return (concurrent ?? perMinute) !== undefined;
+}
+
+/** A limit that refuses what would make more wait than it allows. */
+export type WaitingLimit = Limit & { waiting: number };
+export const refusesBeyond = (limit: Limit): limit is WaitingLimit => limit.waiting !== undefined;
+
+/** Some jobs, by what limits look at; null = any. */
+export interface CountedWork {
+  customer: string | null;
+  pool: string | null;
+  model: string | null;
+}
+
 /** What limits look at in a job. `model` is its base model, `-` without one. */
 export interface LimitedWork {
   customer: string;
@@ -61,11 +79,8 @@ export function covers(limit: LimitDefinition, work: LimitedWork): boolean {
   );
 }
 
-/** What the limit counts together with this work; null = all. */
-export function countedWith(
-  limit: LimitDefinition,
-  work: LimitedWork,
-): { customer: string | null; pool: string | null; model: string | null } {
+/** What the limit counts together with this work. */
+export function countedWith(limit: LimitDefinition, work: LimitedWork): CountedWork {
   const { customer, pool = null, model = null } = limit;
   return { customer: customer === undefined ? null : work.customer, pool, model };
 }

@@ -1,15 +1,18 @@
 import { EmpError } from './errors.ts';
 import { type Entries, newEntries, recordFact } from './ledger.ts';
 import {
+  type CountedWork,
   countedWith,
   covers,
   everyCustomer,
+  holdsBack,
   type Limit,
   type LimitDefinition,
   type LimitedWork,
   limitKey,
   limitsLimit,
 } from './limit.ts';
+import { checkLimit } from './page-cursor.ts';
 import type { Records } from './records.ts';
 
 /** What limits come to in every store: the room that they leave, the facts that are told, their number. */
@@ -35,7 +38,8 @@ export function keptLimit(before: Limit | null, saved: SavedLimit): Limit {
 
 /** Whether what was let in before may be more than the limit allows now. */
 export function isTighter(before: Limit | null, limit: Limit): boolean {
-  if (before === null) return true;
+  if (!holdsBack(limit)) return false;
+  if (before === null || !holdsBack(before)) return true;
   const isOther = (['customer', 'pool', 'model'] as const).some((key) => before[key] !== limit[key]);
   const none = Number.POSITIVE_INFINITY;
   return isOther || (limit.concurrent ?? none) < (before.concurrent ?? none);
@@ -61,22 +65,22 @@ export function limitRemovedFact({ name, actor, nowMs }: Parameters<Records['rem
   return entries;
 }
 
-/** What of jobs the limit names; null = any. */
-export function namedBy(limit: LimitDefinition): Counted['with'] {
+/** What of jobs the limit names. */
+export function namedBy(limit: LimitDefinition): CountedWork {
   const { customer, pool = null, model = null } = limit;
   return { customer: customer === undefined || customer === everyCustomer ? null : customer, pool, model };
 }
 
-/** A limit that counts this work, with what has to be looked up for it. */
+/** A limit that counts this work and may hold it back, with what has to be looked up for it. */
 export interface Counted {
   limit: Limit;
   key: string;
-  with: ReturnType<typeof countedWith>;
+  with: CountedWork;
 }
 
 export function countedBy(limits: readonly Limit[], work: LimitedWork): Counted[] {
   return limits
-    .filter((limit) => covers(limit, work))
+    .filter((limit) => holdsBack(limit) && covers(limit, work))
     .map((limit) => ({ limit, key: limitKey(limit, work), with: countedWith(limit, work) }));
 }
 
@@ -174,3 +178,14 @@ export function ratesAfter(
 export const rateAgeMs = 3_600_000;
 /** Jobs that one admission may let in. */
 export const admissionLimit = 500;
+
+/** Jobs to which `countWaiting` counts: one more than any limit allows. */
+const waitingCountLimit = 1_000_001;
+/** Questions of one `countWaiting`. */
+const waitingAskedLimit = 10_000;
+
+/** Throws VALIDATION_FAILED where more is asked of `countWaiting` than it answers. */
+export function checkAsked(asked: readonly { limit: number }[]): void {
+  if (asked.length > 0) checkLimit(asked.length, waitingAskedLimit);
+  for (const { limit } of asked) checkLimit(limit, waitingCountLimit);
+}

@@ -14,6 +14,7 @@ import { schedulesSuite } from './records-schedules.conformance.ts';
 import { sharedSuite } from './records-shared.conformance.ts';
 import { submitSuite } from './records-submit.conformance.ts';
 import { tableSuite } from './records-table.conformance.ts';
+import { waitingSuite } from './records-waiting.conformance.ts';
 
 /**
  * What every Records must do. `setup` gives a fresh, empty store for each test; it is closed after
@@ -33,6 +34,7 @@ export function recordsConformance(name: string, setup: RecordsSetup): void {
     submitSuite(tracked);
     admissionsSuite(tracked);
     ratesSuite(tracked);
+    waitingSuite(tracked);
     exitSuite(tracked);
     cancelSuite(tracked);
     recorderSuite(tracked);

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import type { CountedWork } from '#protocol/limit.ts';
 import type { JobFilter, Records } from '#protocol/records.ts';
 import { hubOn, newJob, t0 } from '#protocol/records-fixture.conformance.ts';
 import { quietEnv } from '#runtime/quiet-client.ts';
@@ -72,6 +73,11 @@ const filter =
   (hub) =>
     hub.records.listJobs({ filter: over, limit: 10, cursor: null });
 
+const waiting =
+  (over: Partial<CountedWork>): Use =>
+  (hub) =>
+    hub.records.countWaiting([{ customer: null, pool: null, model: null, ...over, limit: 10 }]);
+
 test.each<[string, string | RegExp, Use]>([
   ['the list of all', 'jobs_by_time', filter({})],
   ['the list of two states', 'jobs_by_state', filter({ state: ['waiting', 'leased'] })],
@@ -134,6 +140,10 @@ test.each<[string, string | RegExp, Use]>([
     'jobs_admitted',
     (hub) => hub.records.admissionView({ after: null, limit: 5, nowMs: t0 }),
   ],
+  ['what waits of a customer', 'jobs_by_customer_state', waiting({ customer: 'c7' })],
+  ['what waits of a customer in a pool', 'jobs_', waiting({ customer: 'c7', pool: 'p7' })],
+  ['what waits in a pool', 'jobs_waiting', waiting({ pool: 'p7' })],
+  ['what waits with a model', 'jobs_waiting', waiting({ model: '-' })],
   ['preemption', 'jobs_preemptible', (hub) => hub.records.preemption({ limit: 10 })],
   ['one job', 'jobs_id_key', (hub) => hub.records.getJob('job-77')],
   [

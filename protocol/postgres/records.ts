@@ -21,6 +21,7 @@ import { runMethods } from './runs.ts';
 import { scheduleMethods } from './schedules.ts';
 import { singletonMethods } from './singletons.ts';
 import { submitMethods } from './submits.ts';
+import { waitingMethods } from './waiting.ts';
 
 export interface PostgresRecordsOptions {
   /** `postgresql://user:password@host:port/database`, with `?sslmode=verify-full&sslrootcert=FILE` for TLS: docs/postgres.md. */
@@ -80,6 +81,7 @@ export async function openPostgresRecords(options: PostgresRecordsOptions): Prom
   const methods: Omit<Records, 'close'> = {
     ...submitMethods(commits),
     ...admissionMethods(db),
+    ...waitingMethods(db),
     ...listMethods(db),
     ...exitMethods(db, commits),
     ...bulkMethods(db),

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import type { CountedWork } from '#protocol/limit.ts';
 import type { Records } from '#protocol/records.ts';
 import { hubOn, newJob, t0 } from '#protocol/records-fixture.conformance.ts';
 import { seededRng } from '#simulations/seeded-rng.ts';
@@ -42,7 +43,7 @@ async function plansOf(use: (hub: ReturnType<typeof hubOn>) => Promise<unknown>)
   await use(hub);
   const statements = prepared.mock.calls
     .map(([sql]) => sql)
-    .filter((sql) => /^\s*(SELECT|UPDATE|INSERT)/.test(sql));
+    .filter((sql) => /^\s*(SELECT|WITH|UPDATE|INSERT)/.test(sql));
   return statements.flatMap((sql) =>
     plain
       .prepare(`EXPLAIN QUERY PLAN ${sql}`)
@@ -53,6 +54,9 @@ async function plansOf(use: (hub: ReturnType<typeof hubOn>) => Promise<unknown>)
 
 const filter = (over: Parameters<Records['countJobs']>[0]) => (hub: ReturnType<typeof hubOn>) =>
   hub.records.listJobs({ filter: over, limit: 10, cursor: null });
+
+const waiting = (over: Partial<CountedWork>) => (hub: ReturnType<typeof hubOn>) =>
+  hub.records.countWaiting([{ customer: null, pool: null, model: null, ...over, limit: 10 }]);
 
 test.each<[string, string, (hub: ReturnType<typeof hubOn>) => Promise<unknown>]>([
   ['the list of all', 'jobs_by_time', filter({})],
@@ -110,6 +114,18 @@ test.each<[string, string, (hub: ReturnType<typeof hubOn>) => Promise<unknown>]>
     'jobs_held ((customer,pool,affinity)>',
     (hub) => hub.records.admissionView({ after: null, limit: 5, nowMs: t0 }),
   ],
+  [
+    'what waits of a customer',
+    'jobs_by_customer_state (customer=? AND state=?)',
+    waiting({ customer: 'c7' }),
+  ],
+  [
+    'what waits of a customer in a pool',
+    'jobs_by_customer_state (customer=? AND state=?)',
+    waiting({ customer: 'c7', pool: 'p7' }),
+  ],
+  ['what waits in a pool', 'jobs_waiting (pool=?)', waiting({ pool: 'p7' })],
+  ['what waits with a model', 'jobs_waiting (pool=? AND affinity=?)', waiting({ model: 'm7' })],
   ['preemption', 'jobs_preemptible', (hub) => hub.records.preemption({ limit: 10 })],
   ['one job', 'sqlite_autoindex_jobs_1 (id=', (hub) => hub.records.getJob('x')],
   ['a timeline', 'transitions_by_job (job=', (hub) => hub.records.timeline('x')],

@@ -18,6 +18,7 @@ import { runMethods } from './runs.ts';
 import { scheduleMethods } from './schedules.ts';
 import { singletonMethods } from './singletons.ts';
 import { submitMethods } from './submits.ts';
+import { waitingMethods } from './waiting.ts';
 
 export interface SqliteRecordsOptions {
   /** File of the store, made if absent (its folder must exist); `:memory:` for tests. */
@@ -95,6 +96,7 @@ export async function openSqliteRecords(options: SqliteRecordsOptions): Promise<
   return {
     ...submitMethods(db),
     ...admissionMethods(db),
+    ...waitingMethods(db),
     ...listMethods(db),
     ...exitMethods(db, nowMs),
     ...bulkMethods(db, nowMs),
