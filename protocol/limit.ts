@@ -31,8 +31,8 @@ export const LimitDefinition = z
   .refine(({ customer, pool, model }) => (customer ?? pool ?? model) !== undefined, {
     error: 'a limit names a customer (or `*`, each customer on its own), a pool or a model',
   })
-  .refine(({ concurrent, perMinute }) => (concurrent ?? perMinute) !== undefined, {
-    error: 'a limit has `concurrent`, `perMinute` or both',
+  .refine(({ concurrent, perMinute, waiting }) => (concurrent ?? perMinute ?? waiting) !== undefined, {
+    error: 'a limit has `concurrent`, `perMinute`, `waiting` or several of them',
   });
 export type LimitDefinition = z.infer<typeof LimitDefinition>;
 export type LimitDefinitionInput = z.input<typeof LimitDefinition>;

@@ -11,8 +11,8 @@ type Call = <T>(asked: {
   signal?: AbortSignal | undefined;
 }) => Promise<T>;
 
-/** A limit with how many jobs it counts now. */
-export type LimitInUse = Limit & { admitted: number };
+/** A limit with how many jobs it has let in now, and how many wait: null where it says nothing of them. */
+export type LimitInUse = Limit & { admitted: number; waitingNow: number | null };
 
 /** The limits of a hub, as `client.limits`. Every call rejects with the hub's own error. */
 export class LimitCalls {

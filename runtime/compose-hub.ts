@@ -30,6 +30,7 @@ import { Pulse } from './hub/pulse.ts';
 import { StandingWork } from './hub/standing-work.ts';
 import { Tokens } from './hub/tokens.ts';
 import { withTurns } from './hub/turns.ts';
+import { WaitingCounts } from './hub/waiting.ts';
 import { deliverWake } from './hub/wake.ts';
 import { beatMsOf, type HubConfig } from './hub-config.ts';
 import { hubVersion } from './hub-version.ts';
@@ -91,6 +92,7 @@ export async function composeHub(options: {
       background: (writing) => background.add('brokered.mark', writing),
     }),
     backlog: new Backlog({ ...ports, env, ...copies }),
+    waiting: new WaitingCounts({ ...ports, env }),
     links: new LinkDirectory({
       joined: (machine) => hub.peers.joined(machine),
       left: (machine) => hub.peers.left(machine),

@@ -1,4 +1,11 @@
-import { covers, everyCustomer, type Limit, type LimitedWork, limitKey } from '#protocol/limit.ts';
+import {
+  covers,
+  everyCustomer,
+  type Limit,
+  type LimitedWork,
+  limitKey,
+  type WaitingLimit,
+} from '#protocol/limit.ts';
 
 /** Held work that may have room. */
 export interface Admissible extends LimitedWork {
@@ -79,17 +86,41 @@ export function closedBy(limits: readonly Limit[]): Limit[] {
   return limits.filter(({ concurrent }) => concurrent === 0);
 }
 
-/** In words: what the limit says of whom. */
-export function limitInWords(limit: Limit): string {
-  const { name, customer, pool, model, concurrent, perMinute, reason } = limit;
-  const whose = [
+function whose({ customer, pool, model }: LimitedNames): string {
+  const named = [
     customer === undefined ? null : customer === everyCustomer ? 'of each customer' : `of ${customer}`,
     pool === undefined ? null : `of pool ${pool}`,
     model === undefined ? null : `with the model ${model}`,
-  ].filter((part) => part !== null);
+  ];
+  return named.filter((part) => part !== null).join(' ');
+}
+
+type LimitedNames = Pick<Limit, 'customer' | 'pool' | 'model'>;
+
+const because = ({ reason }: Limit) => (reason === '' ? '' : ` (${reason})`);
+
+/** In words: what the limit lets in, and of whom. */
+export function limitInWords(limit: Limit): string {
+  const { name, concurrent, perMinute, waiting } = limit;
   const most = [
     concurrent === undefined ? null : concurrent === 0 ? 'none at all' : `${concurrent} at once`,
     perMinute === undefined ? null : `${perMinute} a minute`,
   ].filter((part) => part !== null);
-  return `the limit ${name} lets in ${most.join(' and ')} ${whose.join(' ')}${reason === '' ? '' : ` (${reason})`}`;
+  const wait = waiting === undefined ? '' : `, while at most ${waiting} wait`;
+  return `the limit ${name} lets in ${most.join(' and ')} ${whose(limit)}${wait}${because(limit)}`;
+}
+
+/** Why the limit refuses `jobs` more of this work while so many wait, and what to do. */
+export function refusalInWords(
+  limit: WaitingLimit,
+  { customer, jobs, count }: { customer: string; jobs: number; count: number },
+): string {
+  const { name, waiting } = limit;
+  const of = whose(limit.customer === everyCustomer ? { ...limit, customer } : limit);
+  if (waiting === 0)
+    return `the limit ${name} accepts no jobs ${of}${because(limit)}: raise its \`waiting\`, or remove it`;
+  const now = count > waiting ? `more than ${waiting} wait` : `${count} ${count === 1 ? 'waits' : 'wait'}`;
+  const more = jobs === 1 ? '' : ` and ${jobs} more were sent`;
+  const then = jobs > waiting ? `send at most ${waiting} at once, ` : '';
+  return `the limit ${name} lets ${waiting} jobs ${of} wait at once${because(limit)}, ${now}${more}: ${then}try again when some have begun or ended, or raise its \`waiting\``;
 }

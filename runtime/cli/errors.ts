@@ -118,8 +118,8 @@ const HUB_ADVICE: Readonly<Record<ErrorCode, Omit<Advice, 'exit'>>> = {
     try: 'emp --hub http://127.0.0.1:PORT',
   },
   QUEUE_FULL: {
-    likely: 'too many jobs of this customer wait',
-    try: 'again later, or emp status to see what is waiting',
+    likely: 'too many jobs wait, of all or of what a limit counts',
+    try: 'again later, or emp limits and emp status to see what is waiting',
   },
   RECORDS_UNAVAILABLE: {
     likely: 'the database does not answer the hub',

@@ -7,15 +7,17 @@ export interface LimitOptions {
   model?: string;
   concurrent?: number;
   perMinute?: number;
+  waiting?: number;
   reason?: string;
 }
 
-const columns = ({ customer, pool, model, concurrent, perMinute }: LimitDefinition) => [
+const columns = ({ customer, pool, model, concurrent, perMinute, waiting }: LimitDefinition) => [
   customer ?? 'all',
   pool ?? 'all',
   model ?? 'all',
   concurrent === undefined ? '-' : String(concurrent),
   perMinute === undefined ? '-' : String(perMinute),
+  waiting === undefined ? '-' : String(waiting),
 ];
 
 /** `emp limits`. */
@@ -24,8 +26,14 @@ export async function limits(context: CommandContext): Promise<void> {
   const items = await (await connect(context)).limits.list({ signal });
   out.result({ items }, () =>
     out.table(
-      ['NAME', 'CUSTOMER', 'POOL', 'MODEL', 'AT ONCE', 'A MINUTE', 'LET IN', 'REASON'],
-      items.map((each) => [each.name, ...columns(each), String(each.admitted), each.reason]),
+      ['NAME', 'CUSTOMER', 'POOL', 'MODEL', 'AT ONCE', 'A MINUTE', 'MAY WAIT', 'LET IN', 'WAIT', 'REASON'],
+      items.map((each) => [
+        each.name,
+        ...columns(each),
+        String(each.admitted),
+        String(each.waitingNow ?? '-'),
+        each.reason,
+      ]),
     ),
   );
 }
@@ -37,9 +45,9 @@ export async function set(
   options: LimitOptions,
 ): Promise<void> {
   const { out, signal } = context;
-  const { customer, pool, model, concurrent, perMinute, reason } = options;
+  const { customer, pool, model, concurrent, perMinute, waiting, reason } = options;
   // The command's own options also hold those of every command.
-  const given = Object.entries({ customer, pool, model, concurrent, perMinute, reason });
+  const given = Object.entries({ customer, pool, model, concurrent, perMinute, waiting, reason });
   const definition = Object.fromEntries(given.filter(([, value]) => value !== undefined));
   const saved = await (await connect(context)).limits.put(name, definition, { signal });
   out.result(saved, () => out.line(`${saved.name}  kept`));

@@ -20,6 +20,7 @@ export function addLimits(program: Command, action: Action): void {
       .option('--model <id>', 'with this base model')
       .option('--concurrent <n>', 'jobs at once; 0 = none is begun', wholeNumber(0, 1_000_000))
       .option('--per-minute <n>', 'jobs let in per minute', wholeNumber(1, 600_000))
+      .option('--waiting <n>', 'jobs accepted and not begun; beyond is refused', wholeNumber(0, 1_000_000))
       .option('--reason <text>', 'shown to whoever asks why a job waits'),
     async (context, args, options: LimitOptions) => (await import('./limits.ts')).set(context, args, options),
   );

@@ -18,11 +18,42 @@ test('a limit is kept, shown with what it has let in, changed and removed by its
   expect((await ask('GET', '/v1/jobs/c')).body.job).toMatchObject({ state: 'held', limited: true });
   await ask('PUT', path, { json: { customer: '*', perMinute: 60 } });
   const { items } = (await ask('GET', '/v1/limits')).body;
-  expect(items).toMatchObject([{ name: 'acme', customer: '*', perMinute: 60, reason: '' }]);
+  expect(items).toMatchObject([{ name: 'acme', customer: '*', perMinute: 60, reason: '', waitingNow: null }]);
   expect(items[0].concurrent).toBeUndefined();
   expect((await ask('DELETE', path)).body).toEqual({ removed: { name: 'acme' } });
   expect((await ask('GET', path)).status).toBe(404);
   expect((await ask('DELETE', path)).status).toBe(404);
+});
+
+test('what a limit keeps from waiting is refused as 429 with a time to come again, and a repeat is answered', async () => {
+  const { ask } = await httpRig();
+  await ask('PUT', '/v1/limits/each', { json: { customer: '*', waiting: 2 } });
+  const job = { service: 'simulation', customer: 'acme' };
+  const submit = (key: string) => ask('POST', '/v1/jobs', { json: job, headers: { 'idempotency-key': key } });
+  expect([(await submit('a')).status, (await submit('b')).status]).toEqual([201, 201]);
+  const refused = await submit('c');
+  expect(refused).toMatchObject({
+    status: 429,
+    headers: { 'retry-after': '1' },
+    type: expect.stringContaining('application/problem+json'),
+    body: {
+      code: 'QUEUE_FULL',
+      retryable: true,
+      detail: expect.stringContaining('the limit each lets 2 jobs of acme'),
+    },
+  });
+  const batch = await ask('POST', '/v1/jobs/batch', { json: { jobs: [job, { ...job, customer: 'birch' }] } });
+  expect(batch).toMatchObject({ status: 429, headers: { 'retry-after': '1' } });
+  expect((await submit('a')).status).toBe(200);
+  const dry = await ask('POST', '/v1/jobs?dryRun=true', { json: job });
+  expect(dry).toMatchObject({ status: 200, body: { expectedStartMs: null } });
+  expect(dry.body.warnings).toContain(`it would be refused now: ${refused.body.detail}`);
+  await ask('PUT', '/v1/limits/acme', { json: { customer: 'acme', concurrent: 1, waiting: 5 } });
+  expect((await ask('GET', '/v1/limits')).body.items).toMatchObject([
+    { name: 'acme', waiting: 5, waitingNow: 2 },
+    { name: 'each', waiting: 2, waitingNow: 2, admitted: 0 },
+  ]);
+  expect((await ask('GET', '/v1/jobs/count?customer=birch')).body.counts.waiting).toBe(0);
 });
 
 test('what is wrong with one is named', async () => {
@@ -38,8 +69,15 @@ test('what is wrong with one is named', async () => {
   });
   expect(await put({ customer: 'acme' })).toMatchObject({
     status: 400,
-    body: { errors: [{ detail: expect.stringContaining('`concurrent`, `perMinute` or both') }] },
+    body: {
+      errors: [{ detail: expect.stringContaining('`concurrent`, `perMinute`, `waiting` or several') }],
+    },
   });
+  for (const waiting of [-1, 1.5, 'many', 1_000_001])
+    expect(await put({ customer: 'acme', waiting })).toMatchObject({
+      status: 400,
+      body: { errors: [{ pointer: '/waiting' }] },
+    });
   expect((await put({ customer: 'acme', concurrent: 1 }, 'no%20name')).status).toBe(400);
 });
 

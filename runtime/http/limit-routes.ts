@@ -1,8 +1,10 @@
 import { z } from 'zod';
-import { covers, LimitName } from '#protocol/limit.ts';
+import { covers, holdsBack, LimitName } from '#protocol/limit.ts';
+import { namedBy } from '#protocol/records-admissions.ts';
 import type { Hub } from '#runtime/hub/hub.ts';
 import { removeLimit, saveLimit, showLimit } from '#runtime/hub/limits.ts';
 import { parseDocument } from '#runtime/hub/problem.ts';
+import { countsShown } from '#runtime/hub/waiting.ts';
 import type { HttpApp } from './http-app.ts';
 import { parsePath } from './request-checks.ts';
 
@@ -15,7 +17,7 @@ export function limitRoutes(app: HttpApp, hub: Hub): void {
     const { name } = parsePath(LimitPath, request);
     const limit = await showLimit(hub, name);
     const shown = (await withUse(hub)).find((each) => each.name === name);
-    return { limit: shown ?? { ...limit, admitted: 0 } };
+    return { limit: shown ?? { ...limit, admitted: 0, waitingNow: null } };
   });
   app.put('/v1/limits/:name', async (request) => {
     // A name is made here: one that cannot be is told why, not that it is unknown.
@@ -35,8 +37,13 @@ async function withUse(hub: Hub) {
   if (limits.length === 0) return [];
   const nowMs = hub.env.clock.now();
   const { admitted } = await hub.records.admissionView({ after: null, limit: 1, nowMs });
-  return limits.map((limit) => {
-    const counted = admitted.filter((work) => covers(limit, work));
-    return { ...limit, admitted: counted.reduce((sum, { count }) => sum + count, 0) };
+  const waiting = await countsShown(hub, limits, namedBy);
+  return limits.map((limit, index) => {
+    const counted = admitted.filter((work) => holdsBack(limit) && covers(limit, work));
+    return {
+      ...limit,
+      admitted: counted.reduce((sum, { count }) => sum + count, 0),
+      waitingNow: waiting[index] ?? null,
+    };
   });
 }

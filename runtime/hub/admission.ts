@@ -64,17 +64,17 @@ const nameOf = ({ customer, pool, model }: LimitedWork) => `${customer} ${pool} 
  * at the next date that a rate or a failed job's pause gives. Rejects when Records fail.
  */
 export async function admitHeld(hub: Hub, memory: Admissions): Promise<number | null> {
-  const before = hub.limits.all();
+  const before = hub.limits.holding();
   await hub.limits.refreshIfOld();
   await hub.pauses.refreshIfOld();
-  if (before !== hub.limits.all()) memory.forgetRates();
+  if (before !== hub.limits.holding()) memory.forgetRates();
   const { held, admitted, nextDueMs } = await readAll(hub);
   memory.keepOnly(held);
   const nowMs = hub.env.clock.now();
   const planned = planAdmissions({
     held,
     admitted,
-    limits: hub.limits.all(),
+    limits: hub.limits.holding(),
     isPaused: (customer) => hub.pauses.ofCustomer(customer) !== null,
     lastIn: memory.lastIn,
   });

@@ -3,6 +3,7 @@ import type { MachineRow } from '#protocol/records.ts';
 import { forbidden, workOf } from './held-back.ts';
 import type { Hub } from './hub.ts';
 import { type PreparedJob, prepareJob } from './prepare-job.ts';
+import { refusedNow } from './waiting.ts';
 
 /** What a submission would get, without one. */
 export interface DryRun {
@@ -12,7 +13,7 @@ export interface DryRun {
   classes: string[];
   /** Linked machines that may run it, busy ones included. */
   machinesNow: number;
-  /** Until it starts, by what waits and runs now; null = nobody can tell: no machine that may run it is linked, or a limit holds it. */
+  /** Until it starts, by what waits and runs now; null = nobody can tell: no machine that may run it is linked, or a limit holds or refuses it. */
   expectedStartMs: number | null;
   expectedMs: number;
   warnings: string[];
@@ -29,8 +30,10 @@ export async function dryRunJob(hub: Hub, document: unknown): Promise<DryRun> {
   await hub.limits.refreshIfOld();
   await hub.pauses.refreshIfOld();
   const held = forbidden(hub, workOf(row), false);
+  const refused = await refusedNow(hub, prepared);
   const warnings = [
     ...prepared.warnings,
+    ...(refused === null ? [] : [`it would be refused now: ${refused}`]),
     ...(held === null ? [] : [`it is held until there is room: ${held}`]),
     ...(fit.length === 0 ? ['no machine that may run this job is linked now'] : []),
   ];
@@ -40,7 +43,7 @@ export async function dryRunJob(hub: Hub, document: unknown): Promise<DryRun> {
     classes: classIds,
     machinesNow: fit.length,
     // When there is room nobody can tell.
-    expectedStartMs: held === null ? await expectedStart(hub, prepared, fit) : null,
+    expectedStartMs: (held ?? refused) === null ? await expectedStart(hub, prepared, fit) : null,
     expectedMs: row.expectedMs,
     warnings,
   };

@@ -20,8 +20,8 @@ export interface Facts {
   choice: Choice | null;
   /** That hold its pool, service or customer back. */
   pauses: Pause[];
-  /** That count it, with how many each has let in: null where it counts none. */
-  limits: { limit: Limit; used: number | null }[];
+  /** That hold it, with how many each has let in, and how many of what it counts wait: null where it counts none. */
+  limits: { limit: Limit; used: number | null; waiting: number | null }[];
   /** Why it must not begin although it waits in the Broker; null where it may. */
   forbidden: string | null;
   runs: JobRun[];
@@ -63,9 +63,12 @@ function heldBy(facts: Facts): string[] {
   if (job.cancelRequestedAtMs !== null) return ['It is about to be cancelled.'];
   const told = [
     ...pauses.filter(({ kind }) => kind === 'customer').map((pause) => held(facts, pause)),
-    ...limits.map(({ limit, used }) => {
-      const now = used === null ? '' : `; ${used} ${used === 1 ? 'is' : 'are'} let in now`;
-      return `It waits for room: ${limitInWords(limit)}${now}.`;
+    ...limits.map(({ limit, used, waiting }) => {
+      const now = [
+        used === null ? null : `${used} ${used === 1 ? 'is' : 'are'} let in`,
+        waiting === null ? null : `${waiting} ${waiting === 1 ? 'waits' : 'wait'}`,
+      ].filter((part) => part !== null);
+      return `It waits for room: ${limitInWords(limit)}${now.length === 0 ? '' : `; ${now.join(' and ')} now`}.`;
     }),
   ];
   const again =

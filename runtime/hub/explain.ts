@@ -3,6 +3,7 @@ import { machineMeets, type Unmet, unmetRequirements } from '#machines/policy/ma
 import type { BrokerView } from '#protocol/broker.ts';
 import { EmpError, toEmpError } from '#protocol/errors.ts';
 import { isTerminal, type Job } from '#protocol/job.ts';
+import { countedWith } from '#protocol/limit.ts';
 import type { Pause } from '#protocol/records.ts';
 import type { Group } from '#protocol/requirements.ts';
 import { explainInWords, type Facts } from './explain-words.ts';
@@ -18,6 +19,7 @@ import {
 import { forbidden, workOf } from './held-back.ts';
 import type { Hub } from './hub.ts';
 import { listMachines, type MachineView } from './machines.ts';
+import { countsShown } from './waiting.ts';
 
 /** Leased jobs that are looked through for when slots come free. */
 const leasedLimit = 1_000;
@@ -81,16 +83,18 @@ function pausesOf(hub: Hub, { job, group }: { job: Job; group: Group }): Pause[]
   return [...hub.pauses.of(group), ...(customer === null ? [] : [customer])];
 }
 
-/** Of a held job: what counts it, and how much each has let in. */
+/** Of a held job: what holds it, how much each has let in, and how many of what it counts wait. */
 async function limitsOf(hub: Hub, job: Job): Promise<Facts['limits']> {
   const work = workOf(job);
   const limits = hub.limits.of(work);
   if (job.state !== 'held' || limits.length === 0) return [];
   const nowMs = hub.env.clock.now();
   const { admitted } = await hub.records.admissionView({ after: work, limit: 1, nowMs });
-  return limits.map((limit) => ({
+  const waiting = await countsShown(hub, limits, (limit) => countedWith(limit, work));
+  return limits.map((limit, index) => ({
     limit,
     used: limit.concurrent === undefined ? null : usedUnder(limit, work, admitted),
+    waiting: waiting[index] ?? null,
   }));
 }
 

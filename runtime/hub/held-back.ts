@@ -22,7 +22,7 @@ export function mayForbid(
   { group, affinity }: Pick<LeaseGrant, 'group' | 'affinity'>,
   customer: string,
 ): boolean {
-  if (hub.limits.all().length === 0 && !hub.pauses.hasCustomers) return false;
+  if (hub.limits.holding().length === 0 && !hub.pauses.hasCustomers) return false;
   const pool = hub.groups.get(group)?.pool;
   return pool === undefined || isHeldBack(hub, { customer, pool, model: affinity });
 }
@@ -38,5 +38,5 @@ export function forbidden(hub: Hub, work: LimitedWork, admitted: boolean): strin
 
 /** A job has ended or come back: somebody who is held may have room now. */
 export function noteRoom(hub: Hub): void {
-  if (hub.limits.all().length > 0) hub.poke.admitter();
+  if (hub.limits.holding().length > 0) hub.poke.admitter();
 }

@@ -21,6 +21,7 @@ import type { PauseDirectory } from './pauses.ts';
 import type { Peers } from './peers.ts';
 import type { Pulse } from './pulse.ts';
 import type { Tokens } from './tokens.ts';
+import type { WaitingCounts } from './waiting.ts';
 
 export interface HubPorts {
   records: Records;
@@ -89,6 +90,7 @@ export interface Hub {
   readonly models: ModelDirectory;
   readonly pauses: PauseDirectory;
   readonly limits: LimitDirectory;
+  readonly waiting: WaitingCounts;
   /** The directories that claims and beats look into, all at once. */
   readonly directories: Directories;
   readonly links: LinkDirectory;

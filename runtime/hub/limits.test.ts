@@ -219,6 +219,12 @@ describe('a limit', () => {
     [{ pool: 'fast-lane', concurrent: -1 }, '/concurrent', '0'],
     [{ pool: 'fast-lane', concurrent: 1.5 }, '/concurrent', 'int'],
     [{ pool: 'fast-lane', perMinute: 0 }, '/perMinute', '1'],
+    [{ pool: 'fast-lane', waiting: -1 }, '/waiting', '0'],
+    [{ pool: 'fast-lane', waiting: 1.5 }, '/waiting', 'int'],
+    [{ pool: 'fast-lane', waiting: '10' }, '/waiting', 'number'],
+    [{ pool: 'fast-lane', waiting: null, concurrent: 1 }, '/waiting', 'number'],
+    [{ pool: 'fast-lane', waiting: 1_000_001 }, '/waiting', '1000000'],
+    [{ waiting: 3 }, '', 'names a customer'],
     [{ pool: 'fast-lane', concurrent: 1, burst: 3 }, '', 'burst'],
   ])('of the form %j is refused by name', async (document, pointer, text) => {
     const { hub } = await setup();

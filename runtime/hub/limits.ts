@@ -1,6 +1,14 @@
 import type { Env } from '#protocol/env.ts';
 import { EmpError } from '#protocol/errors.ts';
-import { covers, type Limit, LimitDefinition, type LimitedWork } from '#protocol/limit.ts';
+import {
+  covers,
+  holdsBack,
+  type Limit,
+  LimitDefinition,
+  type LimitedWork,
+  refusesBeyond,
+  type WaitingLimit,
+} from '#protocol/limit.ts';
 import type { Records } from '#protocol/records.ts';
 import type { Hub } from './hub.ts';
 import { parseDocument } from './problem.ts';
@@ -9,26 +17,41 @@ import { RecordsCopy } from './records-copy.ts';
 /** Age at which the limits are read again, ms: how long another hub may still go by the old ones. */
 const refreshMs = 2_000;
 
+interface Known {
+  holding: Limit[];
+  refusing: WaitingLimit[];
+}
+
 /** The limits, as this hub knows them. Who counts is decided by what it knows, the room by the store. */
 export class LimitDirectory {
-  readonly #limits: RecordsCopy<Limit[]>;
+  readonly #known: RecordsCopy<Known>;
 
   constructor({ records, env }: { records: Records; env: Env }) {
-    const read = () => records.listLimits();
-    this.#limits = new RecordsCopy<Limit[]>({ read, clock: env.clock, refreshMs, value: [] });
+    const read = async (): Promise<Known> => {
+      const limits = await records.listLimits();
+      return { holding: limits.filter(holdsBack), refusing: limits.filter(refusesBeyond) };
+    };
+    const value = { holding: [], refusing: [] };
+    this.#known = new RecordsCopy<Known>({ read, clock: env.clock, refreshMs, value });
   }
 
-  all(): readonly Limit[] {
-    return this.#limits.value;
+  /** Those that may hold jobs back. One that has `waiting` alone is none: it concerns submissions only. */
+  holding(): readonly Limit[] {
+    return this.#known.value.holding;
   }
 
-  /** Those that count this work. */
+  /** Of those, what counts this work. */
   of(work: LimitedWork): Limit[] {
-    return this.#limits.value.filter((limit) => covers(limit, work));
+    return this.holding().filter((limit) => covers(limit, work));
   }
 
-  refresh = () => this.#limits.refresh();
-  refreshIfOld = () => this.#limits.refreshIfOld();
+  /** Those that say how many may wait. */
+  refusing(): readonly WaitingLimit[] {
+    return this.#known.value.refusing;
+  }
+
+  refresh = () => this.#known.refresh();
+  refreshIfOld = () => this.#known.refreshIfOld();
 }
 
 /**

@@ -6,6 +6,7 @@ import { forbidden, workOf } from './held-back.ts';
 import type { Hub } from './hub.ts';
 import { type PreparedJob, prepareJob } from './prepare-job.ts';
 import { summary } from './problem.ts';
+import { freshOf, type TakenRoom, takeRoom } from './waiting.ts';
 
 export const batchJobsLimit = 1_000;
 
@@ -105,15 +106,6 @@ async function refuseKnownConflicts(hub: Hub, prepared: PreparedJob[]): Promise<
     throw new EmpError('IDEMPOTENCY_CONFLICT', { detail: summary('The batch', errors), errors });
 }
 
-/** Those that no repeat of a submission is: Records know no job of their id. */
-async function freshOf(hub: Hub, prepared: PreparedJob[]): Promise<PreparedJob[]> {
-  const named = prepared.filter((each) => each.named);
-  if (named.length === 0) return prepared;
-  const ended = await hub.records.endedAmong(named.map(({ row }) => row.id));
-  const unknown = new Set(ended.flatMap(({ jobId, known }) => (known ? [] : [jobId])));
-  return prepared.filter(({ row, named }) => !named || unknown.has(row.id));
-}
-
 const conflictField = (pointer: string, jobId: string): FieldError => ({
   pointer,
   detail: `a job ${jobId} with another content exists: choose another id, or send the same content to get that job`,
@@ -126,16 +118,8 @@ async function store(
 ): Promise<Submitted[]> {
   if (hub.stopping) throw new EmpError('DRAINING');
   await checkRoom(hub, prepared);
-  await holdBack(hub, prepared);
-  for (const { groupId, group } of prepared) {
-    // Other hubs look for new groups every few seconds: their idle machines could not be woken until then.
-    if (await hub.groups.intern(groupId, group)) hub.peers.offer(groupId);
-  }
-  const identity = await hub.identity.known();
-  const answers = await hub.records.submitJobs(
-    prepared.map((each): NewJob => each.row),
-    hub.env.clock.now(),
-  );
+  const room = await takeRoom(hub, prepared);
+  const { answers, identity } = await commit(hub, prepared, room);
   const errors: FieldError[] = [];
   const submitted: Submitted[] = [];
   for (const [index, answer] of answers.entries()) {
@@ -151,6 +135,26 @@ async function store(
   if (errors.length > 0)
     throw new EmpError('IDEMPOTENCY_CONFLICT', { detail: summary('The request', errors), errors });
   return submitted;
+}
+
+/** Commits the rows. The room that was taken for them is settled whatever comes of it. */
+async function commit(hub: Hub, prepared: PreparedJob[], room: TakenRoom) {
+  let answers: SubmitRowAnswer[] | null = null;
+  try {
+    await holdBack(hub, prepared);
+    for (const { groupId, group } of prepared) {
+      // Other hubs look for new groups every few seconds: their idle machines could not be woken until then.
+      if (await hub.groups.intern(groupId, group)) hub.peers.offer(groupId);
+    }
+    const identity = await hub.identity.known();
+    answers = await hub.records.submitJobs(
+      prepared.map((each): NewJob => each.row),
+      hub.env.clock.now(),
+    );
+    return { answers, identity };
+  } finally {
+    room.settle(answers);
+  }
 }
 
 /** What limits count, and jobs of paused customers, are let in later. A job for a later time comes to it then. */
