@@ -1,14 +1,30 @@
-import { isTerminal, type JobState } from '#protocol/job.ts';
+import { isTerminal, type Job, type JobState } from '#protocol/job.ts';
 import { type Checker, Violation } from './observation.ts';
 
 const name = 'I1: terminal stays terminal';
 
+/** Keys under which answers of Records have rows. */
+const rowKeys = ['job', 'jobs', 'items'] as const;
+
+/** Every row of a job in an answer. */
+function* rowsIn(answer: unknown): Generator<Pick<Job, 'id' | 'state'>> {
+  if (Array.isArray(answer)) for (const each of answer) yield* rowsIn(each);
+  else if (typeof answer === 'object' && answer !== null) {
+    if ('id' in answer && 'fenceFloor' in answer) yield answer as Job;
+    for (const key of rowKeys) if (key in answer) yield* rowsIn((answer as Record<string, unknown>)[key]);
+  }
+}
+
 /**
  * An ended job leaves its state only by an operator's requeue, and a succeeded one never. Nor does anybody
- * bring it into the Broker again: only a full reconcile may do so for a moment, and ends it before it opens.
+ * bring it into the Broker again, with two exceptions: a full reconcile may do so for a moment, and ends it before
+ * it opens; and who read the row while it was open may come between the commit of its end and the Broker step of
+ * that, which takes it out again.
  */
 export function terminalStays(): Checker {
   const ends = new Map<string, JobState>();
+  /** By process and job: whether the row was open when it was last read there. */
+  const readOpen = new Map<string, boolean>();
   const end = (jobId: string, state: JobState) => {
     const known = ends.get(jobId);
     if (known !== undefined && known !== state)
@@ -22,11 +38,15 @@ export function terminalStays(): Checker {
         const { entries, ticket } = seen.args[0];
         for (const [index, { jobId }] of entries.entries()) {
           const state = ends.get(jobId);
-          if (ticket === undefined && state !== undefined && seen.answer.answers[index]?.kind === 'added')
+          const isStale = readOpen.get(`${seen.process}/${jobId}`) === true;
+          const isAdded = seen.answer.answers[index]?.kind === 'added';
+          if (ticket === undefined && state !== undefined && isAdded && !isStale)
             throw new Violation(name, { jobId, detail: `${jobId} ended as ${state} and was driven again` });
         }
       }
       if (seen.kind !== 'records') return;
+      for (const { id, state } of rowsIn(seen.answer))
+        readOpen.set(`${seen.process}/${id}`, !isTerminal(state));
       if (seen.method === 'completeJob' && seen.answer.kind === 'committed')
         end(seen.args[0].jobId, 'succeeded');
       if (seen.method === 'completeJob' && seen.answer.kind === 'terminal')

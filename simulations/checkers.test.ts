@@ -57,6 +57,25 @@ const complete = (token: string, kind: 'committed' | 'staleLease' = 'committed')
     answer: { kind, fenceFloor: token },
   }) as unknown as Observation;
 
+/** A page of open rows, as the reconciler reads it. */
+const read = (state: JobState, process = 'hub-1') =>
+  ({
+    kind: 'records',
+    process,
+    method: 'openJobs',
+    args: [{ after: null, limit: 1_000 }],
+    answer: [{ id: jobId, state, fenceFloor: '1' }],
+  }) as unknown as Observation;
+
+const drive = (options: { ticket?: true } = {}) =>
+  ({
+    kind: 'broker',
+    process: 'hub-1',
+    method: 'submit',
+    args: [{ entries: [{ jobId }], ...(options.ticket ? { ticket: { identity: 'i', nonce: 'n' } } : {}) }],
+    answer: { kind: 'ok', answers: [{ kind: 'added', wake: null }] },
+  }) as unknown as Observation;
+
 const requeue = (fenceFloor: string) =>
   ({
     kind: 'records',
@@ -183,6 +202,18 @@ describe('terminal stays terminal', () => {
       'ended as succeeded and is waiting now',
     );
     expect(judge(terminalStays(), [complete('5'), requeue('7')])).toContain('had succeeded and was requeued');
+  });
+  test('a row that was read before its end may still be driven, by who read it', () => {
+    const history = [read('waiting'), complete('5'), drive()];
+    expect(judge(terminalStays(), history)).toBeNull();
+    const byAnother = [read('waiting', 'hub-2'), complete('5'), drive()];
+    expect(judge(terminalStays(), byAnother)).toContain('ended as succeeded and was driven again');
+  });
+  test('I1: a row that had ended when it was read must not be driven, except in a reconcile', () => {
+    expect(judge(terminalStays(), [read('waiting'), complete('5'), read('succeeded'), drive()])).toContain(
+      'ended as succeeded and was driven again',
+    );
+    expect(judge(terminalStays(), [complete('5'), drive({ ticket: true })])).toBeNull();
   });
 });
 

@@ -1,5 +1,4 @@
 import { simulationSpec } from '#actors/connectors/simulation/simulation-spec.ts';
-import { formatAddress } from '#machines/address.ts';
 import { composeMachine } from '#runtime/compose-machine.ts';
 import { machineSettings } from '#runtime/machine-settings.ts';
 import type { MachineOptions } from '#runtime/machine-tree.ts';
@@ -53,13 +52,15 @@ export const productionMachines: MachineMaker = (options) => {
     resident: () => residentOn(disk),
     killService: () => process.enter(() => service.kill()),
     repair: () => {
-      const { incarnation } = machine.health();
-      const path = ['connectors', `connector/${simulationSpec.service}`];
-      const address = formatAddress({ machineId, incarnation: incarnation ?? 0, path });
-      process.enter(() => machine.inspect.send(address, { type: 'connector.reset' }));
+      // One that is not there yet, or no more, needs none.
+      const connector = machine.inspect.tree().find(({ path }) => path === connectorPath);
+      if (connector === undefined) return;
+      process.enter(() => machine.inspect.send(connector.address, { type: 'connector.reset' }));
     },
   };
 };
+
+const connectorPath = `tree/connectors/connector/${simulationSpec.service}`;
 
 /** What makes a folder of the cache a model: it comes with the rename. */
 const manifestName = 'manifest.json';
