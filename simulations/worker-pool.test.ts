@@ -49,3 +49,16 @@ test('an abort rejects what is under way and what waits', async () => {
   expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
   await expect(pool.ask({ value: 3 })).rejects.toThrow('stopped');
 });
+
+test('a pool that is closed in its 25th task begins no thread and no task more', async () => {
+  const pool = open(1);
+  const asked = Array.from({ length: 60 }, (_, value) => pool.ask({ value }));
+  for (const each of asked) each.catch(() => undefined);
+  await asked[23];
+  await pool.close();
+  const outcomes = await Promise.allSettled(asked);
+  const done = outcomes.filter(({ status }) => status === 'fulfilled').length;
+  expect(done).toBeGreaterThanOrEqual(24);
+  expect(done).toBeLessThanOrEqual(25);
+  await expect(pool.ask({ value: 1 })).rejects.toThrow('the threads have ended');
+});

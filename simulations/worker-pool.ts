@@ -33,6 +33,7 @@ export class WorkerPool<T extends object, A> {
   readonly #busy = new Map<Worker, Queued<T, A>>();
   #number = 0;
   #failure: unknown = null;
+  #isClosed = false;
 
   /** `script`: the module that a thread runs. `data` reaches it as `workerData`. */
   constructor(options: { script: URL; threads: number; data?: unknown; signal: AbortSignal }) {
@@ -49,17 +50,20 @@ export class WorkerPool<T extends object, A> {
     signal.addEventListener('abort', () => this.#fail(signal.reason), { once: true });
   }
 
-  /** Resolves with what the worker answers; rejects with what it threw, or with the reason of the signal. */
+  /** Resolves with what the worker answers; rejects with what it threw, with the reason of the signal, or once closed. */
   ask(task: T): Promise<A> {
     const { promise, resolve, reject } = Promise.withResolvers<A>();
     if (this.#failure !== null) reject(this.#failure);
+    else if (this.#isClosed) reject(new Error('the threads have ended'));
     else this.#queue.push({ task, resolve, reject });
     this.#feed();
     return promise;
   }
 
-  /** Ends the threads after what they are doing now; at once where something failed. */
+  /** Ends the threads after what they are doing now, and leaves the rest undone; at once where something failed. */
   async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const { reject } of this.#queue.splice(0)) reject(new Error('the threads have ended'));
     await Promise.all(
       [...this.#all].map(async (worker) => {
         if (this.#failure !== null) return void (await worker.terminate());
@@ -92,7 +96,7 @@ export class WorkerPool<T extends object, A> {
   #rested(worker: Worker): Worker {
     const done = (this.#done.get(worker) ?? 0) + 1;
     this.#done.set(worker, done);
-    if (done < tasksPerThread) return worker;
+    if (done < tasksPerThread || this.#isClosed || this.#failure !== null) return worker;
     worker.postMessage('end');
     return this.#start();
   }
