@@ -1,9 +1,10 @@
 import { parseArgs } from 'node:util';
 import { EmpError, toEmpError } from '#protocol/errors.ts';
-import { systemEnv } from './env.ts';
+import { systemClock, systemEnv } from './env.ts';
 import { readHubConfig } from './hub-config.ts';
 import { processLog } from './log.ts';
 import { type RunningHub, startHub } from './start-hub.ts';
+import { onStopSignals, stopSignals } from './stop-signals.ts';
 import { warnOfUnknown } from './unknown-variables.ts';
 
 /** What `emp hub` and `node runtime/boot-hub.ts` are told. */
@@ -88,17 +89,17 @@ async function main(): Promise<void> {
     },
   });
   const hub = await bootHub({ listen: values.listen, data: values.data, variables: process.env });
-  let stopping = false;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.on(signal, () => {
-      if (stopping) process.exit(130);
-      stopping = true;
-      hub.stop().then(
-        () => process.exit(0),
-        (error: unknown) => fail(error),
-      );
-    });
-  }
+  onStopSignals(
+    stopSignals({
+      clock: systemClock,
+      first: () =>
+        void hub.stop().then(
+          () => process.exit(0),
+          (error: unknown) => fail(error),
+        ),
+      again: () => process.exit(130),
+    }),
+  );
   // Whoever reads it may end this process at once.
   const line = values.json ? hubReadyLine(hub) : `hub ${hub.hubId} answers at ${hub.url}`;
   process.stdout.write(`${line}\n`);

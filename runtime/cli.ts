@@ -1,17 +1,21 @@
 import { CliError } from './cli/errors.ts';
 import { main } from './cli/main.ts';
+import { systemClock } from './env.ts';
+import { onStopSignals, stopSignals } from './stop-signals.ts';
 
 /** The process of the command `emp`: signals, broken pipes and the exit code; everything else is in cli/. */
 
 const end = new AbortController();
 
-function onSignal(signal: NodeJS.Signals): void {
-  // Asked twice: the user does not want to wait for an orderly end.
-  if (end.signal.aborted) process.exit(130);
-  end.abort(new CliError('EMP-INTERRUPTED', signal === 'SIGINT' ? 'interrupted' : `ended by ${signal}`));
-}
-process.on('SIGINT', onSignal);
-process.on('SIGTERM', onSignal);
+onStopSignals(
+  stopSignals({
+    clock: systemClock,
+    first: (signal) =>
+      end.abort(new CliError('EMP-INTERRUPTED', signal === 'SIGINT' ? 'interrupted' : `ended by ${signal}`)),
+    // Asked twice: the user does not want to wait for an orderly end.
+    again: () => process.exit(130),
+  }),
+);
 
 // `emp jobs | head` closes the pipe early: that is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
