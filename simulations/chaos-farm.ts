@@ -63,8 +63,8 @@ export async function runFarm(options: FarmOptions): Promise<FarmResult> {
     });
     const [first] = scripts;
     const repeating = first === undefined ? null : pool.play(first, { elsewhere: true });
-    const reports = await Promise.all(playing);
-    const again = await repeating;
+    // Together: an interrupt rejects all of them at once.
+    const [reports, again] = await Promise.all([Promise.all(playing), repeating]);
     const failures = await smallest(pool, reports, options);
     const sometimes = sumMarks(reports.map((report) => report.sometimes));
     const differs = again !== null && again.hash !== reports[0]?.hash;

@@ -57,9 +57,9 @@ export async function simChaos(context: CommandContext, options: ChaosSimOptions
     note: (text) => out.note(text),
     onReport: ({ seed, machineKind, steps, virtualMs, problem }) => {
       const verdict = problem === null ? 'held' : `broke: ${problem.message.slice(0, 160)}`;
-      out.detail(
-        `seed ${seed}, ${machineKind} machines: ${steps} steps, ${Math.round(virtualMs / 1_000)} s: ${verdict}`,
-      );
+      const line = `seed ${seed}, ${machineKind} machines: ${steps} steps, ${Math.round(virtualMs / 1_000)} s: ${verdict}`;
+      if (problem === null) out.detail(line);
+      else out.note(line);
       if (++done % 10 === 0) out.note(`${done} of ${scripts.length} runs`);
     },
   });
