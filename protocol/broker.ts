@@ -284,7 +284,8 @@ export interface Broker {
   identity(): Promise<{ identity: string; open: boolean }>;
   /**
    * Adds entries, at most 1 000, in order; an entry whose id is present, or tombstoned at its floor or above, adds
-   * nothing. A Broker may take a long batch in parts: when the call is refused, or rejects, some may be there.
+   * nothing. A Broker may take a long batch in parts: when the call is refused, or rejects, some may be there, and
+   * machines that would have been woken for those hear of them with their next beats.
    */
   submit(options: {
     identity: string;

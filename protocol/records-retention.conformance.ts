@@ -103,6 +103,11 @@ export function retentionSuite(setup: RecordsSetup): void {
       await records.appendEvent(incident(9, t0 + 1));
       const seqs = async () => (await records.listEvents({ after: 0, limit: 100 })).map(({ seq }) => seq);
       const before = await seqs();
+      // One that is as old as the bound is too young.
+      expect(await records.forgetEvents({ beforeMs: t0, limit: 100, lease })).toEqual({
+        kind: 'ok',
+        value: 0,
+      });
       expect(await records.forgetEvents({ beforeMs: later, limit: 1, lease })).toEqual({
         kind: 'ok',
         value: 1,

@@ -6,7 +6,7 @@ import { furtherRedisPackages, type PackageSet, unpackedServers } from './server
 import type { TestRun } from './test-run.ts';
 
 /** What must hold on every kind of server: both loaders, equality with memory, faults, narrow rights, TLS. */
-const files = ['redis-broker', 'narrow-servers', 'differential', 'server', 'tls'].map(
+const files = ['redis-broker', 'narrow-servers', 'differential', 'server', 'full-server', 'tls'].map(
   (name) => `protocol/redis/${name}.redis.test.ts`,
 );
 /** Limit of one server, ms. It takes about two minutes beside another one. */
