@@ -1,6 +1,7 @@
 import type { Bulk, BulkAction, BulkRequestInput } from '#protocol/bulk.ts';
 import { type CommandContext, connect } from './context.ts';
 import { CliError } from './errors.ts';
+import { printable } from './output.ts';
 
 export interface BulkOptions {
   state?: string[];
@@ -41,7 +42,7 @@ function filterOf(options: BulkOptions): BulkRequestInput['filter'] {
 }
 
 const line = ({ id, action, state, matched, done, refused }: Bulk) =>
-  `${id}  ${action}  ${state}  ${done} of ${matched} done, ${refused} refused`;
+  printable(`${id}  ${action}  ${state}  ${done} of ${matched} done, ${refused} refused`);
 
 /** `emp bulk cancel` and `emp bulk requeue`. */
 export async function begin(

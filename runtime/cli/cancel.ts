@@ -1,5 +1,6 @@
 import { type CommandContext, connect } from './context.ts';
 import { CliError, type ErrorReport, reportError } from './errors.ts';
+import { printable } from './output.ts';
 
 type Answer = { id: string; state: string } | { id: string; error: ErrorReport };
 
@@ -25,11 +26,8 @@ async function each(
   const refused = answers.filter((answer) => 'error' in answer);
   context.out.result({ items: answers }, () => {
     for (const answer of answers) {
-      context.out.line(
-        'error' in answer
-          ? `${answer.id}  ${answer.error.code}  ${answer.error.error}`
-          : `${answer.id}  ${answer.state}`,
-      );
+      const became = 'error' in answer ? `${answer.error.code}  ${answer.error.error}` : answer.state;
+      context.out.line(printable(`${answer.id}  ${became}`));
     }
   });
   if (failure !== null)

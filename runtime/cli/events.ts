@@ -27,7 +27,7 @@ export async function events(context: CommandContext, options: EventsOptions): P
   const print = (event: RecordedEvent) => out.result(event, () => out.line(eventLine(event)));
   if (options.follow) {
     const after = options.from ?? (options.job === undefined ? await client.highestSeq({ signal }) : 0);
-    const onReconnect = ({ reason }: { reason: string }) => out.note(`${reason}; trying again`);
+    const onReconnect = ({ reason }: { reason: string }) => out.note(printable(`${reason}; trying again`));
     for await (const event of client.follow({ ...filter, after, signal, onReconnect })) print(event);
     throw signal.reason;
   }

@@ -10,7 +10,7 @@ export async function explain(context: CommandContext, id: string): Promise<void
 }
 
 function draw({ out }: CommandContext, { state, summary, machines, counts, ahead }: Explanation): void {
-  out.line(out.style('dim', state));
+  out.line(out.style('dim', printable(state)));
   for (const sentence of summary) out.line(printable(sentence));
   if (ahead !== null && ahead.leaders.length > 0) {
     out.line();

@@ -3,6 +3,7 @@ import type { HubClient, JobQuery } from '#runtime/client.ts';
 import { hasEnded } from '#runtime/job-states.ts';
 import { type CommandContext, connect } from './context.ts';
 import { duration } from './format.ts';
+import { printable } from './output.ts';
 import { sinceMs } from './parse.ts';
 
 export interface JobsOptions {
@@ -110,7 +111,7 @@ async function watchJobs(
       ),
     );
   };
-  const print = (job: Job) => out.result(job, () => out.line(jobRow(job, Date.now()).join('  ')));
+  const print = (job: Job) => out.result(job, () => out.line(printable(jobRow(job, Date.now()).join('  '))));
   if (out.isLive) draw(first.items);
   else first.items.forEach(print);
   let pending: Promise<void> | null = null;
@@ -125,12 +126,12 @@ async function watchJobs(
   for await (const event of client.follow({
     after,
     signal,
-    onReconnect: ({ reason }) => out.note(`${reason}; trying again`),
+    onReconnect: ({ reason }) => out.note(printable(`${reason}; trying again`)),
   })) {
     if (event.jobId === null || pending !== null) continue;
     pending = refresh()
       .catch((error: unknown) => {
-        if (!signal.aborted) out.note(error instanceof Error ? error.message : String(error));
+        if (!signal.aborted) out.note(printable(error instanceof Error ? error.message : String(error)));
       })
       .finally(() => {
         pending = null;

@@ -1,5 +1,6 @@
 import type { LimitDefinition } from '#protocol/limit.ts';
 import { type CommandContext, connect } from './context.ts';
+import { printable } from './output.ts';
 
 export interface LimitOptions {
   customer?: string;
@@ -50,12 +51,12 @@ export async function set(
   const given = Object.entries({ customer, pool, model, concurrent, perMinute, waiting, reason });
   const definition = Object.fromEntries(given.filter(([, value]) => value !== undefined));
   const saved = await (await connect(context)).limits.put(name, definition, { signal });
-  out.result(saved, () => out.line(`${saved.name}  kept`));
+  out.result(saved, () => out.line(printable(`${saved.name}  kept`)));
 }
 
 /** `emp limits remove`. */
 export async function remove(context: CommandContext, [name = '']: string[]): Promise<void> {
   const { out, signal } = context;
   await (await connect(context)).limits.remove(name, { signal });
-  out.result({ removed: { name } }, () => out.line(`${name}  removed`));
+  out.result({ removed: { name } }, () => out.line(printable(`${name}  removed`)));
 }

@@ -1,6 +1,7 @@
 import type { MachineView } from '#runtime/hub/machines.ts';
 import { type CommandContext, connect } from './context.ts';
 import { duration } from './format.ts';
+import { printable } from './output.ts';
 
 /** `emp machines`. `away`: joined, and linked to no hub that the asked one hears of. */
 export async function machines(context: CommandContext, options: { all?: true }): Promise<void> {
@@ -52,7 +53,7 @@ export async function drain(context: CommandContext, id: string, options: DrainO
     },
     { signal: context.signal },
   );
-  context.out.result(machine, () => context.out.line(`${machine.machineId}  draining`));
+  context.out.result(machine, () => context.out.line(printable(`${machine.machineId}  draining`)));
 }
 
 /** `emp cordon` and `emp uncordon`. */
@@ -60,7 +61,7 @@ export async function cordon(context: CommandContext, id: string, cordoned: bool
   const client = await connect(context);
   const machine = await client.cordon(id, cordoned, { signal: context.signal });
   context.out.result(machine, () =>
-    context.out.line(`${machine.machineId}  ${machine.cordoned ? 'cordoned' : 'open'}`),
+    context.out.line(printable(`${machine.machineId}  ${machine.cordoned ? 'cordoned' : 'open'}`)),
   );
 }
 
@@ -69,6 +70,6 @@ export async function joinToken(context: CommandContext, options: { ttl?: number
   const client = await connect(context);
   const ttl = options.ttl === undefined ? {} : { ttlMs: options.ttl };
   const answer = await client.joinToken({ ...ttl, signal: context.signal });
-  context.out.result(answer, () => context.out.line(answer.token));
+  context.out.result(answer, () => context.out.line(printable(answer.token)));
   context.out.note(`valid for ${duration(answer.expiresAtMs - Date.now())}`);
 }

@@ -111,7 +111,7 @@ export class Output {
     if (!this.isLive) return;
     const width = this.#streams.stderr.columns ?? 80;
     this.clearLive();
-    this.#streams.stderr.write(lines.map((text) => `${cut(text, width - 1)}\n`).join(''));
+    this.#streams.stderr.write(lines.map((text) => `${cut(printable(text), width - 1)}\n`).join(''));
     this.#liveLines = lines.length;
   }
 
@@ -157,7 +157,7 @@ export class Output {
     const trace = report.traceId === null ? '' : `  trace: ${printable(report.traceId)}\n`;
     this.#streams.stderr.write(
       `${this.style('red', 'error:', 'stderr')} ${printable(report.error)}\n${fields}` +
-        `  likely: ${report.likely}\n  try: ${report.try}\n${trace}  code: ${report.code}\n`,
+        `  likely: ${printable(report.likely)}\n  try: ${printable(report.try)}\n${trace}  code: ${report.code}\n`,
     );
   }
 }

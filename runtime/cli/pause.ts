@@ -1,5 +1,6 @@
 import type { Pause } from '#protocol/records.ts';
 import { type CommandContext, connect } from './context.ts';
+import { printable } from './output.ts';
 
 export interface PauseOptions {
   reason?: string;
@@ -13,12 +14,14 @@ export async function pause(context: CommandContext, args: string[], options: Pa
   const { reason } = options;
   const asked = { ...named(args), ...(reason === undefined ? {} : { reason }) };
   const held = await (await connect(context)).pause(asked, { signal: context.signal });
-  context.out.result(held, () => context.out.line(`${held.kind} ${held.name}  held back`));
+  context.out.result(held, () => context.out.line(printable(`${held.kind} ${held.name}  held back`)));
 }
 
 /** `emp resume`. */
 export async function resume(context: CommandContext, args: string[]): Promise<void> {
   const asked = named(args);
   await (await connect(context)).resume(asked, { signal: context.signal });
-  context.out.result({ resumed: asked }, () => context.out.line(`${asked.kind} ${asked.name}  goes on`));
+  context.out.result({ resumed: asked }, () =>
+    context.out.line(printable(`${asked.kind} ${asked.name}  goes on`)),
+  );
 }

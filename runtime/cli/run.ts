@@ -118,9 +118,10 @@ export async function run(context: CommandContext, service: string, options: Run
   }
   const { job, created, warnings } = await client.submit({ ...submission, inputs }, { signal });
   for (const warning of warnings) out.note(`warning: ${printable(warning)}`);
-  if (!created) out.note(`${job.id} was there already; nothing new was started`);
-  if (!options.wait && options.download === undefined) return out.result(job, () => out.line(job.id));
-  out.note(`${job.id} submitted to pool ${job.pool}`);
+  if (!created) out.note(`${printable(job.id)} was there already; nothing new was started`);
+  if (!options.wait && options.download === undefined)
+    return out.result(job, () => out.line(printable(job.id)));
+  out.note(printable(`${job.id} submitted to pool ${job.pool}`));
   await report(context, client, await watch(context, client, job.id), options.download);
 }
 
@@ -132,7 +133,7 @@ async function dryRun(
   const { out } = context;
   const plan = await client.dryRun(submission, { signal: context.signal });
   out.result(plan, () => {
-    out.line(`pool            ${plan.pool}`);
+    out.line(printable(`pool            ${plan.pool}`));
     out.line(`machines now    ${plan.machinesNow}`);
     out.line(
       `expected start  ${plan.expectedStartMs === null ? 'unknown' : `in ${duration(plan.expectedStartMs)}`}`,
@@ -225,15 +226,18 @@ async function report(
   const took =
     job.startedAtMs === null || job.finishedAtMs === null ? null : job.finishedAtMs - job.startedAtMs;
   out.note(
-    `${out.style('green', 'succeeded', 'stderr')} on ${job.machineId ?? 'a machine'} in ${duration(took)}`,
+    `${out.style('green', 'succeeded', 'stderr')} on ${printable(job.machineId ?? 'a machine')} in ${duration(took)}`,
   );
   out.result(dir === undefined ? job : { ...job, downloaded: files }, () => {
     for (const output of outputs) {
       const path = files.find((file) => file.name === output.name)?.path;
       out.line(
-        `${path ?? `${client.baseUrl}/v1/jobs/${job.id}/outputs/${output.name}`}  ${bytes(output.bytes)}`,
+        printable(
+          `${path ?? `${client.baseUrl}/v1/jobs/${job.id}/outputs/${output.name}`}  ${bytes(output.bytes)}`,
+        ),
       );
     }
-    if (outputs.length === 0 || context.options.verbose) out.line(JSON.stringify(job.result?.data ?? null));
+    if (outputs.length === 0 || context.options.verbose)
+      out.line(printable(JSON.stringify(job.result?.data ?? null)));
   });
 }

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Schedule, ScheduleDefinitionInput } from '#protocol/schedule.ts';
 import { type CommandContext, connect } from './context.ts';
 import { CliError } from './errors.ts';
+import { printable } from './output.ts';
 
 export interface ScheduleOptions {
   cron: string;
@@ -44,10 +45,11 @@ export async function show(context: CommandContext, [name = '']: string[]): Prom
   const { out, signal } = context;
   const schedule = await (await connect(context)).schedules.get(name, { signal });
   out.result(schedule, () => {
-    out.line(`${schedule.name}  ${schedule.cron} ${schedule.timezone}${schedule.paused ? '  paused' : ''}`);
+    const { name: kept, cron, timezone, paused } = schedule;
+    out.line(printable(`${kept}  ${cron} ${timezone}${paused ? '  paused' : ''}`));
     for (const atMs of schedule.upcomingMs) out.line(`next  ${time(atMs)}`);
-    out.line(`last  ${lastOf(schedule)}`);
-    if (schedule.lastJobId !== null) out.line(`job   ${schedule.lastJobId}`);
+    out.line(printable(`last  ${lastOf(schedule)}`));
+    if (schedule.lastJobId !== null) out.line(printable(`job   ${schedule.lastJobId}`));
   });
 }
 
@@ -65,7 +67,7 @@ export async function set(
   const definition: ScheduleDefinitionInput = { cron, job, ...Object.fromEntries(given) };
   const saved = await (await connect(context)).schedules.put(name, definition, { signal });
   out.result(saved, () =>
-    out.line(`${saved.name}  ${saved.paused ? 'paused' : `next ${time(saved.nextAtMs)}`}`),
+    out.line(printable(`${saved.name}  ${saved.paused ? 'paused' : `next ${time(saved.nextAtMs)}`}`)),
   );
 }
 
@@ -73,7 +75,7 @@ export async function set(
 export async function remove(context: CommandContext, [name = '']: string[]): Promise<void> {
   const { out, signal } = context;
   await (await connect(context)).schedules.remove(name, { signal });
-  out.result({ removed: { name } }, () => out.line(`${name}  removed`));
+  out.result({ removed: { name } }, () => out.line(printable(`${name}  removed`)));
 }
 
 async function readJob(context: CommandContext, file: string): Promise<ScheduleDefinitionInput['job']> {

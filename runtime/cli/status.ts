@@ -1,5 +1,6 @@
 import { type CommandContext, connect } from './context.ts';
 import { duration } from './format.ts';
+import { printable } from './output.ts';
 
 /** `emp status`. */
 export async function status(context: CommandContext): Promise<void> {
@@ -41,6 +42,6 @@ export async function status(context: CommandContext): Promise<void> {
         'held back',
         `${kind} ${name} for ${duration(Date.now() - sinceMs)}${reason && `: ${reason}`}`,
       ]);
-    for (const [name, value] of lines) out.line(`${out.style('dim', name.padEnd(9))} ${value}`);
+    for (const [name, value] of lines) out.line(`${out.style('dim', name.padEnd(9))} ${printable(value)}`);
   });
 }
