@@ -36,6 +36,7 @@ describe('usage', () => {
     ['a fault that is none', ['chaos', 'run', 'rain'], 'there is no fault "rain"'],
     ['a chaos command that is none', ['chaos', 'make'], 'too many arguments'],
     ['a history that is not there', ['chaos', 'check', 'no/such.jsonl'], 'no/such.jsonl does not exist'],
+    ['a day without a name', ['sim', 'run'], 'needs the name of a scenario'],
     ['a day that is none', ['sim', 'run', 'dya'], 'there is no scenario "dya"'],
     ['a policy that is none', ['sim', 'run', 'hour', '--policy', 'emp,lifo'], 'there is no policy "lifo"'],
     ['a policy twice', ['sim', 'run', 'hour', '--policy', 'emp,emp'], 'Name each policy once'],

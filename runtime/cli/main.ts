@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { CommanderError, InvalidArgumentError } from 'commander';
+import { type Command, CommanderError, InvalidArgumentError } from 'commander';
 import type { CommandContext, GlobalOptions } from './context.ts';
 import { CliError, reportError } from './errors.ts';
 import { Output, type Streams } from './output.ts';
@@ -55,10 +55,13 @@ export async function main(argv: string[], host: Host): Promise<number> {
       // `emp` alone: commander has shown the help.
       if (error.code === 'commander.help') return 2;
       const text = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
-      out.error(reportError(new CliError('EMP-USAGE', text, { try: usageHint(argv) })));
+      out.error(reportError(new CliError('EMP-USAGE', text, { try: `${commandOf(program, flags)} --help` })));
       return 2;
     }
-    const known = error instanceof InvalidArgumentError ? new CliError('EMP-USAGE', error.message) : error;
+    const known =
+      error instanceof InvalidArgumentError
+        ? new CliError('EMP-USAGE', error.message, { try: `${commandOf(program, flags)} --help` })
+        : error;
     const report = reportError(known);
     if (known instanceof CliError && known.data !== undefined && out.json) out.object(known.data);
     out.error(report);
@@ -70,9 +73,17 @@ export async function main(argv: string[], host: Host): Promise<number> {
   }
 }
 
-function usageHint(argv: string[]): string {
-  const command = argv.find((word) => /^[a-z][a-z-]*$/.test(word));
-  return command === undefined ? 'emp --help' : `emp ${command} --help, or emp --help`;
+/** The innermost command that the words name, as it is typed: `emp limits set`; `emp` where they name none. */
+function commandOf(program: Command, words: readonly string[]): string {
+  let command = program;
+  const path = [program.name()];
+  for (const word of words) {
+    const next = command.commands.find((each) => each.name() === word);
+    if (next === undefined) continue;
+    command = next;
+    path.push(word);
+  }
+  return path.join(' ');
 }
 
 /** The host's signal together with the deadline that `--timeout` sets. */

@@ -70,9 +70,21 @@ export async function simPlan(
   });
 }
 
-/** `emp sim run SCENARIO`: exit code 0 where what must hold after a day held in every run, 1 otherwise. */
-export async function simDays(context: CommandContext, name: string, options: DaySimOptions): Promise<void> {
+/**
+ * `emp sim run SCENARIO`: exit code 0 where what must hold after a day held in every run, 1 otherwise.
+ * Without a name (null) nothing is played: the usual day would take minutes that nobody asked for.
+ */
+export async function simDays(
+  context: CommandContext,
+  name: string | null,
+  options: DaySimOptions,
+): Promise<void> {
   const { out, signal } = context;
+  if (name === null)
+    throw new CliError('EMP-USAGE', 'emp sim run needs the name of a scenario', {
+      likely: 'it was left out',
+      try: 'emp sim list, then e.g. emp sim run hour',
+    });
   const parts = await load();
   const scenario = await scenarioOf(parts, name);
   const policies = policiesOf(parts, options.policy);

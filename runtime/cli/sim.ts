@@ -12,11 +12,19 @@ export function addSim(program: Command, action: Action): void {
   const sim = program
     .command('sim')
     .description('play whole installations in virtual time: docs/simulation.md, docs/simulation-days.md');
-  const run = sim.command('run').description('play one scenario');
+  // Its help is that of the command which stands for every scenario: `run` has no flags of its own.
+  const run = sim
+    .command('run')
+    .description('play one scenario; emp sim run --help lists its options')
+    .helpOption(false)
+    .helpCommand(false);
   addDays(run, action);
   addChaos(run, action);
   addLooks(sim, action);
 }
+
+/** As commander has them, for the commands below the one that has none. */
+const helpFlags = ['-h, --help', 'display help for command'] as const;
 
 const brokerOption = () =>
   new Option('--broker <kind>', 'where the queue lives').choices(['memory', 'redis']).default('memory');
@@ -25,14 +33,18 @@ const recordsOption = () =>
 
 /**
  * Every scenario but chaos: one command that takes its name, and stands for every name that is no command
- * of its own. Its flags are not those of `run`: chaos would inherit them.
+ * of its own; its own name is one that no scenario has. Its flags are not those of `run`: chaos would
+ * inherit them.
  */
 function addDays(run: Command, action: Action): void {
   const seed = wholeNumber(0, 2 ** 31);
   action(
     run
-      .command('day', { isDefault: true })
-      .argument('[scenario]', 'a name of emp sim list, several joined by +, or a JSON file', 'day')
+      .command('SCENARIO', { isDefault: true })
+      .helpOption(...helpFlags)
+      .configureHelp({ commandUsage: () => 'emp sim run SCENARIO [options]' })
+      .addHelpText('after', '\nThe scenario chaos has options of its own: emp sim run chaos --help\n')
+      .argument('[scenario]', 'a name of emp sim list, several joined by +, or a JSON file')
       .description('replay a day of jobs on a spot fleet under one policy after the other')
       .addOption(
         new Option('--seeds <a..b>', 'these seeds, each a day of its own')
@@ -57,7 +69,7 @@ function addDays(run: Command, action: Action): void {
       .option('--report <file>', 'write one HTML file with charts')
       .option('--workers <n>', 'threads; as many as there are cores, else', wholeNumber(1, 64)),
     async (context, args, options: DaySimOptions) =>
-      (await import('./sim-days.ts')).simDays(context, args[0] ?? 'day', options),
+      (await import('./sim-days.ts')).simDays(context, args[0] ?? null, options),
   );
 }
 
@@ -94,6 +106,7 @@ function addChaos(run: Command, action: Action): void {
   action(
     run
       .command('chaos')
+      .helpOption(...helpFlags)
       .description('hunt for broken invariants under drawn faults, and make what is found smaller')
       .addOption(
         new Option('--seeds <a..b>', 'these seeds, each a run of its own (1..8)')
