@@ -1,12 +1,12 @@
 import { z } from 'zod';
-import { CustomerName, ModelId, PoolName, ScheduleName } from './names.ts';
+import { CustomerName, ModelId, nameForm, PoolName } from './names.ts';
 
 /** Limits that may be kept at once. */
 export const limitsLimit = 1_000;
 /** Stands for every customer, each on its own. */
 export const everyCustomer = '*';
 
-export const LimitName = ScheduleName;
+export const LimitName = nameForm('a limit name', 64);
 
 /**
  * How much of some work may be under way: what a client sends. All that are named of `customer`, `pool`

@@ -4,7 +4,8 @@ import { z } from 'zod';
  * The forms of every name that reaches a key, a path or a URL. They exclude `:`, `/`, `{}`, blanks
  * and control characters, so that no name can be read as another key or leave its folder.
  */
-const name = (what: string, limit: number) =>
+/** One of those forms; `what` begins the sentence that refuses another, e.g. `a job id`. */
+export const nameForm = (what: string, limit: number) =>
   z
     .string()
     .regex(
@@ -12,23 +13,23 @@ const name = (what: string, limit: number) =>
       `${what} has 1 to ${limit} characters of A-Z a-z 0-9 . _ - and begins with a letter or digit`,
     );
 
-export const JobId = name('a job id', 128);
+export const JobId = nameForm('a job id', 128);
 export type JobId = string;
-export const MachineId = name('a machine id', 64);
+export const MachineId = nameForm('a machine id', 64);
 export type MachineId = string;
 /** Name of a hub: configured, or made up at its start. */
-export const HubId = name('a hub id', 64);
+export const HubId = nameForm('a hub id', 64);
 export type HubId = string;
-export const ServiceName = name('a service name', 64);
-export const PoolName = name('a pool name', 64);
-export const CustomerName = name('a customer name', 128);
-export const ModelId = name('a model id', 128);
-export const TagName = name('a tag', 64);
+export const ServiceName = nameForm('a service name', 64);
+export const PoolName = nameForm('a pool name', 64);
+export const CustomerName = nameForm('a customer name', 128);
+export const ModelId = nameForm('a model id', 128);
+export const TagName = nameForm('a tag', 64);
 /** Becomes a part of the ids of the schedule's jobs. */
-export const ScheduleName = name('a schedule name', 64);
-export const RegionName = name('a region', 64);
+export const ScheduleName = nameForm('a schedule name', 64);
+export const RegionName = nameForm('a region', 64);
 /** File name of an input or output: no path, no hidden file. */
-export const FileName = name('a file name', 128);
+export const FileName = nameForm('a file name', 128);
 
 /**
  * One start of a machine's process: a number from a sequence in Records, handed out at enrolment.

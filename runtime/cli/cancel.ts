@@ -1,5 +1,7 @@
+import { JobId } from '#protocol/names.ts';
 import { type CommandContext, connect } from './context.ts';
 import { CliError, type ErrorReport, reportError } from './errors.ts';
+import { typed } from './names.ts';
 import { printable } from './output.ts';
 
 type Answer = { id: string; state: string } | { id: string; error: ErrorReport };
@@ -14,7 +16,7 @@ async function each(
   let failure: unknown = null;
   for (const id of ids) {
     try {
-      answers.push({ id, state: await work(id) });
+      answers.push({ id, state: await work(typed(JobId, id, 'emp jobs')) });
     } catch (error) {
       // Whatever is wrong with the hub or the wish to stop is wrong for every id.
       const report = reportError(error);

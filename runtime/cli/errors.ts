@@ -227,14 +227,40 @@ function isNamed(error: unknown, name: string): error is Error {
   return error instanceof Error && error.name === name;
 }
 
-/** Report of anything that a command can throw. */
-export function reportError(error: unknown): ErrorReport {
+/** What lists the things that a command names, by its first word. */
+const LISTS: Readonly<Record<string, string>> = {
+  job: 'emp jobs',
+  cancel: 'emp jobs',
+  requeue: 'emp jobs',
+  machines: 'emp machines',
+  drain: 'emp machines',
+  cordon: 'emp machines',
+  uncordon: 'emp machines',
+  limits: 'emp limits',
+  schedules: 'emp schedules',
+  bulk: 'emp bulk',
+  resume: 'emp status, which says what is held back',
+};
+
+/** Advice on a code of the hub for whoever typed `command`, e.g. `emp limits set`. */
+function hubAdvice(code: ErrorCode, command: string): Omit<Advice, 'exit'> {
+  const usual = HUB_ADVICE[code];
+  const list = LISTS[command.split(' ')[1] ?? ''];
+  if (code === 'NOT_FOUND' && list !== undefined)
+    return { likely: 'it is misspelt, was removed, or belongs to another hub', try: list };
+  if (code === 'VALIDATION_FAILED' && command !== 'emp run')
+    return { ...usual, try: `mend what is named above: ${command} --help` };
+  return usual;
+}
+
+/** Report of anything that a command can throw; `command` as it is typed, for what to try next. */
+export function reportError(error: unknown, command = 'emp'): ErrorReport {
   if (error instanceof CliError) {
     const { code, message, likely } = error;
     return {
       error: message,
       likely,
-      try: error.try,
+      try: error.try === CLI_ERRORS['EMP-USAGE'].try ? `${command} --help` : error.try,
       code,
       exit: CLI_ERRORS[code].exit,
       errors: [],
@@ -249,7 +275,7 @@ export function reportError(error: unknown): ErrorReport {
     const traceId = error.fields['traceId'];
     return {
       error: error.message || ERROR_CODES[error.code].title,
-      ...HUB_ADVICE[error.code],
+      ...hubAdvice(error.code, command),
       code: printedCode(error.code),
       exit: HUB_EXIT[error.code] ?? EXIT.failed,
       errors: error.errors,

@@ -1,11 +1,14 @@
+import { JobId } from '#protocol/names.ts';
 import type { Explanation, MachineVerdict } from '#runtime/hub/explanation.ts';
 import { type CommandContext, connect } from './context.ts';
+import { typed } from './names.ts';
 import { printable } from './output.ts';
 
 /** `emp job explain`. */
 export async function explain(context: CommandContext, id: string): Promise<void> {
   const { out, signal } = context;
-  const found = await (await connect(context)).explain(id, { signal });
+  const jobId = typed(JobId, id, 'emp jobs');
+  const found = await (await connect(context)).explain(jobId, { signal });
   out.result(found, () => draw(context, found));
 }
 

@@ -126,7 +126,7 @@ test('an error and its fields are printed without control characters', async () 
     problem(response, 404, 'NOT_FOUND', evil, [{ pointer: evil, detail: evil }]),
   );
   const { stderr } = await emp(['job', 'j']);
-  expect(stderr).toContain('error: evil [31m line');
+  expect(stderr).toContain('error: evil [31m; line 2J');
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these must not be there.
   expect(stderr).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]|^line/m);
 });

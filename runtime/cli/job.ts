@@ -1,7 +1,9 @@
 import type { Job } from '#protocol/job.ts';
+import { JobId } from '#protocol/names.ts';
 import type { HubClient, TimelineView } from '#runtime/client.ts';
 import { type CommandContext, connect } from './context.ts';
 import { bytes, duration, time } from './format.ts';
+import { typed } from './names.ts';
 import { printable } from './output.ts';
 
 export interface JobOptions {
@@ -11,8 +13,9 @@ export interface JobOptions {
 }
 
 /** `emp job`. */
-export async function job(context: CommandContext, id: string, options: JobOptions): Promise<void> {
+export async function job(context: CommandContext, asked: string, options: JobOptions): Promise<void> {
   const { out, signal } = context;
+  const id = typed(JobId, asked, 'emp jobs');
   const client = await connect(context);
   if (options.timeline) {
     const view = await client.timeline(id, { signal });

@@ -1,5 +1,6 @@
-import type { LimitDefinition } from '#protocol/limit.ts';
+import { type LimitDefinition, LimitName } from '#protocol/limit.ts';
 import { type CommandContext, connect } from './context.ts';
+import { typed } from './names.ts';
 import { printable } from './output.ts';
 
 export interface LimitOptions {
@@ -32,7 +33,7 @@ export async function limits(context: CommandContext): Promise<void> {
         each.name,
         ...columns(each),
         String(each.admitted),
-        String(each.waitingNow ?? '-'),
+        each.waitingNow === null ? '-' : each.waitingNow > 10_000 ? '10000+' : String(each.waitingNow),
         each.reason,
       ]),
     ),
@@ -42,9 +43,10 @@ export async function limits(context: CommandContext): Promise<void> {
 /** `emp limits set`. */
 export async function set(
   context: CommandContext,
-  [name = '']: string[],
+  [word = '']: string[],
   options: LimitOptions,
 ): Promise<void> {
+  const name = typed(LimitName, word, 'emp limits');
   const { out, signal } = context;
   const { customer, pool, model, concurrent, perMinute, waiting, reason } = options;
   // The command's own options also hold those of every command.
@@ -55,7 +57,8 @@ export async function set(
 }
 
 /** `emp limits remove`. */
-export async function remove(context: CommandContext, [name = '']: string[]): Promise<void> {
+export async function remove(context: CommandContext, [word = '']: string[]): Promise<void> {
+  const name = typed(LimitName, word, 'emp limits');
   const { out, signal } = context;
   await (await connect(context)).limits.remove(name, { signal });
   out.result({ removed: { name } }, () => out.line(printable(`${name}  removed`)));

@@ -1,6 +1,8 @@
+import { MachineId } from '#protocol/names.ts';
 import type { MachineView } from '#runtime/hub/machines.ts';
 import { type CommandContext, connect } from './context.ts';
 import { duration } from './format.ts';
+import { typed } from './names.ts';
 import { printable } from './output.ts';
 
 /** `emp machines`. `away`: joined, and linked to no hub that the asked one hears of. */
@@ -44,9 +46,10 @@ export interface DrainOptions {
 
 /** `emp drain`: answers when the order is accepted, not when the machine is empty. */
 export async function drain(context: CommandContext, id: string, options: DrainOptions): Promise<void> {
+  const machineId = typed(MachineId, id, 'emp machines');
   const client = await connect(context);
   const machine = await client.drain(
-    id,
+    machineId,
     {
       ...(options.deadline === undefined ? {} : { deadlineMs: options.deadline }),
       ...(options.reason === undefined ? {} : { reason: options.reason }),
@@ -58,8 +61,9 @@ export async function drain(context: CommandContext, id: string, options: DrainO
 
 /** `emp cordon` and `emp uncordon`. */
 export async function cordon(context: CommandContext, id: string, cordoned: boolean): Promise<void> {
+  const machineId = typed(MachineId, id, 'emp machines');
   const client = await connect(context);
-  const machine = await client.cordon(id, cordoned, { signal: context.signal });
+  const machine = await client.cordon(machineId, cordoned, { signal: context.signal });
   context.out.result(machine, () =>
     context.out.line(printable(`${machine.machineId}  ${machine.cordoned ? 'cordoned' : 'open'}`)),
   );

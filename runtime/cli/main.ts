@@ -55,14 +55,11 @@ export async function main(argv: string[], host: Host): Promise<number> {
       // `emp` alone: commander has shown the help.
       if (error.code === 'commander.help') return 2;
       const text = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
-      out.error(reportError(new CliError('EMP-USAGE', text, { try: `${commandOf(program, flags)} --help` })));
+      out.error(reportError(new CliError('EMP-USAGE', text), commandOf(program, flags)));
       return 2;
     }
-    const known =
-      error instanceof InvalidArgumentError
-        ? new CliError('EMP-USAGE', error.message, { try: `${commandOf(program, flags)} --help` })
-        : error;
-    const report = reportError(known);
+    const known = error instanceof InvalidArgumentError ? new CliError('EMP-USAGE', error.message) : error;
+    const report = reportError(known, commandOf(program, flags));
     if (known instanceof CliError && known.data !== undefined && out.json) out.object(known.data);
     out.error(report);
     if (report.code === 'EMP-BUG' && error instanceof Error) out.detail(error.stack ?? '');

@@ -152,14 +152,25 @@ export class Output {
       return;
     }
     const fields = report.errors
-      .map(({ pointer, detail }) => `  at ${printable(pointer)}: ${printable(detail)}\n`)
+      .map(({ pointer, detail }) => `  ${pointer && `at ${printable(pointer)}: `}${printable(detail)}\n`)
       .join('');
     const trace = report.traceId === null ? '' : `  trace: ${printable(report.traceId)}\n`;
     this.#streams.stderr.write(
-      `${this.style('red', 'error:', 'stderr')} ${printable(report.error)}\n${fields}` +
+      `${this.style('red', 'error:', 'stderr')} ${headline(report)}\n${fields}` +
         `  likely: ${printable(report.likely)}\n  try: ${printable(report.try)}\n${trace}  code: ${report.code}\n`,
     );
   }
+}
+
+/**
+ * What failed, on one line: of several lines those that do not come below as fields, `; ` between them.
+ * They are not printed as lines, because a line of somebody else's text could pass for one of ours.
+ */
+function headline({ error, errors }: ErrorReport): string {
+  const [first = '', ...rest] = error.split(/\s*\n\s*/);
+  const others = rest.filter((line) => line !== '' && !errors.some(({ detail }) => detail === line));
+  if (others.length === 0) return printable(rest.length === 0 ? first : first.replace(/:$/, ''));
+  return printable(first.endsWith(':') ? `${first} ${others.join('; ')}` : [first, ...others].join('; '));
 }
 
 /** Cuts a line to the width of the terminal: a wrapped line could not be taken back. */

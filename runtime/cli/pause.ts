@@ -1,13 +1,21 @@
+import { CustomerName, PoolName, ServiceName } from '#protocol/names.ts';
 import type { Pause } from '#protocol/records.ts';
 import { type CommandContext, connect } from './context.ts';
+import { typed } from './names.ts';
 import { printable } from './output.ts';
 
 export interface PauseOptions {
   reason?: string;
 }
 
+const forms = { pool: PoolName, service: ServiceName, customer: CustomerName };
+const lists = { pool: 'emp machines', service: 'emp machines', customer: 'emp jobs' };
+
 /** The parser has checked the kind. */
-const named = ([kind = '', name = '']: string[]) => ({ kind: kind as Pause['kind'], name });
+function named([word = '', name = '']: string[]) {
+  const kind = word as Pause['kind'];
+  return { kind, name: typed(forms[kind], name, `${lists[kind]}, which names the ${kind} of each`) };
+}
 
 /** `emp pause`. */
 export async function pause(context: CommandContext, args: string[], options: PauseOptions): Promise<void> {

@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises';
+import { ScheduleName } from '#protocol/names.ts';
 import type { Schedule, ScheduleDefinitionInput } from '#protocol/schedule.ts';
 import { type CommandContext, connect } from './context.ts';
 import { CliError } from './errors.ts';
+import { typed } from './names.ts';
 import { printable } from './output.ts';
 
 export interface ScheduleOptions {
@@ -41,7 +43,8 @@ export async function schedules(context: CommandContext): Promise<void> {
 }
 
 /** `emp schedules show`. */
-export async function show(context: CommandContext, [name = '']: string[]): Promise<void> {
+export async function show(context: CommandContext, [word = '']: string[]): Promise<void> {
+  const name = typed(ScheduleName, word, 'emp schedules');
   const { out, signal } = context;
   const schedule = await (await connect(context)).schedules.get(name, { signal });
   out.result(schedule, () => {
@@ -56,9 +59,10 @@ export async function show(context: CommandContext, [name = '']: string[]): Prom
 /** `emp schedules set`. */
 export async function set(
   context: CommandContext,
-  [name = '']: string[],
+  [word = '']: string[],
   options: ScheduleOptions,
 ): Promise<void> {
+  const name = typed(ScheduleName, word, 'emp schedules');
   const { out, signal } = context;
   const { cron, timezone, overlap, paused } = options;
   const job = await readJob(context, options.job);
@@ -72,7 +76,8 @@ export async function set(
 }
 
 /** `emp schedules remove`. */
-export async function remove(context: CommandContext, [name = '']: string[]): Promise<void> {
+export async function remove(context: CommandContext, [word = '']: string[]): Promise<void> {
+  const name = typed(ScheduleName, word, 'emp schedules');
   const { out, signal } = context;
   await (await connect(context)).schedules.remove(name, { signal });
   out.result({ removed: { name } }, () => out.line(printable(`${name}  removed`)));

@@ -205,7 +205,7 @@ describe('any trace', () => {
     ['', 'it is empty'],
     [csv(azure), 'it has a header and no rows'],
     [csv('a,b,c', '1,2,3'), 'the header names none of the known traces: GenTD26 requests (t_s,'],
-    [csv('t_s,context_tokens', '1,2'), 'generated_tokens: missing; a Azure LLM trace has the columns'],
+    [csv('t_s,context_tokens', '1,2'), 'generated_tokens: missing; a trace of Azure LLM has the columns'],
     [csv('t_s,t_s,context_tokens', '1,1,2'), 'two columns have the same name'],
     [csv('seq,base_model,loras,exec_s,steps,images', '0,M,,1,1,1'), 'has no times of arrival'],
     [csv('t_s,metric,ms,container', '0,predict,1,C'), 'are measurements, not requests'],

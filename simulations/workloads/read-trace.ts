@@ -58,6 +58,6 @@ function formatOf(columns: readonly string[], file: string): TraceFormat {
   const missing = nearest.columns.filter((column) => !columns.includes(column));
   throw csvRefusal(
     { file, line: 1, field: missing.join(', ') },
-    `missing; a ${nearest.name} trace has the columns ${nearest.columns.join(',')}`,
+    `missing; a trace of ${nearest.name} has the columns ${nearest.columns.join(',')}`,
   );
 }
