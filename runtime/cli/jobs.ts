@@ -18,7 +18,18 @@ export interface JobsOptions {
   watch?: true;
 }
 
-export const JOB_HEADINGS = ['ID', 'STATE', 'SERVICE', 'POOL', 'PRIO', 'AGE', 'WAIT', 'RUN', 'MACHINE'];
+export const JOB_HEADINGS = [
+  'ID',
+  'STATE',
+  'SERVICE',
+  'POOL',
+  'CUSTOMER',
+  'PRIO',
+  'AGE',
+  'WAIT',
+  'RUN',
+  'MACHINE',
+];
 
 /** One job as a row: `WAIT` until its last start, or until now; `RUN` from there. */
 export function jobRow(job: Job, nowMs: number): string[] {
@@ -30,6 +41,7 @@ export function jobRow(job: Job, nowMs: number): string[] {
     state,
     job.service,
     job.pool,
+    job.customer,
     String(job.priority),
     duration(nowMs - job.submittedAtMs),
     duration((job.startedAtMs ?? end) - job.submittedAtMs),

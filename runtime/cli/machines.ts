@@ -12,7 +12,7 @@ export async function machines(context: CommandContext, options: { all?: true })
   const items = await client.machines({ all: options.all ?? false, signal: context.signal });
   out.result({ items }, () =>
     out.table(
-      ['ID', 'STATE', 'POOL', 'SERVICES', 'RUNNING', 'MODELS', 'SEEN'],
+      ['ID', 'STATE', 'POOL', 'SERVICES', 'FOR', 'RUNNING', 'MODELS', 'SEEN'],
       items.map((row) => [
         row.machineId,
         [
@@ -24,12 +24,31 @@ export async function machines(context: CommandContext, options: { all?: true })
           .join(','),
         row.machineClass.pool,
         row.machineClass.services.map(({ service, slots }) => `${service}:${slots}`).join(','),
+        worksFor(row.machineClass),
         String(row.running.length),
         String(row.residency.filter(({ state }) => state === 'resident' || state === 'loaded').length),
         seen(row),
       ]),
     ),
   );
+}
+
+/** Whose jobs it runs: `all`, or what they must be or ask for, all of it. */
+function worksFor({ customers, reservedFor }: MachineView['machineClass']): string {
+  const rules = [
+    customers !== undefined && 'strict' in customers ? `dedicated to ${customers.strict}` : '',
+    customers !== undefined && 'allow' in customers ? `only ${some(customers.allow)}` : '',
+    customers !== undefined && 'deny' in customers ? `all but ${some(customers.deny)}` : '',
+    reservedFor === undefined ? '' : `reserved for ${some(reservedFor)}`,
+  ].filter((rule) => rule !== '');
+  return rules.join(', ') || 'all';
+}
+
+const someLimit = 3;
+
+function some(names: readonly string[]): string {
+  const rest = names.length - someLimit;
+  return `${names.slice(0, someLimit).join(' ')}${rest > 0 ? ` and ${rest} more` : ''}`;
 }
 
 /** Of a machine that another hub holds this one knows no better time than one of the last lease. */

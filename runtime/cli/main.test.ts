@@ -324,9 +324,18 @@ describe('what is printed', () => {
     hub.on('GET /v1/machines', ({ response }) => json(response, 200, { items }));
     const lines = (await emp(['machines'])).stdout.trimEnd().split('\n').slice(1);
     expect(lines.map((line) => line.split(/ {2,}/).map((cell) => cell.trim()))).toEqual([
-      ['m1', 'away', 'standard', 'image:1', '1', '0', expect.stringMatching(/^1 h 0 m ago$/)],
-      ['m1', 'joined', 'standard', 'image:1', '1', '0', 'by hub-b'],
-      ['m1', 'joined,cordoned', 'standard', 'image:1', '1', '0', expect.stringMatching(/^1 h 0 m ago$/)],
+      ['m1', 'away', 'standard', 'image:1', 'all', '1', '0', expect.stringMatching(/^1 h 0 m ago$/)],
+      ['m1', 'joined', 'standard', 'image:1', 'all', '1', '0', 'by hub-b'],
+      [
+        'm1',
+        'joined,cordoned',
+        'standard',
+        'image:1',
+        'all',
+        '1',
+        '0',
+        expect.stringMatching(/^1 h 0 m ago$/),
+      ],
     ]);
   });
 

@@ -20,6 +20,7 @@ test('durations have units, and a plain number is seconds', () => {
 test('since is a duration ago or a time with its zone', () => {
   expect(sinceMs('1h', 10_000_000)).toBe(6_400_000);
   expect(sinceMs('1970-01-01T00:00:01Z', 5)).toBe(1_000);
+  for (const long of ['99999d', '1960-01-01T00:00:00Z']) expect(sinceMs(long, 10_000_000), long).toBe(0);
 });
 
 test('settings descend, replace what is no object, and leave the given payload alone', () => {

@@ -15,13 +15,13 @@ export function durationMs(text: string): number {
   return Math.round(value);
 }
 
-/** A duration ago (`1h`) or a time (`2026-11-21T08:00:00Z`); to ms since 1970. */
+/** A duration ago (`1h`) or a time (`2026-11-21T08:00:00Z`); to ms since 1970, 0 for all that lies before. */
 export function sinceMs(text: string, nowMs: number): number {
-  if (/^\d+(\.\d+)?(ms|s|m|h|d)?$/.test(text.trim())) return nowMs - durationMs(text);
+  if (/^\d+(\.\d+)?(ms|s|m|h|d)?$/.test(text.trim())) return Math.max(0, nowMs - durationMs(text));
   const time = Date.parse(text);
   if (Number.isNaN(time))
     throw new InvalidArgumentError('Write a duration such as 1h or a time such as 2026-11-21T08:00:00Z.');
-  return time;
+  return Math.max(0, time);
 }
 
 /** Reader of a whole number within limits. */
