@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ContractHub } from './contract-hub.ts';
 import { clearDevHub, findDevHub, stateDir, writeDevHub } from './state-file.ts';
 
@@ -23,7 +23,7 @@ test('a running hub is found, and only its user may read or write the file', asy
   expect(await writeDevHub(env, { url: hub.url, pid: process.pid })).toBe(true);
   expect(await findDevHub(env)).toBe(hub.url);
   expect((await stat(stateDir(env))).mode & 0o777).toBe(0o700);
-  expect((await stat(join(stateDir(env), 'dev.json'))).mode & 0o777).toBe(0o600);
+  expect((await stat(join(stateDir(env), `dev-${process.pid}.json`))).mode & 0o777).toBe(0o600);
 });
 
 test('without a file there is none', async () => expect(await findDevHub(env)).toBeNull());
@@ -45,10 +45,11 @@ test.each([
   ['half a file', '{"url":"http'],
   ['another form', '[]'],
   ['null', 'null'],
-  ['an address elsewhere', `{"url":"http://example.com","pid":${process.pid}}`],
+  ['an address elsewhere', `{"url":"http://example.com","pid":${process.pid},"order":1}`],
+  ['no address', `{"url":"nowhere","pid":${process.pid},"order":1}`],
 ])('%s counts as none', async (_name, text) => {
   await mkdir(stateDir(env), { mode: 0o700 });
-  await writeFile(join(stateDir(env), 'dev.json'), text);
+  await writeFile(join(stateDir(env), `dev-${process.pid}.json`), text);
   expect(await findDevHub(env)).toBeNull();
 });
 
@@ -59,11 +60,40 @@ test('a folder that others can write is neither believed nor written to', async 
   expect(await writeDevHub(env, { url: hub.url, pid: process.pid })).toBe(false);
 });
 
-test('the newest one is found, and an older one leaves its file alone at its end', async () => {
-  await writeDevHub(env, { url: 'http://127.0.0.1:1', pid: process.pid + 1 });
+describe('of two that run', () => {
+  let newer: ContractHub;
+  /** Two processes that live as long as the test does. */
+  const pids = { older: process.ppid, newer: process.pid };
+  beforeEach(async () => {
+    newer = await ContractHub.start();
+    await writeDevHub(env, { url: hub.url, pid: pids.older });
+    await writeDevHub(env, { url: newer.url, pid: pids.newer });
+  });
+  afterEach(() => newer.stop());
+
+  test('the newer one is found, also when the older one has ended', async () => {
+    expect(await findDevHub(env)).toBe(newer.url);
+    await clearDevHub(env, pids.older);
+    expect(await findDevHub(env)).toBe(newer.url);
+    await clearDevHub(env, pids.newer);
+    expect(await readdir(stateDir(env))).toEqual([]);
+  });
+
+  test('the older one is found again when the newer one has ended', async () => {
+    await clearDevHub(env, pids.newer);
+    expect(await findDevHub(env)).toBe(hub.url);
+  });
+
+  test('the older one is found where the newer one does not listen', async () => {
+    await newer.stop();
+    expect(await findDevHub(env)).toBe(hub.url);
+    newer = await ContractHub.start();
+  });
+});
+
+test('the file of a killed one goes when the next one begins', async () => {
+  const { pid } = spawnSync(process.execPath, ['-e', '0']);
+  await writeDevHub(env, { url: hub.url, pid });
   await writeDevHub(env, { url: hub.url, pid: process.pid });
-  await clearDevHub(env, process.pid + 1);
-  expect(await findDevHub(env)).toBe(hub.url);
-  await clearDevHub(env, process.pid);
-  await expect(readFile(join(stateDir(env), 'dev.json'))).rejects.toThrow('ENOENT');
+  expect(await readdir(stateDir(env))).toEqual([`dev-${process.pid}.json`]);
 });

@@ -1,18 +1,23 @@
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 
 /**
  * How other commands find the hub of `emp dev`: a file with its URL in a folder that only this user
- * can write. A file whose process or hub is gone counts as none.
+ * can write, one for each that runs, so that an older one is found again when a newer one ends. A file
+ * whose process or hub is gone counts as none.
  */
 interface DevState {
   url: string;
   pid: number;
 }
 
-const fileName = 'dev.json';
+/** As it is kept: of several the highest `order` is the newest. Times of files are too coarse for that. */
+type KeptState = DevState & { order: number };
+
+const fileOf = (pid: number) => `dev-${pid}.json`;
+const isStateFile = (name: string) => /^dev-\d+\.json$/.test(name);
 
 /** `EMP_STATE_DIR`, else the user's runtime folder, else one named after the user in the temp folder. */
 export function stateDir(env: NodeJS.ProcessEnv): string {
@@ -54,11 +59,12 @@ function listens(url: URL): Promise<boolean> {
   });
 }
 
-async function read(dir: string): Promise<DevState | null> {
+async function read(path: string): Promise<KeptState | null> {
   try {
-    const state = JSON.parse(await readFile(join(dir, fileName), 'utf8')) as Partial<DevState> | null;
-    return typeof state?.url === 'string' && typeof state.pid === 'number'
-      ? { url: state.url, pid: state.pid }
+    const state = JSON.parse(await readFile(path, 'utf8')) as Partial<KeptState> | null;
+    const { url, pid, order } = state ?? {};
+    return typeof url === 'string' && typeof pid === 'number' && typeof order === 'number'
+      ? { url, pid, order }
       : null;
   } catch {
     // No file, or half of one: as if none were there.
@@ -66,29 +72,49 @@ async function read(dir: string): Promise<DevState | null> {
   }
 }
 
-/** URL of this user's running `emp dev`, or null. */
-export async function findDevHub(env: NodeJS.ProcessEnv): Promise<string | null> {
-  const dir = stateDir(env);
-  const state = (await isOurs(dir)) ? await read(dir) : null;
-  if (state === null || !URL.canParse(state.url) || !isAlive(state.pid)) return null;
-  const url = new URL(state.url);
-  const isLoopback = url.protocol === 'http:' && ['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname);
-  return isLoopback && (await listens(url)) ? url.origin : null;
+/** Those of processes that live, the newest first. */
+async function liveStates(dir: string): Promise<KeptState[]> {
+  const names = (await isOurs(dir)) ? (await readdir(dir)).filter(isStateFile) : [];
+  const states = await Promise.all(names.map((name) => read(join(dir, name))));
+  return states
+    .filter((state): state is KeptState => state !== null && isAlive(state.pid))
+    .sort((a, b) => b.order - a.order || b.pid - a.pid);
 }
 
-/** Writes the file; the newest `emp dev` is the one that other commands find. False where the folder is not ours. */
+/** URL of this user's newest running `emp dev`, or null. */
+export async function findDevHub(env: NodeJS.ProcessEnv): Promise<string | null> {
+  for (const state of await liveStates(stateDir(env))) {
+    if (!URL.canParse(state.url)) continue;
+    const url = new URL(state.url);
+    const isLoopback = url.protocol === 'http:' && ['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname);
+    if (isLoopback && (await listens(url))) return url.origin;
+  }
+  return null;
+}
+
+/** Writes the file of this `emp dev`, the newest now. False where the folder is not ours. */
 export async function writeDevHub(env: NodeJS.ProcessEnv, state: DevState): Promise<boolean> {
   const dir = stateDir(env);
   await mkdir(dir, { recursive: true, mode: 0o700 });
   if (!(await isOurs(dir))) return false;
-  const part = join(dir, `${fileName}.${state.pid}`);
-  await writeFile(part, JSON.stringify(state), { mode: 0o600 });
-  await rename(part, join(dir, fileName));
+  const others = await liveStates(dir);
+  const part = join(dir, `${fileOf(state.pid)}.part`);
+  const order = (others[0]?.order ?? 0) + 1;
+  await writeFile(part, JSON.stringify({ ...state, order }), { mode: 0o600 });
+  await rename(part, join(dir, fileOf(state.pid)));
+  await forgetDead(dir);
   return true;
 }
 
-/** Removes the file if it is this process's own. */
+/** A process that was killed leaves its file. One that cannot be read may be half written, and stays. */
+async function forgetDead(dir: string): Promise<void> {
+  for (const name of (await readdir(dir)).filter(isStateFile)) {
+    const state = await read(join(dir, name));
+    if (state !== null && !isAlive(state.pid)) await rm(join(dir, name), { force: true });
+  }
+}
+
+/** Removes the file of this process. */
 export async function clearDevHub(env: NodeJS.ProcessEnv, pid: number): Promise<void> {
-  const dir = stateDir(env);
-  if ((await read(dir))?.pid === pid) await rm(join(dir, fileName), { force: true });
+  await rm(join(stateDir(env), fileOf(pid)), { force: true });
 }
