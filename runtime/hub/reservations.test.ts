@@ -52,6 +52,26 @@ test('a reserved machine takes the jobs that name one of its tags, and no other 
   expect(await machine.claim(slots)).toEqual({ kind: 'empty' });
 });
 
+test('a pin to a reserved machine is accepted with a warning where another class could run the job, else refused', async () => {
+  const { rig } = await setup();
+  await rig.join({ machineId: 'm1', machineClass: kept('workflow.a') });
+  const pinned = () =>
+    submitJob(
+      rig.core.hub,
+      { service: 'simulation', requirements: { machineId: 'm1' } },
+      { traceparent: null },
+    );
+  await expect(pinned()).rejects.toMatchObject({
+    code: 'REQUIREMENT_UNMET',
+    message: expect.stringContaining('reserv'),
+  });
+  await rig.join({ machineId: 'm2', machineClass: {} });
+  expect(await pinned()).toMatchObject({
+    job: { state: 'waiting' },
+    warnings: [expect.stringContaining('the machine m1 cannot run this job')],
+  });
+});
+
 test('a machine that comes back reserved takes no other job from then on, and takes them again when it is not', async () => {
   const { rig } = await setup();
   const tags = ['workflow.a'];
