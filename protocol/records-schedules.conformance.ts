@@ -57,6 +57,21 @@ export function schedulesSuite(setup: RecordsSetup): void {
       await expect(due(t0, 1_001)).rejects.toMatchObject({ code: 'VALIDATION_FAILED' });
     });
 
+    test('come due in pages, those of one time by name', async () => {
+      const { records } = await hub();
+      for (const name of ['b', 'a', 'B', 'a-1']) await records.putSchedule({ ...nightly, name });
+      await records.putSchedule({ ...nightly, name: 'earlier', nextAtMs: t0 + 500 });
+      await records.putSchedule({ ...nightly, name: 'later', nextAtMs: t0 + 1_001 });
+      const pages: string[][] = [];
+      for (let after: Parameters<typeof records.dueSchedules>[0]['after'] = null; pages.length < 4; ) {
+        const page = await records.dueSchedules({ nowMs: t0 + 1_000, limit: 2, after });
+        pages.push(page.map(({ name }) => name));
+        const last = page.at(-1);
+        after = last === undefined ? after : { nextAtMs: last.nextAtMs ?? 0, name: last.name };
+      }
+      expect(pages).toEqual([['earlier', 'B'], ['a', 'a-1'], ['b'], []]);
+    });
+
     test('what became of a time is noted once, and the job submitted last is kept', async () => {
       const { records, advance } = await hub();
       await records.putSchedule(nightly);

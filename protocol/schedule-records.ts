@@ -15,8 +15,12 @@ export interface ScheduleRecords {
   removeSchedule(options: { name: string; actor: string; nowMs: number }): Promise<boolean>;
   /** By name. */
   listSchedules(): Promise<Schedule[]>;
-  /** Those whose next time has come, the oldest time first. */
-  dueSchedules(options: { nowMs: number; limit: number }): Promise<Schedule[]>;
+  /** Those whose next time has come after `after`, the oldest time first, then by name. */
+  dueSchedules(options: {
+    nowMs: number;
+    limit: number;
+    after?: { nextAtMs: number; name: string } | null;
+  }): Promise<Schedule[]>;
   /** Notes what became of a time and names the next; false where somebody changed or removed it since. */
   advanceSchedule(options: {
     name: string;

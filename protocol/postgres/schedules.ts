@@ -23,7 +23,8 @@ const put = `INSERT INTO emp.schedules (name, document, next_at_ms, actor, creat
   VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO UPDATE SET document = excluded.document,
   next_at_ms = excluded.next_at_ms, actor = excluded.actor, updated_at_ms = excluded.updated_at_ms`;
 const remove = 'DELETE FROM emp.schedules WHERE name = $1 RETURNING name';
-const due = `${columns} WHERE next_at_ms IS NOT NULL AND next_at_ms <= $1 ORDER BY next_at_ms LIMIT $2`;
+const due = `${columns} WHERE (next_at_ms, name) > ($1, $2) AND next_at_ms <= $3
+  ORDER BY next_at_ms, name LIMIT $4`;
 const advance = `UPDATE emp.schedules SET next_at_ms = $1, last = $2, last_job = coalesce($3, last_job)
   WHERE name = $4 AND next_at_ms = $5 RETURNING name`;
 
@@ -67,8 +68,10 @@ export function scheduleMethods(db: Database): Pick<Records, ScheduleMethods> {
         return true;
       }),
     listSchedules: async () => (await db.query(`${columns} ORDER BY name`)).map(scheduleOf),
-    dueSchedules: async ({ nowMs, limit }) =>
-      (await db.query(due, [nowMs, checkLimit(limit, 1_000)])).map(scheduleOf),
+    dueSchedules: async ({ nowMs, limit, after }) => {
+      const values = [after?.nextAtMs ?? -1, after?.name ?? '', nowMs, checkLimit(limit, 1_000)];
+      return (await db.query(due, values)).map(scheduleOf);
+    },
     advanceSchedule: (asked) => db.transaction((tx) => advanceSchedule(tx, asked)),
   };
 }

@@ -63,7 +63,10 @@ export function scheduleMethods(db: Database, nowMs: () => number): Pick<Records
       db.readOne(() =>
         db
           .all(
-            `${columns} WHERE next_at_ms IS NOT NULL AND next_at_ms <= ? ORDER BY next_at_ms LIMIT ?`,
+            `${columns} WHERE next_at_ms IS NOT NULL AND (next_at_ms, name) > (?, ?) AND next_at_ms <= ?
+              ORDER BY next_at_ms, name LIMIT ?`,
+            asked.after?.nextAtMs ?? -1,
+            asked.after?.name ?? '',
             asked.nowMs,
             checkLimit(asked.limit, 1_000),
           )
