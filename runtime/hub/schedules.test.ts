@@ -152,9 +152,10 @@ describe('schedules', () => {
   });
 
   test('a job that is refused when its time comes is noted, and the next time is tried', async () => {
-    const { hub, save, minutes, jobs, last } = await setup();
+    const { rig, hub, save, minutes, jobs, last } = await setup();
     await save();
-    Object.assign(hub.config, { waitingLimit: 0 });
+    await rig.submit('before');
+    Object.assign(hub.config, { waitingLimit: 1 });
     await minutes(9);
     await minutes(2);
     // The queue is full: it is tried again until it is too late.

@@ -14,7 +14,7 @@ import { reconcile } from './reconcile.ts';
 import { Recorder } from './record.ts';
 import { retain } from './retention.ts';
 import { Role } from './roles.ts';
-import { fireSchedules } from './schedules.ts';
+import { fireSchedules, type Retried } from './schedules.ts';
 import { StaleEntries } from './stale-entries.ts';
 import { sweepLapsed } from './sweep.ts';
 import { expireWaiting } from './ttl.ts';
@@ -74,13 +74,14 @@ export class StandingWork {
     this.sweeper = task('sweeper', (told) => sweepLapsed(hub, sweeperRole, pulse(told)));
     let markedMs = Number.NEGATIVE_INFINITY;
     const told = new Preemptions();
+    const retried: Retried = new Map();
     let retainedMs = env.clock.monotonic();
     this.#keeper = task('keeper', async () => {
       // For what a hub that died had not let in any more; first, whatever else fails.
       this.admitter.poke();
       await expireWaiting(hub, sweeperRole);
       await endOverdue(hub, sweeperRole);
-      await fireSchedules(hub, sweeperRole);
+      await fireSchedules(hub, sweeperRole, retried);
       await preempt(hub, sweeperRole, told);
       // Reads every machine: once per lease time is as fine as silence is measured.
       if (env.clock.monotonic() - markedMs >= config.leaseTtlMs) {
