@@ -133,7 +133,8 @@ export function problemError(url: string, status: number, text: string): EmpErro
   const detail = typeof problem['detail'] === 'string' ? problem['detail'] : ERROR_CODES[code].title;
   return new EmpError(code, {
     detail,
-    retryable: status === 429 || status >= 500,
+    retryable:
+      typeof problem['retryable'] === 'boolean' ? problem['retryable'] : status === 429 || status >= 500,
     errors: fieldErrors(problem['errors']),
     fields: {
       status,

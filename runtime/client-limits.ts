@@ -11,7 +11,10 @@ type Call = <T>(asked: {
   signal?: AbortSignal | undefined;
 }) => Promise<T>;
 
-/** A limit with how many jobs it has let in now, and how many wait: null where it says nothing of them. */
+/**
+ * A limit with how many jobs it has let in now, and how many wait: 10 001 = more than 10 000, null where it
+ * says nothing of them or the hub has not counted them yet.
+ */
 export type LimitInUse = Limit & { admitted: number; waitingNow: number | null };
 
 /** The limits of a hub, as `client.limits`. Every call rejects with the hub's own error. */

@@ -30,7 +30,8 @@ import { Pulse } from './hub/pulse.ts';
 import { StandingWork } from './hub/standing-work.ts';
 import { Tokens } from './hub/tokens.ts';
 import { withTurns } from './hub/turns.ts';
-import { WaitingCounts } from './hub/waiting.ts';
+import { WaitingCounts } from './hub/waiting-counts.ts';
+import { ShownCounts } from './hub/waiting-shown.ts';
 import { deliverWake } from './hub/wake.ts';
 import { beatMsOf, type HubConfig } from './hub-config.ts';
 import { hubVersion } from './hub-version.ts';
@@ -67,7 +68,7 @@ export async function composeHub(options: {
   /** Calls `fn` once the I/O of this turn is done; a process that waits for I/O passes its `setImmediate`. */
   nextTurn?: (fn: () => void) => void;
 }): Promise<HubCore> {
-  const { config, env, ports } = options;
+  const { config, env, ports, nextTurn = queueMicrotask } = options;
   const hubId = config.hubId ?? env.newId('hub');
   const background = new BackgroundWork(env);
   const copies = directoriesOn(ports, { env, config, background });
@@ -92,7 +93,8 @@ export async function composeHub(options: {
       background: (writing) => background.add('brokered.mark', writing),
     }),
     backlog: new Backlog({ ...ports, env, ...copies }),
-    waiting: new WaitingCounts({ ...ports, env }),
+    waiting: new WaitingCounts({ ...ports, env, nextTurn }),
+    waitingShown: new ShownCounts({ ...ports, env, nextTurn }),
     links: new LinkDirectory({
       joined: (machine) => hub.peers.joined(machine),
       left: (machine) => hub.peers.left(machine),
@@ -125,7 +127,7 @@ export async function composeHub(options: {
     broker: withTurns({
       broker: ports.broker,
       clock: env.clock,
-      nextTurn: options.nextTurn ?? queueMicrotask,
+      nextTurn,
       background: (name, work) => background.add(name, work),
     }),
     peers,

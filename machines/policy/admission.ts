@@ -121,6 +121,6 @@ export function refusalInWords(
     return `the limit ${name} accepts no jobs ${of}${because(limit)}: raise its \`waiting\`, or remove it`;
   const now = count > waiting ? `more than ${waiting} wait` : `${count} ${count === 1 ? 'waits' : 'wait'}`;
   const more = jobs === 1 ? '' : ` and ${jobs} more were sent`;
-  const then = jobs > waiting ? `send at most ${waiting} at once, ` : '';
-  return `the limit ${name} lets ${waiting} jobs ${of} wait at once${because(limit)}, ${now}${more}: ${then}try again when some have begun or ended, or raise its \`waiting\``;
+  const then = jobs > waiting ? `send at most ${waiting} at once` : 'try again when some have begun or ended';
+  return `the limit ${name} lets ${waiting} jobs ${of} wait at once${because(limit)}, ${now}${more}: ${then}, or raise its \`waiting\``;
 }

@@ -111,7 +111,7 @@ function sendProblem(options: {
   }
   // A request with a malformed path has met no hook.
   reply.header('x-request-id', request.id);
-  if (status === 503 || status === 429) reply.header('retry-after', '1');
+  if (error.retryable && (status === 503 || status === 429)) reply.header('retry-after', '1');
   const problem = toProblem(error, {
     instance: request.url.split('?')[0] ?? null,
     traceId: traceIdOf(request.raw.headers),

@@ -44,6 +44,9 @@ test('what a limit keeps from waiting is refused as 429 with a time to come agai
   });
   const batch = await ask('POST', '/v1/jobs/batch', { json: { jobs: [job, { ...job, customer: 'birch' }] } });
   expect(batch).toMatchObject({ status: 429, headers: { 'retry-after': '1' } });
+  const three = await ask('POST', '/v1/jobs/batch', { json: { jobs: [job, job, job] } });
+  expect(three).toMatchObject({ status: 429, body: { code: 'QUEUE_FULL', retryable: false } });
+  expect(three.headers).not.toHaveProperty('retry-after');
   expect((await submit('a')).status).toBe(200);
   const dry = await ask('POST', '/v1/jobs?dryRun=true', { json: job });
   expect(dry).toMatchObject({ status: 200, body: { expectedStartMs: null } });
@@ -53,6 +56,7 @@ test('what a limit keeps from waiting is refused as 429 with a time to come agai
     { name: 'acme', waiting: 5, waitingNow: 2 },
     { name: 'each', waiting: 2, waitingNow: 2, admitted: 0 },
   ]);
+  expect((await ask('GET', '/v1/limits/each')).body.limit).toMatchObject({ waiting: 2, waitingNow: 2 });
   expect((await ask('GET', '/v1/jobs/count?customer=birch')).body.counts.waiting).toBe(0);
 });
 

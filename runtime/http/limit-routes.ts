@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { covers, holdsBack, LimitName } from '#protocol/limit.ts';
+import { covers, holdsBack, type Limit, LimitName } from '#protocol/limit.ts';
 import { namedBy } from '#protocol/records-admissions.ts';
 import type { Hub } from '#runtime/hub/hub.ts';
 import { removeLimit, saveLimit, showLimit } from '#runtime/hub/limits.ts';
@@ -12,12 +12,11 @@ const LimitPath = z.strictObject({ name: LimitName });
 
 /** How much of what may be under way. */
 export function limitRoutes(app: HttpApp, hub: Hub): void {
-  app.get('/v1/limits', async () => ({ items: await withUse(hub) }));
+  app.get('/v1/limits', async () => ({ items: await withUse(hub, await hub.records.listLimits()) }));
   app.get('/v1/limits/:name', async (request) => {
     const { name } = parsePath(LimitPath, request);
-    const limit = await showLimit(hub, name);
-    const shown = (await withUse(hub)).find((each) => each.name === name);
-    return { limit: shown ?? { ...limit, admitted: 0, waitingNow: null } };
+    const [limit] = await withUse(hub, [await showLimit(hub, name)]);
+    return { limit };
   });
   app.put('/v1/limits/:name', async (request) => {
     // A name is made here: one that cannot be is told why, not that it is unknown.
@@ -32,8 +31,7 @@ export function limitRoutes(app: HttpApp, hub: Hub): void {
 }
 
 /** Each limit with the jobs that it counts now: of `*` those of all customers together. */
-async function withUse(hub: Hub) {
-  const limits = await hub.records.listLimits();
+async function withUse(hub: Hub, limits: readonly Limit[]) {
   if (limits.length === 0) return [];
   const nowMs = hub.env.clock.now();
   const { admitted } = await hub.records.admissionView({ after: null, limit: 1, nowMs });

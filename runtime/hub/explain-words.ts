@@ -58,6 +58,12 @@ export function explainInWords(facts: Facts): string[] {
   }
 }
 
+/** They are counted to one more than 10 000. */
+function waitInWords(waiting: number): string {
+  if (waiting > 10_000) return 'more than 10 000 wait';
+  return `${waiting} ${waiting === 1 ? 'waits' : 'wait'}`;
+}
+
 function heldBy(facts: Facts): string[] {
   const { job, nowMs, limits, pauses } = facts;
   if (job.cancelRequestedAtMs !== null) return ['It is about to be cancelled.'];
@@ -66,7 +72,7 @@ function heldBy(facts: Facts): string[] {
     ...limits.map(({ limit, used, waiting }) => {
       const now = [
         used === null ? null : `${used} ${used === 1 ? 'is' : 'are'} let in`,
-        waiting === null ? null : `${waiting} ${waiting === 1 ? 'waits' : 'wait'}`,
+        waiting === null ? null : waitInWords(waiting),
       ].filter((part) => part !== null);
       return `It waits for room: ${limitInWords(limit)}${now.length === 0 ? '' : `; ${now.join(' and ')} now`}.`;
     }),

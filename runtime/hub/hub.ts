@@ -21,7 +21,8 @@ import type { PauseDirectory } from './pauses.ts';
 import type { Peers } from './peers.ts';
 import type { Pulse } from './pulse.ts';
 import type { Tokens } from './tokens.ts';
-import type { WaitingCounts } from './waiting.ts';
+import type { WaitingCounts } from './waiting-counts.ts';
+import type { ShownCounts } from './waiting-shown.ts';
 
 export interface HubPorts {
   records: Records;
@@ -91,6 +92,7 @@ export interface Hub {
   readonly pauses: PauseDirectory;
   readonly limits: LimitDirectory;
   readonly waiting: WaitingCounts;
+  readonly waitingShown: ShownCounts;
   /** The directories that claims and beats look into, all at once. */
   readonly directories: Directories;
   readonly links: LinkDirectory;

@@ -6,7 +6,7 @@ import { forbidden, workOf } from './held-back.ts';
 import type { Hub } from './hub.ts';
 import { type PreparedJob, prepareJob } from './prepare-job.ts';
 import { summary } from './problem.ts';
-import { freshOf, type TakenRoom, takeRoom } from './waiting.ts';
+import { freshOf, refusedByAll, type TakenRoom, takeRoom } from './waiting.ts';
 
 export const batchJobsLimit = 1_000;
 
@@ -117,7 +117,8 @@ async function store(
   pointer: (index: number) => string,
 ): Promise<Submitted[]> {
   if (hub.stopping) throw new EmpError('DRAINING');
-  await checkRoom(hub, prepared);
+  const refused = await refusedByAll(hub, prepared);
+  if (refused !== null) throw refused;
   const room = await takeRoom(hub, prepared);
   const { answers, identity } = await commit(hub, prepared, room);
   const errors: FieldError[] = [];
@@ -194,19 +195,4 @@ async function drive(hub: Hub, answers: SubmitRowAnswer[], identity: string | nu
     });
     hub.poke.reconciler();
   }
-}
-
-/**
- * Limits are judged before the commit. A Broker that does not answer refuses nobody: Records are the truth.
- * Nor is refused what was accepted before: its client asks for the answer that it never got.
- */
-async function checkRoom(hub: Hub, prepared: PreparedJob[]): Promise<void> {
-  const waiting = await hub.backlog.accepted();
-  if (waiting + prepared.length <= hub.config.waitingLimit) return;
-  const fresh = (await freshOf(hub, prepared)).length;
-  if (fresh === 0 || waiting + fresh <= hub.config.waitingLimit) return;
-  throw new EmpError('QUEUE_FULL', {
-    detail: `${waiting} jobs wait, the limit is ${hub.config.waitingLimit}: try again when some have ended, or raise EMP_WAITING_LIMIT`,
-    fields: { waiting, limit: hub.config.waitingLimit },
-  });
 }

@@ -60,6 +60,75 @@ describe('hubs', () => {
     },
   );
 
+  test.each([
+    [5, 6, 6],
+    [6, 5, 6],
+    [2, 9, 9],
+  ])('a limit that is changed from %i to %i while jobs are committed accepts %i', async (from, to, most) => {
+    const commits = gate();
+    const { env, limit, refusal, stored } = await setup({
+      wrap: (records) => ({
+        ...records,
+        submitJobs: async (...asked) => {
+          await commits.pass();
+          return await records.submitJobs(...asked);
+        },
+      }),
+    });
+    await limit('acme', { customer: 'acme', waiting: from });
+    commits.shut();
+    const first = Promise.all(Array.from({ length: 8 }, (_, n) => refusal(`a${n}`)));
+    await env.clock.settle();
+    await limit('acme', { customer: 'acme', waiting: to });
+    const second = Promise.all(Array.from({ length: 10 }, (_, n) => refusal(`b${n}`)));
+    await env.clock.settle();
+    commits.open();
+    await Promise.all([first, second]);
+    expect(await stored()).toHaveLength(most);
+  });
+
+  test('a raised limit is counted to its new number at once', async () => {
+    const { limit, refusal, batch, stored } = await setup();
+    await batch('before', 8);
+    await limit('acme', { customer: 'acme', waiting: 2 });
+    expect(await refusal('a1')).toMatchObject(full);
+    await limit('acme', { customer: 'acme', waiting: 9 });
+    expect([await refusal('a1'), await refusal('a2')]).toMatchObject([null, full]);
+    expect(await stored()).toHaveLength(9);
+  });
+
+  test('a count that a submission looks at is not forgotten while it waits for another', async () => {
+    const counts = gate();
+    let isSlow = false;
+    const { env, limit, refusal, rig } = await setup({
+      wrap: (records) => ({
+        ...records,
+        countWaiting: async (asked) => {
+          const answer = await records.countWaiting(asked);
+          if (isSlow && asked.some(({ pool }) => pool === 'heavy')) await counts.pass();
+          return answer;
+        },
+      }),
+    });
+    await limit('each', { customer: '*', waiting: 4 });
+    await limit('heavy', { pool: 'heavy', waiting: 100_000 });
+    const heavy = { customer: 'acme', pool: 'heavy' };
+    expect([await refusal('a1', heavy), await refusal('a2', heavy)]).toEqual([null, null]);
+    await env.clock.advanceBy(1_200);
+    // The count of acme is read now, that of the pool when the next ones come.
+    expect(await refusal('a3')).toBeNull();
+    isSlow = true;
+    counts.shut();
+    const ten = Promise.all(Array.from({ length: 10 }, (_, n) => refusal(`x${n}`, heavy)));
+    await env.clock.advanceBy(1_100);
+    // Whoever comes meanwhile clears away what is old.
+    expect(await refusal('other', { customer: 'zed', pool: 'standard' })).toBeNull();
+    expect(await refusal('a4')).toBeNull();
+    counts.open();
+    expect(await ten).toMatchObject(Array.from({ length: 10 }, () => full));
+    expect((await rig.ports.records.countJobs({ customer: 'acme' })).waiting).toBe(4);
+  });
+
   test('two of them may accept more together within a second, and know of it in the next', async () => {
     const { rig, hub, limit, refusal, stored, tick } = await setup();
     const other = (await rig.another()).hub;

@@ -5,11 +5,12 @@ import { SimObjects } from '#simulations/sim-objects.ts';
 import { cancelJob } from './cancel.ts';
 import { dryRunJob } from './dry-run.ts';
 import { explainJob } from './explain.ts';
+import type { Hub } from './hub.ts';
 import { removeLimit } from './limits.ts';
 import { requeueJob } from './requeue.ts';
 import { saveSchedule, showSchedule } from './schedules.ts';
 import { submitBatch } from './submit.ts';
-import { full, waitingRig } from './waiting-rig.ts';
+import { full, gate, waitingRig } from './waiting-rig.ts';
 
 async function setup(options: Partial<Parameters<typeof waitingRig>[0]> = {}) {
   const env = simEnv({ seed: 'waiting' });
@@ -91,7 +92,8 @@ describe('a limit on what waits', () => {
     const { hub, limit, refusal } = await setup();
     await limit('acme', { customer: 'acme', waiting: 0, reason: 'unpaid' });
     expect(await refusal('a1')).toMatchObject({
-      ...full,
+      code: 'QUEUE_FULL',
+      retryable: false,
       message: 'the limit acme accepts no jobs of acme (unpaid): raise its `waiting`, or remove it',
     });
     await limit('acme', { customer: 'acme', waiting: 1 });
@@ -160,13 +162,37 @@ describe('a batch', () => {
     await batch('a', 3);
     await expect(batch('b', 2)).rejects.toMatchObject({
       code: 'QUEUE_FULL',
+      retryable: true,
       message: expect.stringContaining('3 wait and 2 more were sent: try again'),
     });
     await expect(batch('c', 5)).rejects.toMatchObject({
-      message: expect.stringContaining('send at most 4 at once, try again'),
+      retryable: false,
+      message: expect.stringContaining('send at most 4 at once, or raise its `waiting`'),
     });
     expect(await stored()).toEqual(['a1', 'a2', 'a3']);
     await batch('d', 1);
+  });
+
+  test('of many customers under many limits is taken, although that needs many counts', async () => {
+    const { hub, limit, asked, stored } = await setup();
+    for (let n = 0; n < 11; n++) await limit(`l${n}`, { customer: '*', waiting: 1_000 + n });
+    const jobs = Array.from({ length: 1_000 }, (_, n) => ({ service: 'simulation', customer: `c${n}` }));
+    expect(await submitBatch(hub, jobs, { traceparent: null })).toHaveLength(1_000);
+    expect(asked.flat()).toHaveLength(11_000);
+    expect(Math.max(...asked.map(({ length }) => length))).toBe(64);
+    expect(await stored()).toHaveLength(500);
+  });
+
+  test('of more jobs than the queue of all may hold is told that it never fits', async () => {
+    const { batch, tick } = await setup({ config: { waitingLimit: 4 } });
+    await expect(batch('a', 5)).rejects.toMatchObject({
+      code: 'QUEUE_FULL',
+      retryable: false,
+      message: expect.stringContaining('send at most 4 at once'),
+    });
+    await batch('b', 4);
+    await tick();
+    await expect(batch('c', 4)).rejects.toMatchObject({ code: 'QUEUE_FULL', retryable: true });
   });
 
   test('of two customers is refused whole for one of them', async () => {
@@ -199,6 +225,28 @@ describe('a repeat', () => {
     expect(await stored()).toEqual(['a1', 'a2', 'a3']);
   });
 
+  test('takes no room while it is answered', async () => {
+    const commits = gate();
+    const { env, limit, batch, refusal } = await setup({
+      wrap: (records) => ({
+        ...records,
+        submitJobs: async (...asked) => {
+          await commits.pass();
+          return await records.submitJobs(...asked);
+        },
+      }),
+    });
+    await limit('acme', { customer: 'acme', waiting: 20 });
+    await batch('a', 10);
+    commits.shut();
+    const again = Promise.all(Array.from({ length: 10 }, (_, n) => refusal(`a${n + 1}`)));
+    await env.clock.settle();
+    const fresh = refusal('new');
+    await env.clock.settle();
+    commits.open();
+    expect([...(await again), await fresh]).toEqual(Array.from({ length: 11 }, () => null));
+  });
+
   test('is answered although the queue of all is full, and nothing new comes with it', async () => {
     const { env, rig, stored } = await setup({ config: { waitingLimit: 2 } });
     await rig.submit('j1');
@@ -223,23 +271,69 @@ describe('others who make jobs wait', () => {
     await tick();
     expect(await refusal('a3')).toMatchObject({ message: expect.stringContaining('more than 1 wait') });
   });
+});
 
-  test('a schedule that is refused is tried again until it is too late', async () => {
-    const { env, hub, limit, stored } = await setup({ config: { leaseTtlMs: 3_000 } });
-    await limit('acme', { customer: 'acme', waiting: 0 });
+describe('a schedule', () => {
+  const often = async (hub: Hub) => {
     const document = { cron: '* * * * *', job: { service: 'simulation', customer: 'acme' } };
     await saveSchedule(hub, { name: 'often', document, actor: 'ann' });
-    for (let n = 0; n < 13; n++) await env.clock.advanceBy(5_000);
-    expect(await stored()).toEqual([]);
+  };
+
+  test('that is refused is tried again until it is too late, and logged once for each time', async () => {
+    const { env, hub, limit, refusal, stored } = await setup({ config: { leaseTtlMs: 3_000 } });
+    await limit('acme', { customer: 'acme', waiting: 1 });
+    expect(await refusal('a1')).toBeNull();
+    await env.clock.advanceBy(60_000 - (env.clock.now() % 60_000));
+    await often(hub);
+    const warnings = () => env.ring.entries().filter(({ event }) => event === 'schedule.failed');
+    for (let n = 0; n < 18; n++) await env.clock.advanceBy(5_000);
+    expect(await stored()).toEqual(['a1']);
     expect(await showSchedule(hub, 'often')).toMatchObject({ last: null });
-    await limit('acme', { customer: 'acme', waiting: 5 });
-    await env.clock.advanceBy(5_000);
-    expect((await stored()).length).toBeGreaterThan(0);
+    expect(warnings()).toHaveLength(1);
+    for (let n = 0; n < 8; n++) await env.clock.advanceBy(5_000);
+    expect(warnings()).toHaveLength(2);
+    await limit('acme', { customer: 'acme', waiting: 9 });
+    await env.clock.advanceBy(11_000);
+    expect(await stored()).toHaveLength(2);
+  });
+
+  test('that a limit of 0 refuses gives up that time at once', async () => {
+    const { env, hub, limit, stored } = await setup({ config: { leaseTtlMs: 3_000 } });
+    await limit('acme', { customer: 'acme', waiting: 0 });
+    await often(hub);
+    for (let n = 0; n < 13; n++) await env.clock.advanceBy(5_000);
+    expect(await showSchedule(hub, 'often')).toMatchObject({
+      last: { outcome: 'failed', detail: expect.stringContaining('QUEUE_FULL') },
+    });
+    expect(await stored()).toEqual([]);
+  });
+
+  test('comes due beside more refused ones than one page holds', async () => {
+    const { env, hub, limit, refusal, stored } = await setup({ config: { leaseTtlMs: 3_000 } });
+    await limit('acme', { customer: 'acme', waiting: 1 });
+    expect(await refusal('a1')).toBeNull();
+    const tenth = 600_000;
+    await env.clock.advanceBy(tenth - (env.clock.now() % tenth) - 3_000);
+    const save = (name: string, customer: string) =>
+      saveSchedule(hub, {
+        name,
+        document: { cron: '*/10 * * * *', job: { service: 'simulation', customer } },
+        actor: 'ann',
+      });
+    await save('birch', 'birch');
+    for (let n = 0; n < 205; n++) await save(`c-${n}`, 'acme');
+    await save('zoe', 'zoe');
+    await env.clock.advanceBy(6_000);
+    expect(await stored()).toEqual([
+      'a1',
+      expect.stringMatching(/^birch\./),
+      expect.stringMatching(/^zoe\./),
+    ]);
   });
 });
 
 test('what is refused and what waits is told before and after the submission', async () => {
-  const { hub, limit, submit, refusal } = await setup();
+  const { hub, limit, submit, refusal, tick } = await setup();
   await limit('acme', { customer: 'acme', concurrent: 1, waiting: 3 });
   await submit('a', 3);
   const words = (await refusal('a4'))?.message;
@@ -248,6 +342,16 @@ test('what is refused and what waits is told before and after the submission', a
     expectedStartMs: null,
     warnings: expect.arrayContaining([`it would be refused now: ${words}`]),
   });
+  // That of the queue of all, too.
+  Object.assign(hub.config, { waitingLimit: 2 });
+  await tick();
+  const byAll = (await refusal('b1', { customer: 'birch' }))?.message;
+  expect(byAll).toContain('EMP_WAITING_LIMIT');
+  expect(await dryRunJob(hub, { service: 'simulation', customer: 'birch' })).toMatchObject({
+    expectedStartMs: null,
+    warnings: expect.arrayContaining([`it would be refused now: ${byAll}`]),
+  });
+  Object.assign(hub.config, { waitingLimit: 100 });
   // Whoever asks takes no room, and a repeat would be answered.
   expect((await dry('a1')).warnings.join()).not.toContain('refused');
   expect((await explainJob(hub, 'a3')).summary).toEqual([

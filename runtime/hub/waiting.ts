@@ -1,146 +1,15 @@
 import { refusalInWords } from '#machines/policy/admission.ts';
-import type { Clock, Env } from '#protocol/env.ts';
 import { EmpError } from '#protocol/errors.ts';
-import {
-  type CountedWork,
-  countedWith,
-  covers,
-  type Limit,
-  refusesBeyond,
-  type WaitingLimit,
-} from '#protocol/limit.ts';
-import type { Records, SubmitRowAnswer } from '#protocol/records.ts';
+import { type CountedWork, countedWith, covers, type Limit, refusesBeyond } from '#protocol/limit.ts';
+import type { SubmitRowAnswer } from '#protocol/records.ts';
 import { workOf } from './held-back.ts';
 import type { Hub } from './hub.ts';
 import type { PreparedJob } from './prepare-job.ts';
+import type { Room } from './waiting-counts.ts';
 
-/**
- * Limits on how many jobs may be accepted and not begun. The store is asked how many there are at most once
- * a second, for what is submitted only; what this hub accepts meanwhile it counts itself, so that it never
- * accepts more than the limit, whoever sends at once. Other hubs do the same with numbers of their own.
- */
+/** Which submissions are refused because too many jobs wait already: of all, or of what a limit counts. */
 
-/** Age at which a count is read again, ms. */
-const refreshMs = 1_000;
-/** Counts that are kept; beyond, those that are old are forgotten, once a second. */
-const countsLimit = 10_000;
-
-/** What a limit counts together, and which rows of a submission come to it. */
-interface Room {
-  key: string;
-  limit: WaitingLimit;
-  counted: CountedWork;
-  customer: string;
-  rows: Set<PreparedJob>;
-}
-
-/** One submission under way; settled when it is known which of its rows are new. */
-interface Seat {
-  settled: boolean;
-}
-
-/** How many wait: what was read, and what this hub has accepted that the read may not have seen. */
-interface Count {
-  readMs: number;
-  read: number;
-  seats: Map<Seat, number>;
-  own: number;
-  reading: Promise<void> | null;
-}
-
-export class WaitingCounts {
-  readonly #records: Pick<Records, 'countWaiting'>;
-  readonly #clock: Pick<Clock, 'monotonic'>;
-  readonly #counts = new Map<string, Count>();
-  #sweptMs = 0;
-
-  constructor({ records, env }: { records: Pick<Records, 'countWaiting'>; env: Pick<Env, 'clock'> }) {
-    this.#records = records;
-    this.#clock = env.clock;
-  }
-
-  /** How many wait; at most one more than the limit of the room. */
-  of({ key, limit: { waiting } }: Room): number {
-    const count = this.#counts.get(key);
-    return count === undefined ? 0 : Math.min(waiting + 1, count.read + count.own);
-  }
-
-  /** Reads what is old, all of it with one question. Rejects when Records fail. */
-  async refreshIfOld(rooms: readonly Room[]): Promise<void> {
-    const nowMs = this.#clock.monotonic();
-    if (this.#counts.size > countsLimit && nowMs - this.#sweptMs >= refreshMs) this.#forgetOld(nowMs);
-    const old: { room: Room; count: Count }[] = [];
-    for (const room of rooms) {
-      const count = this.#counts.get(room.key) ?? newCount();
-      this.#counts.set(room.key, count);
-      if (count.reading === null && nowMs - count.readMs >= refreshMs) old.push({ room, count });
-    }
-    if (old.length > 0) this.#begin(old, nowMs);
-    await Promise.all(rooms.map(({ key }) => this.#counts.get(key)?.reading));
-  }
-
-  #begin(old: readonly { room: Room; count: Count }[], nowMs: number): void {
-    // Only what was committed before the question is in its answer for certain.
-    const seen = old.map(({ count }) => [...count.seats.keys()].filter(({ settled }) => settled));
-    const ask = async () => {
-      try {
-        const asked = old.map(({ room }) => ({ ...room.counted, limit: room.limit.waiting + 1 }));
-        const answers = await this.#records.countWaiting(asked);
-        for (const [index, { count }] of old.entries()) {
-          for (const seat of seen[index] ?? []) setSeat(count, seat, 0);
-          Object.assign(count, { read: answers[index] ?? 0, readMs: nowMs });
-        }
-      } finally {
-        for (const { count } of old) count.reading = null;
-      }
-    };
-    const reading = ask();
-    for (const { count } of old) count.reading = reading;
-  }
-
-  /** Counts these rows from now on: nobody else gets their room. */
-  take(rooms: readonly Room[]): Seat {
-    const seat = { settled: false };
-    for (const { key, rows } of rooms) {
-      const count = this.#counts.get(key);
-      if (count !== undefined) setSeat(count, seat, rows.size);
-    }
-    return seat;
-  }
-
-  /** Gives back the room of what came to nothing; what may have been committed stays until the next read. */
-  settle(seat: Seat, rooms: readonly Room[], isNew: (row: PreparedJob) => boolean): void {
-    seat.settled = true;
-    for (const { key, rows } of rooms) {
-      const count = this.#counts.get(key);
-      if (count?.seats.has(seat)) setSeat(count, seat, [...rows].filter(isNew).length);
-    }
-  }
-
-  #forgetOld(nowMs: number): void {
-    this.#sweptMs = nowMs;
-    for (const [key, { readMs, reading, seats }] of this.#counts) {
-      const isOpen = reading !== null || [...seats.keys()].some(({ settled }) => !settled);
-      if (!isOpen && nowMs - readMs >= refreshMs) this.#counts.delete(key);
-    }
-  }
-}
-
-const newCount = (): Count => ({
-  readMs: Number.NEGATIVE_INFINITY,
-  read: 0,
-  seats: new Map(),
-  own: 0,
-  reading: null,
-});
-
-function setSeat(count: Count, seat: Seat, jobs: number): void {
-  count.own += jobs - (count.seats.get(seat) ?? 0);
-  if (jobs === 0) count.seats.delete(seat);
-  else count.seats.set(seat, jobs);
-}
-
-/** What limits count of these rows. A limit that is changed counts anew. */
+/** What limits count of these rows. The rooms are to be left. */
 function roomsOf(hub: Hub, prepared: readonly PreparedJob[]): Room[] {
   const limits = hub.limits.refusing();
   const rooms = new Map<string, Room>();
@@ -150,26 +19,28 @@ function roomsOf(hub: Hub, prepared: readonly PreparedJob[]): Room[] {
     for (const limit of limits) {
       if (!covers(limit, work)) continue;
       const counted = countedWith(limit, work);
-      const key = JSON.stringify([limit.name, limit.waiting, counted.customer, counted.pool, counted.model]);
-      const room = rooms.get(key) ?? { key, limit, counted, customer: work.customer, rows: new Set() };
-      room.rows.add(each);
-      rooms.set(key, room);
+      const key = JSON.stringify([limit.name, counted.customer, counted.pool, counted.model]);
+      const { customer } = work;
+      const room = rooms.get(key);
+      if (room !== undefined) room.rows.add(each);
+      else rooms.set(key, { limit, counted, customer, rows: new Set([each]), count: hub.waiting.enter(key) });
     }
   }
   return [...rooms.values()];
 }
 
+/** Where rows can never fit under a limit, that is said: to try again would be in vain. */
 function refusal(hub: Hub, rooms: readonly Room[]): EmpError | null {
-  for (const room of rooms) {
-    const { limit, customer, rows } = room;
-    const count = hub.waiting.of(room);
-    if (count + rows.size <= limit.waiting) continue;
-    return new EmpError('QUEUE_FULL', {
-      detail: refusalInWords(limit, { customer, jobs: rows.size, count }),
-      fields: { name: limit.name, waiting: count, limit: limit.waiting },
-    });
-  }
-  return null;
+  const full = rooms.filter((room) => hub.waiting.of(room) + room.rows.size > room.limit.waiting);
+  const room = full.find(({ limit, rows }) => rows.size > limit.waiting) ?? full[0];
+  if (room === undefined) return null;
+  const { limit, customer, rows } = room;
+  const count = hub.waiting.of(room);
+  return new EmpError('QUEUE_FULL', {
+    detail: refusalInWords(limit, { customer, jobs: rows.size, count }),
+    retryable: rows.size <= limit.waiting,
+    fields: { name: limit.name, waiting: count, limit: limit.waiting },
+  });
 }
 
 /** The rows that repeat no submission: Records know no job of their id. */
@@ -182,9 +53,29 @@ export async function freshOf(hub: Hub, prepared: PreparedJob[]): Promise<Prepar
 }
 
 /**
+ * Why the queue of all refuses these rows; null where it does not. A Broker that does not answer refuses
+ * nobody: Records are the truth. Nor is refused what was accepted before: its client asks for the answer
+ * that it never got.
+ */
+export async function refusedByAll(hub: Hub, prepared: PreparedJob[]): Promise<EmpError | null> {
+  const waiting = await hub.backlog.accepted();
+  const limit = hub.config.waitingLimit;
+  if (waiting + prepared.length <= limit) return null;
+  const fresh = (await freshOf(hub, prepared)).length;
+  if (fresh === 0 || waiting + fresh <= limit) return null;
+  const isFit = fresh <= limit;
+  const then = isFit ? 'try again when some have ended' : `send at most ${limit} at once`;
+  return new EmpError('QUEUE_FULL', {
+    detail: `${waiting} jobs wait, the limit is ${limit}: ${then}, or raise EMP_WAITING_LIMIT`,
+    retryable: isFit,
+    fields: { waiting, limit },
+  });
+}
+
+/**
  * What limits say of these rows now: `use` is called with the rooms that they need and why they are refused,
- * and between the two nobody else takes any. What repeats a submission needs no room; whether it does is
- * asked only where that decides.
+ * and between the two nobody else takes any. What repeats a submission needs no room, not even until it is
+ * answered: else something new would be refused although there is room.
  */
 async function judge<T>(
   hub: Hub,
@@ -192,13 +83,15 @@ async function judge<T>(
   use: (rooms: readonly Room[], refused: EmpError | null) => T,
 ): Promise<T> {
   await hub.limits.refreshIfOld();
-  const rooms = roomsOf(hub, prepared);
-  if (rooms.length === 0) return use(rooms, null);
-  await hub.waiting.refreshIfOld(rooms);
-  if (refusal(hub, rooms) === null) return use(rooms, null);
-  const needed = roomsOf(hub, await freshOf(hub, prepared));
-  await hub.waiting.refreshIfOld(needed);
-  return use(needed, refusal(hub, needed));
+  const limits = hub.limits.refusing();
+  const isCounted = prepared.some(({ row }) => limits.some((limit) => covers(limit, workOf(row))));
+  const rooms = isCounted ? roomsOf(hub, await freshOf(hub, prepared)) : [];
+  try {
+    await hub.waiting.refreshIfOld(rooms);
+    return use(rooms, refusal(hub, rooms));
+  } finally {
+    hub.waiting.leave(rooms);
+  }
 }
 
 /** Room that a submission has taken; to be settled whatever comes of it, with null where nobody knows. */
@@ -221,23 +114,18 @@ export function takeRoom(hub: Hub, prepared: PreparedJob[]): Promise<TakenRoom> 
 }
 
 /** Why a submission of this row would be refused now; null where it would not. */
-export function refusedNow(hub: Hub, prepared: PreparedJob): Promise<string | null> {
-  return judge(hub, [prepared], (_, refused) => refused?.message ?? null);
+export async function refusedNow(hub: Hub, prepared: PreparedJob): Promise<string | null> {
+  const byAll = await refusedByAll(hub, [prepared]);
+  return byAll?.message ?? (await judge(hub, [prepared], (_, refused) => refused?.message ?? null));
 }
 
-/** To which the counts that people are shown go. */
-const shownLimit = 100_000;
-
-/** How many wait of what each limit counts, up to 100 000 or one more than it allows; null where it says nothing of them. */
+/** How many wait of what each limit counts, as `ShownCounts` has it; null where the limit says nothing of them, too. */
 export async function countsShown(
   hub: Hub,
   limits: readonly Limit[],
   countedBy: (limit: Limit) => CountedWork,
 ): Promise<(number | null)[]> {
   const asked = limits.filter(refusesBeyond);
-  if (asked.length === 0) return limits.map(() => null);
-  const counts = await hub.records.countWaiting(
-    asked.map((limit) => ({ ...countedBy(limit), limit: Math.max(shownLimit, limit.waiting + 1) })),
-  );
+  const counts = await hub.waitingShown.of(asked.map(countedBy));
   return limits.map((limit) => (refusesBeyond(limit) ? (counts[asked.indexOf(limit)] ?? null) : null));
 }
