@@ -34,7 +34,7 @@ export async function dryRunJob(hub: Hub, document: unknown): Promise<DryRun> {
   const warnings = [
     ...prepared.warnings,
     ...(refused === null ? [] : [`it would be refused now: ${refused}`]),
-    ...(held === null ? [] : [`it is held until there is room: ${held}`]),
+    ...(held === null ? [] : [`it is let in when there is room: ${held}`]),
     ...(fit.length === 0 ? ['no machine that may run this job is linked now'] : []),
   ];
   return {

@@ -156,6 +156,6 @@ test('what a limit forbids is told before and after the submission', async () =>
   const dry = await dryRunJob(hub, { service: 'simulation', customer: 'acme' });
   expect(dry).toMatchObject({
     expectedStartMs: null,
-    warnings: [`it is held until there is room: ${words}`],
+    warnings: [`it is let in when there is room: ${words}`],
   });
 });

@@ -167,7 +167,7 @@ async function holdBack(hub: Hub, prepared: PreparedJob[]): Promise<void> {
     if (reason === null) continue;
     row.state = 'held';
     row.limited = true;
-    warnings.push(`it is held until there is room: ${reason}`);
+    warnings.push(`it is let in when there is room: ${reason}`);
   }
 }
 
