@@ -6,7 +6,7 @@ import { hubVersion } from '#runtime/hub-version.ts';
 import { hasEnded, JOB_STATES } from '#runtime/job-states.ts';
 import { CLI_ERRORS, CliError, type CliErrorCode, EXIT, reportError } from './errors.ts';
 import { bar, bytes, duration } from './format.ts';
-import { durationMs, pair, sinceMs, withSetting } from './parse.ts';
+import { durationMs, pair, sinceMs, startTime, withSetting } from './parse.ts';
 import { version } from './program.ts';
 
 test('durations have units, and a plain number is seconds', () => {
@@ -21,6 +21,13 @@ test('since is a duration ago or a time with its zone', () => {
   expect(sinceMs('1h', 10_000_000)).toBe(6_400_000);
   expect(sinceMs('1970-01-01T00:00:01Z', 5)).toBe(1_000);
   for (const long of ['99999d', '1960-01-01T00:00:00Z']) expect(sinceMs(long, 10_000_000), long).toBe(0);
+});
+
+test('a start is a duration from now or a time', () => {
+  expect(startTime('90', 0)).toBe('1970-01-01T00:01:30.000Z');
+  expect(startTime('2030-01-01T00:00:00+02:00', 0)).toBe('2030-01-01T00:00:00+02:00');
+  for (const bad of ['soon', '99999999d', '-1h'])
+    expect(() => startTime(bad, 0), bad).toThrow('Write a duration');
 });
 
 test('settings descend, replace what is no object, and leave the given payload alone', () => {

@@ -24,6 +24,15 @@ export function sinceMs(text: string, nowMs: number): number {
   return Math.max(0, time);
 }
 
+/** A duration from now (`1h`) or a time with its zone (`2026-11-21T08:00:00Z`); as a submission has it. */
+export function startTime(text: string, nowMs: number): string {
+  if (/^\d+(\.\d+)?(ms|s|m|h|d)?$/.test(text.trim())) {
+    const time = new Date(nowMs + durationMs(text));
+    if (!Number.isNaN(time.getTime()) && time.getUTCFullYear() < 10_000) return time.toISOString();
+  } else if (!Number.isNaN(Date.parse(text))) return text;
+  throw new InvalidArgumentError('Write a duration such as 1h or a time such as 2026-11-21T08:00:00Z.');
+}
+
 /** Reader of a whole number within limits. */
 export function wholeNumber(min: number, max: number): (text: string) => number {
   return (text) => {

@@ -166,6 +166,17 @@ function addJobs(program: Command, action: Action): void {
       )
       .option('--id <id>', 'id of the job: the same id and job again changes nothing')
       .option('--max-attempts <n>', 'tries before it is given up', wholeNumber(1, 20))
+      .option('--not-before <time>', 'wait until then: a duration such as 1h, or a time')
+      .option('--ttl <duration>', 'dead unless a machine has begun it by then', durationMs)
+      .option('--max-run <duration>', 'longest that a run of it may take', durationMs)
+      .option('--tag <name>', 'only on machines with this tag (repeatable)', collect)
+      .option('--without-tag <name>', 'only on machines without it (repeatable)', collect)
+      .option('--machine <id>', 'only on this machine')
+      .option(
+        '--require <key=value>',
+        'any other requirement, e.g. vramMb=24000 (repeatable): docs/requirements.md',
+        collect,
+      )
       .option('--wait', 'wait until it ends; exit code 1 unless it succeeds')
       .option('--download <dir>', 'wait, then fetch its files into this folder')
       .option('--dry-run', 'say where it would run and when, without running it'),

@@ -7,9 +7,10 @@ import { type CommandContext, connect } from './context.ts';
 import { CliError } from './errors.ts';
 import { bar, bytes, duration } from './format.ts';
 import { printable } from './output.ts';
-import { withSetting } from './parse.ts';
+import { startTime, withSetting } from './parse.ts';
+import { type RequirementOptions, requirementsOf } from './run-requirements.ts';
 
-export interface RunOptions {
+export interface RunOptions extends RequirementOptions {
   file?: string;
   set?: string[];
   input?: string[];
@@ -20,6 +21,9 @@ export interface RunOptions {
   label?: [string, string][];
   id?: string;
   maxAttempts?: number;
+  ttl?: number;
+  maxRun?: number;
+  notBefore?: string;
   wait?: true;
   download?: string;
   dryRun?: true;
@@ -91,6 +95,7 @@ export async function submissionOf(
   options: RunOptions,
   stdin: Readable,
 ): Promise<JobSubmissionInput> {
+  const requirements = requirementsOf(options);
   return {
     service,
     payload: await readPayload(options, stdin),
@@ -101,6 +106,10 @@ export async function submissionOf(
     ...(options.customer === undefined ? {} : { customer: options.customer }),
     ...(options.maxAttempts === undefined ? {} : { maxAttempts: options.maxAttempts }),
     ...(options.label === undefined ? {} : { labels: Object.fromEntries(options.label) }),
+    ...(options.ttl === undefined ? {} : { ttlMs: options.ttl }),
+    ...(options.maxRun === undefined ? {} : { maxRunMs: options.maxRun }),
+    ...(options.notBefore === undefined ? {} : { notBefore: startTime(options.notBefore, Date.now()) }),
+    ...(requirements === undefined ? {} : { requirements }),
   };
 }
 
