@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
+import { JobSubmission } from '#protocol/job.ts';
 import { HubConfig } from '#runtime/hub-config.ts';
 import { endHttpRigs, httpRig } from './http-rig.ts';
 
@@ -8,6 +9,12 @@ afterEach(endHttpRigs);
 const page = (name: string) => readFileSync(new URL(`../../docs/${name}`, import.meta.url), 'utf8');
 
 describe('documentation', () => {
+  test('api.md names every field of a submission, and no other', () => {
+    const [, table = ''] = /\| field of a submission \|.*\n((?:\|.*\n)+)/.exec(page('api.md')) ?? [];
+    const documented = [...table.matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name);
+    expect(documented.sort()).toEqual(Object.keys(JobSubmission.shape).sort());
+  });
+
   test('api.md names every route of the hub, and no other', async () => {
     const { routes } = await httpRig();
     const documented = [...page('api.md').matchAll(/`(GET|POST|PUT|DELETE) (\/[^\s`?]*)[^`]*`/g)].map(
