@@ -1,24 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import type { BrokerEntry, SubmitBatchAnswer } from '#protocol/broker.ts';
+import { entryOf } from '#protocol/broker-fixture.conformance.ts';
 import { submitInParts } from './submit-parts.ts';
 
-function entries(count: number): BrokerEntry[] {
-  return Array.from({ length: count }, (_, index) => ({
-    jobId: `job-${index}`,
-    group: 'g',
-    affinity: '',
-    pool: 'standard',
-    customer: 'amber',
-    priority: 50,
-    costMs: 1_000,
-    attempts: 0,
-    runs: 0,
-    fenceFloor: '0',
-    notBeforeMs: null,
-    body: null,
-    lease: null,
-  }));
-}
+const entries = (count: number) => Array.from({ length: count }, (_, index) => entryOf(`job-${index}`));
 
 /** Wakes a machine of the name of each job, so that answers can be told apart. */
 const accepted = (part: BrokerEntry[]): SubmitBatchAnswer => ({
