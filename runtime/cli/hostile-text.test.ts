@@ -103,7 +103,7 @@ test.each<[string[], string, unknown, number]>([
   [['bulk', 'abort', 'b1'], 'POST /v1/bulks/b1/abort', { bulk }, 1],
   [['pause', 'pool', 'p'], 'PUT /v1/pauses/pool/p', { pause: { kind: 'pool', name: evil } }, 1],
   [['jobs'], 'GET /v1/jobs', page, 2],
-  [['job', 'j'], 'GET /v1/jobs/j', { job }, 10],
+  [['job', 'j'], 'GET /v1/jobs/j/timeline', { job, transitions: [], runs: [], broker: null }, 10],
   [['job', 'explain', 'j'], 'GET /v1/jobs/j/explain', explanation, 5],
   [['cancel', 'j'], 'POST /v1/jobs/j/cancel', { state: evil, job }, 1],
   [['run', 'image'], 'POST /v1/jobs', { job, created: true, warnings: [evil] }, 1],
@@ -122,7 +122,7 @@ test.each<[string[], string, unknown, number]>([
 });
 
 test('an error and its fields are printed without control characters', async () => {
-  hub.on('GET /v1/jobs/j', ({ response }) =>
+  hub.on('GET /v1/jobs/j/timeline', ({ response }) =>
     problem(response, 404, 'NOT_FOUND', evil, [{ pointer: evil, detail: evil }]),
   );
   const { stderr } = await emp(['job', 'j']);

@@ -1,6 +1,6 @@
-import type { Job } from '#protocol/job.ts';
 import { JobId } from '#protocol/names.ts';
 import type { HubClient, TimelineView } from '#runtime/client.ts';
+import { lastWait, waitedMs, waitsOf } from '#runtime/job-waits.ts';
 import { type CommandContext, connect } from './context.ts';
 import { bytes, duration, time } from './format.ts';
 import { typed } from './names.ts';
@@ -21,15 +21,31 @@ export async function job(context: CommandContext, asked: string, options: JobOp
     const view = await client.timeline(id, { signal });
     return out.result(view, () => drawTimeline(context, view));
   }
-  const found = await client.get(id, { signal });
-  // These two are documents for other programs: JSON with and without --json.
-  if (options.payload) return out.object(found.payload);
-  if (options.result) return out.object(found.result);
-  out.result(found, () => drawJob(context, client, found));
+  if (options.payload || options.result || out.json) {
+    const found = await client.get(id, { signal });
+    // These two are documents for other programs: JSON with and without --json.
+    return out.object(options.payload ? found.payload : options.result ? found.result : found);
+  }
+  drawJob(context, client, await client.timeline(id, { signal }));
 }
 
-function drawJob({ out }: CommandContext, client: HubClient, found: Job): void {
-  const end = found.finishedAtMs ?? Date.now();
+/** Of several lives and tries, the last wait and the last run: the row knows only when the first wait began. */
+function times(view: TimelineView): [string, string][] {
+  const nowMs = Date.now();
+  const { job: found, runs } = view;
+  const wait = lastWait(waitsOf(view));
+  const run = found.startedAtMs === null ? undefined : runs.find(({ token }) => token === found.token);
+  const begun = run?.startedAtMs ?? found.startedAtMs;
+  const ended = run?.endedAtMs ?? found.finishedAtMs ?? nowMs;
+  return [
+    ['submitted', time(found.submittedAtMs)],
+    ['waited', duration(waitedMs(wait, nowMs))],
+    ['ran', begun === null ? '-' : duration(ended - begun)],
+  ];
+}
+
+function drawJob({ out }: CommandContext, client: HubClient, view: TimelineView): void {
+  const { job: found } = view;
   const lines: [string, string][] = [
     ['id', found.id],
     ['state', found.state === 'leased' ? `leased, ${Math.round(found.progress * 100)} % done` : found.state],
@@ -37,9 +53,7 @@ function drawJob({ out }: CommandContext, client: HubClient, found: Job): void {
     ['pool', found.pool],
     ['customer', found.customer],
     ['priority', String(found.priority)],
-    ['submitted', time(found.submittedAtMs)],
-    ['waited', duration((found.startedAtMs ?? end) - found.submittedAtMs)],
-    ['ran', found.startedAtMs === null ? '-' : duration(end - found.startedAtMs)],
+    ...times(view),
     [
       'machine',
       found.machineId === null ? '-' : `${found.machineId}, incarnation ${found.incarnation ?? '?'}`,

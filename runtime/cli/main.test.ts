@@ -274,7 +274,8 @@ describe('what is printed', () => {
   const wild = sampleJob({ id: 'j1', reason: 'a\u001b[2Jb\nc', labels: { k: 'v' }, state: 'dead' });
 
   test("control characters of other people's text do not reach the terminal", async () => {
-    hub.on('GET /v1/jobs/j1', ({ response }) => json(response, 200, { job: wild }));
+    const view = { job: wild, transitions: [], runs: [], broker: null };
+    hub.on('GET /v1/jobs/j1/timeline', ({ response }) => json(response, 200, view));
     const { stdout } = await emp(['job', 'j1'], { tty: true, env: { NO_COLOR: '1' } });
     expect(stdout).toContain('a [2Jb c');
     expect(stdout).not.toContain('\u001b');

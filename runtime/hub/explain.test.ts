@@ -3,11 +3,13 @@ import { simulationSpec } from '#actors/connectors/simulation/simulation-spec.ts
 
 import { simEnv } from '#simulations/sim-env.ts';
 import { SimObjects } from '#simulations/sim-objects.ts';
+import { cancelJob } from './cancel.ts';
 import { explainJob } from './explain.ts';
 import { byNearness, type MachineVerdict, startAfter } from './explanation.ts';
 import type { HubPorts } from './hub.ts';
 import { hubRig } from './hub-rig.ts';
 import { cordonMachine } from './machines.ts';
+import { requeueJob } from './requeue.ts';
 
 async function setup(options: { wrap?: (ports: HubPorts) => HubPorts; leaseTtlMs?: number } = {}) {
   const env = simEnv({ seed: 'explain' });
@@ -114,6 +116,47 @@ describe('explain', () => {
       'It succeeded on m1.',
       'm1 claimed it after 30 s because it had a free slot and sdxl was there or not far, which counted as 2 min of waiting; it belongs to another pool than fast-lane, which cost the job 15 s.',
     ]);
+  });
+
+  test('the wait before a claim begins at the requeue, not in a former life', async () => {
+    const { env, rig, explain, submit } = await setup({ leaseTtlMs: 30_000 });
+    await submit('again');
+    await env.clock.advanceBy(60_000);
+    await cancelJob(rig.core.hub, 'again', 'ann');
+    await env.clock.advanceBy(60_000);
+    await requeueJob(rig.core.hub, 'again', 'ann');
+    await env.clock.advanceBy(5_000);
+    const machine = await rig.join({ machineId: 'm1' });
+    await machine.lease();
+    await env.clock.advanceBy(500);
+    const { choice, summary } = await explain('again');
+    expect(choice?.waitedMs).toBeGreaterThanOrEqual(5_000);
+    expect(choice?.waitedMs).toBeLessThan(6_000);
+    expect(summary[1]).toMatch(/^m1 claimed it after 5(\.\d)? s because/);
+  });
+
+  test('the wait before a claim begins when a retry was due, and is told of that claim after another failure', async () => {
+    const { env, rig, explain, submit } = await setup({ leaseTtlMs: 30_000 });
+    const machine = await rig.join({ machineId: 'm1' });
+    const error = { code: 'CONNECTOR_FAILED' as const, message: 'the service died', retryable: true };
+    const fail = async () => {
+      const { jobId, token } = await machine.lease();
+      await env.clock.advanceBy(500);
+      await machine.ask('exit', { jobId, token, cause: { kind: 'fail', error } });
+      await env.clock.settle();
+    };
+    await submit('flaky', { maxAttempts: 3 });
+    await env.clock.advanceBy(2_000);
+    await fail();
+    expect((await explain('flaky')).choice).toMatchObject({ run: 1, waitedMs: 2_000 });
+    const dueMs = (await rig.row('flaky')).notBeforeMs ?? 0;
+    await machine.live(env.clock, { forMs: dueMs - env.clock.now() + 1_500, running: [] });
+    const claimMs = env.clock.now();
+    await fail();
+    const { choice } = await explain('flaky');
+    expect(choice?.run).toBe(2);
+    expect(choice?.waitedMs).toBeGreaterThan(0);
+    expect(choice?.waitedMs).toBeLessThanOrEqual(claimMs - dueMs);
   });
 
   test('a dead job names the machines on which it came to nothing', async () => {

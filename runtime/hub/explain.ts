@@ -6,6 +6,7 @@ import { isTerminal, type Job } from '#protocol/job.ts';
 import { countedWith } from '#protocol/limit.ts';
 import type { Pause } from '#protocol/records.ts';
 import type { Group } from '#protocol/requirements.ts';
+import { lastWait, waitsOf } from '#runtime/job-waits.ts';
 import { explainInWords, type Facts } from './explain-words.ts';
 import {
   type Ahead,
@@ -46,7 +47,8 @@ export async function explainJob(hub: Hub, jobId: string): Promise<Explanation> 
   const free = machines.filter(({ verdict }) => verdict === 'free').length;
   const linked = fit.filter(({ verdict }) => verdict !== 'away').length;
   const ahead = await whoIsAhead(hub, job, broker.view);
-  const { runs, transitions } = await hub.records.timeline(jobId);
+  const timeline = await hub.records.timeline(jobId);
+  const { runs, transitions } = timeline;
   const facts = {
     job,
     nowMs: hub.env.clock.now(),
@@ -55,7 +57,7 @@ export async function explainJob(hub: Hub, jobId: string): Promise<Explanation> 
     ahead,
     broker,
     search: await hub.classes.find({ ...group, requirements }),
-    choice: await lastChoice(hub, job),
+    choice: await lastChoice(hub, { job, ...timeline }),
     pauses: pausesOf(hub, { job, group }),
     limits: await limitsOf(hub, job),
     forbidden: job.state === 'waiting' ? forbidden(hub, workOf(job), job.limited) : null,
@@ -192,17 +194,24 @@ function whyBefore(other: Job, job: Job): string {
 }
 
 /** What the last claim was made of; a claim that the recorder has not copied yet tells nothing. */
-async function lastChoice(hub: Hub, job: Job): Promise<Choice | null> {
+async function lastChoice(
+  hub: Hub,
+  timeline: Parameters<typeof waitsOf>[0] & { job: Job },
+): Promise<Choice | null> {
+  const { job } = timeline;
   if (job.token === null) return null;
   const types = ['job.leased'];
   const claims = await hub.records.listEvents({ after: 0, limit: claimsLimit, jobId: job.id, types });
   const last = claims.findLast(({ data }) => data['token'] === job.token);
   if (last === undefined || last.machineId === null) return null;
   const { run, bonusMs, penaltyMs } = last.data;
+  const waits = waitsOf(timeline);
+  // A claim of a job that a Broker had lost and another machine held is no change of state: the last wait led to both.
+  const wait = waits.findLast(({ token }) => token === job.token) ?? lastWait(waits);
   return {
     machineId: last.machineId,
     run: Number(run),
-    waitedMs: Math.max(0, last.atMs - Math.max(job.submittedAtMs, job.notBeforeMs ?? 0)),
+    waitedMs: Math.max(0, last.atMs - wait.sinceMs),
     bonusMs: Number(bonusMs ?? 0),
     penaltyMs: Number(penaltyMs ?? 0),
   };

@@ -56,7 +56,7 @@ export interface Ahead {
 export interface Choice {
   machineId: MachineId;
   run: number;
-  /** From the submit, or the time before which it must not run, to the claim, ms. */
+  /** From when it could last be begun to the claim, ms: runtime/job-waits.ts. */
   waitedMs: number;
   bonusMs: number;
   penaltyMs: number;
