@@ -35,15 +35,22 @@ export class LimitCalls {
     return answer.limit;
   }
 
-  /** Keeps a limit under this name, or changes the one that is there. What runs goes on. */
-  async put(name: string, definition: LimitDefinitionInput, options: Signalled = {}): Promise<Limit> {
-    const answer = await this.#call<{ limit: Limit }>({
+  /**
+   * Keeps a limit under this name, or changes the one that is there. What runs goes on. `warnings` say that
+   * the hub knows nothing of the pool or model that it names.
+   */
+  async put(
+    name: string,
+    definition: LimitDefinitionInput,
+    options: Signalled = {},
+  ): Promise<{ limit: Limit; warnings: string[] }> {
+    const answer = await this.#call<{ limit: Limit; warnings?: string[] }>({
       method: 'PUT',
       path: pathOf(name),
       json: definition,
       signal: options.signal,
     });
-    return answer.limit;
+    return { limit: answer.limit, warnings: answer.warnings ?? [] };
   }
 
   /** What it held is let in. */

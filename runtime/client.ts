@@ -10,7 +10,7 @@ import type {
   JobTransition,
 } from '#protocol/job.ts';
 import type { ModelManifest } from '#protocol/model.ts';
-import type { MachineRow, Pause, RecordedEvent } from '#protocol/records.ts';
+import type { MachineRow, RecordedEvent } from '#protocol/records.ts';
 import { BulkCalls } from './client-bulks.ts';
 import { type EventQuery, type FollowOptions, followEvents } from './client-events.ts';
 import { downloadOutput, inputName, measureFile, mimeOf, putFile } from './client-files.ts';
@@ -22,6 +22,7 @@ import {
   requestJson,
 } from './client-http.ts';
 import { LimitCalls } from './client-limits.ts';
+import { PauseCalls } from './client-pauses.ts';
 import { ScheduleCalls } from './client-schedules.ts';
 import type { DryRun } from './hub/dry-run.ts';
 import type { Explanation } from './hub/explanation.ts';
@@ -93,6 +94,8 @@ export class HubClient {
 
   /** How much of what may be under way. */
   readonly limits = new LimitCalls((asked) => this.#call(asked));
+  /** What nobody is given until an operator says so. */
+  readonly pauses = new PauseCalls((asked) => this.#call(asked));
   readonly schedules = new ScheduleCalls((asked) => this.#call(asked));
   /** What is done to many jobs at once. */
   readonly bulks: BulkCalls;
@@ -234,33 +237,16 @@ export class HubClient {
     ).items;
   }
 
+  machine(machineId: string, options: Signalled = {}): Promise<MachineView> {
+    return this.#call({ path: `/v1/machines/${encodeURIComponent(machineId)}`, signal: options.signal });
+  }
+
   async drain(
     machineId: string,
     body: { deadlineMs?: number; reason?: string },
     options: Signalled = {},
   ): Promise<MachineRow> {
     return await this.#machineOrder(machineId, 'drain', body, options);
-  }
-
-  /** Gives nobody work of this pool or service until `resume`. */
-  async pause(
-    { kind, name, reason }: Pick<Pause, 'kind' | 'name'> & { reason?: string | undefined },
-    options: Signalled = {},
-  ): Promise<Pause> {
-    const path = `/v1/pauses/${kind}/${encodeURIComponent(name)}`;
-    const json = reason === undefined ? {} : { reason };
-    const { pause } = await this.#call<{ pause: Pause }>({
-      method: 'PUT',
-      path,
-      json,
-      signal: options.signal,
-    });
-    return pause;
-  }
-
-  async resume({ kind, name }: Pick<Pause, 'kind' | 'name'>, options: Signalled = {}): Promise<void> {
-    const path = `/v1/pauses/${kind}/${encodeURIComponent(name)}`;
-    await this.#call({ method: 'DELETE', path, signal: options.signal });
   }
 
   async cordon(machineId: string, cordoned: boolean, options: Signalled = {}): Promise<MachineRow> {

@@ -52,8 +52,8 @@ export async function set(
   // The command's own options also hold those of every command.
   const given = Object.entries({ customer, pool, model, concurrent, perMinute, waiting, reason });
   const definition = Object.fromEntries(given.filter(([, value]) => value !== undefined));
-  const saved = await (await connect(context)).limits.put(name, definition, { signal });
-  out.result(saved, () => out.line(printable(`${saved.name}  kept`)));
+  const { limit: saved, warnings } = await (await connect(context)).limits.put(name, definition, { signal });
+  out.resultWithWarnings(saved, warnings, () => out.line(printable(`${saved.name}  kept`)));
 }
 
 /** `emp limits remove`. */

@@ -94,6 +94,12 @@ export class Output {
     else draw();
   }
 
+  /** The same of what was done although something about it is odd: remarks on stderr, `warnings` in the JSON. */
+  resultWithWarnings(value: object, warnings: string[], draw: () => void): void {
+    for (const warning of warnings) this.note(`warning: ${printable(warning)}`);
+    this.result(warnings.length > 0 ? { ...value, warnings } : value, draw);
+  }
+
   /** A remark on stderr. */
   note(text: string): void {
     if (this.#options.quiet || (this.json && !this.verbose)) return;

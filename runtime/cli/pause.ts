@@ -21,14 +21,15 @@ function named([word = '', name = '']: string[]) {
 export async function pause(context: CommandContext, args: string[], options: PauseOptions): Promise<void> {
   const { reason } = options;
   const asked = { ...named(args), ...(reason === undefined ? {} : { reason }) };
-  const held = await (await connect(context)).pause(asked, { signal: context.signal });
-  context.out.result(held, () => context.out.line(printable(`${held.kind} ${held.name}  held back`)));
+  const { out, signal } = context;
+  const { pause: held, warnings } = await (await connect(context)).pauses.put(asked, { signal });
+  out.resultWithWarnings(held, warnings, () => out.line(printable(`${held.kind} ${held.name}  held back`)));
 }
 
 /** `emp resume`. */
 export async function resume(context: CommandContext, args: string[]): Promise<void> {
   const asked = named(args);
-  await (await connect(context)).resume(asked, { signal: context.signal });
+  await (await connect(context)).pauses.remove(asked, { signal: context.signal });
   context.out.result({ resumed: asked }, () =>
     context.out.line(printable(`${asked.kind} ${asked.name}  goes on`)),
   );

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ContractHub, problem } from './contract-hub.ts';
+import { ContractHub, json, problem } from './contract-hub.ts';
 import { runMain } from './run-main.fixture.ts';
 
 /** What is said where a name is malformed or unknown, and where several fields are wrong. */
@@ -71,6 +71,26 @@ test('wrong fields of a limit point to the help of its command, those of a job t
   expect(stderr).toContain('\n  try: mend what is named above: emp limits set --help\n');
   expect((await emp(['run', 'image'])).stderr).toContain('emp run --dry-run checks without running');
 });
+
+test.each([
+  [['pause', 'service', 'imge'], 'PUT /v1/pauses/service/imge', { pause: { kind: 'service', name: 'imge' } }],
+  [['limits', 'set', 'w', '--pool', 'p', '--waiting', '1'], 'PUT /v1/limits/w', { limit: { name: 'w' } }],
+])(
+  'emp %j: what the hub warns of is a remark for people and a field for scripts',
+  async (args, route, done) => {
+    const warnings = ['nothing is known of it'];
+    hub.on(route, ({ response }) => json(response, 200, { ...done, warnings }));
+    const { code, stdout, stderr } = await emp(args);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: 'warning: nothing is known of it\n' });
+    expect(stdout).toMatch(/^(service imge {2}held back|w {2}kept)\n$/);
+    const scripted = await emp([...args, '--json']);
+    expect({ code: scripted.code, stderr: scripted.stderr }).toEqual({ code: 0, stderr: '' });
+    expect(JSON.parse(scripted.stdout)).toEqual({ ...Object.values(done)[0], warnings });
+    hub.on(route, ({ response }) => json(response, 200, done));
+    expect(await emp(args)).toMatchObject({ code: 0, stderr: '' });
+    expect(JSON.parse((await emp([...args, '--json'])).stdout)).toEqual(Object.values(done)[0]);
+  },
+);
 
 test('several settings of a machine that are wrong are told one a line', async () => {
   const env = { EMP_HUB_URL: 'foo', EMP_DRAIN_MS: 'x', EMP_JOIN_TOKEN: 't' };

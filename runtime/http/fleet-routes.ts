@@ -4,11 +4,12 @@ import { ModelManifest, modelObjectKey, Sha256 } from '#protocol/model.ts';
 import { CustomerName, FileName, MachineId, ModelId, PoolName, ServiceName } from '#protocol/names.ts';
 import { signedUrlLimitMs } from '#protocol/objects.ts';
 import type { Hub } from '#runtime/hub/hub.ts';
+import { unknownNames } from '#runtime/hub/known-names.ts';
 import { cordonMachine, drainMachine, getMachine, listMachines } from '#runtime/hub/machines.ts';
 import { pauseWork, resumeWork } from '#runtime/hub/pauses.ts';
 import { joinTokenDefaultMs, joinTokenLimitMs } from '#runtime/hub/tokens.ts';
 import type { HttpApp } from './http-app.ts';
-import { baseUrlOf, Flag, parseBody, parsePath, parseQuery } from './request-checks.ts';
+import { baseUrlOf, Flag, parseBody, parsePath, parseQuery, warningsOf } from './request-checks.ts';
 
 const MachinePath = z.strictObject({ id: MachineId });
 const ModelPath = z.strictObject({ id: ModelId });
@@ -76,7 +77,9 @@ function pauseRoutes(app: HttpApp, hub: Hub): void {
   app.get('/v1/pauses', async () => ({ items: await hub.records.listPauses() }));
   app.put('/v1/pauses/:kind/:name', async (request) => {
     const { reason } = parseBody(PauseBody, request);
-    return { pause: await pauseWork(hub, { ...parsePath(PausePath, request), reason, actor: 'operator' }) };
+    const { kind, name } = parsePath(PausePath, request);
+    const pause = await pauseWork(hub, { kind, name, reason, actor: 'operator' });
+    return { pause, ...warningsOf(await unknownNames(hub, { [kind]: name })) };
   });
   app.delete('/v1/pauses/:kind/:name', async (request) => {
     const { kind, name } = parsePath(PausePath, request);

@@ -21,6 +21,7 @@ import {
   parsePath,
   parseQuery,
   traceparentOf,
+  warningsOf,
   wholeNumber,
 } from './request-checks.ts';
 
@@ -109,7 +110,7 @@ export function jobRoutes(app: HttpApp, hub: Hub): void {
       traceparent: traceparentOf(request.raw.headers),
     });
     reply.code(created ? 201 : 200).header('location', `/v1/jobs/${job.id}`);
-    return warnings.length > 0 ? { job, warnings } : { job };
+    return { job, ...warningsOf(warnings) };
   });
   app.post('/v1/jobs/batch', async (request, reply) => {
     const { jobs } = parseBody(BatchBody, request);

@@ -97,3 +97,30 @@ test('a customer is paused and resumed by the path of pauses', async () => {
   await ask('DELETE', path);
   await expect.poll(async () => (await ask('GET', '/v1/jobs/a')).body.job.state).toBe('waiting');
 });
+
+test('what holds back a name that nothing bears is kept, with a word about it', async () => {
+  const { ask } = await httpRig();
+  const pause = await ask('PUT', '/v1/pauses/service/imge', { json: {} });
+  expect(pause).toMatchObject({ status: 200, body: { pause: { kind: 'service', name: 'imge' } } });
+  expect(pause.body.warnings).toEqual([
+    expect.stringMatching(/^no machine offers the service imge, .*image/),
+  ]);
+  expect((await ask('GET', '/v1/pauses')).body.items).toHaveLength(1);
+  const limit = await ask('PUT', '/v1/limits/w', { json: { pool: 'rentd', model: 'sdxl', concurrent: 1 } });
+  expect(limit).toMatchObject({ status: 200, body: { limit: { name: 'w', pool: 'rentd' } } });
+  expect(limit.body.warnings).toEqual([
+    expect.stringContaining('the pool rentd'),
+    expect.stringContaining('no model sdxl is registered'),
+  ]);
+});
+
+test('a name that is known, and any customer, is held back without a word', async () => {
+  const { ask } = await httpRig();
+  for (const path of ['service/image', 'pool/fast-lane', 'customer/nobody-yet'])
+    expect((await ask('PUT', `/v1/pauses/${path}`, { json: {} })).body).not.toHaveProperty('warnings');
+  for (const json of [
+    { customer: 'nobody-yet', concurrent: 1 },
+    { pool: 'fast-lane', concurrent: 1 },
+  ])
+    expect((await ask('PUT', '/v1/limits/w', { json })).body).not.toHaveProperty('warnings');
+});

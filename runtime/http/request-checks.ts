@@ -66,6 +66,9 @@ export function parseBody<T>(schema: z.ZodType<T>, request: FastifyRequest): T {
   return parseDocument(schema, request.body ?? {}, { what: 'The request' });
 }
 
+/** Warnings as part of an answer; no field where there is none. */
+export const warningsOf = (warnings: string[]) => (warnings.length > 0 ? { warnings } : {});
+
 /** `true` and `false` as text. */
 export const Flag = z.enum(['true', 'false']).transform((text) => text === 'true');
 

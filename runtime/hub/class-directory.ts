@@ -40,6 +40,12 @@ export class ClassDirectory {
     return this.#classes.find((known) => known.classId === classId)?.machineClass ?? null;
   }
 
+  /** All that are known; read again where that is longer ago than before a refusal. */
+  async list(): Promise<readonly MachineClass[]> {
+    if (this.#ageMs() >= refusalRefreshMs) await this.#read();
+    return this.#classes.map(({ machineClass }) => machineClass);
+  }
+
   /** Classes that may run the group. Before a refusal the classes are read again: one may have joined elsewhere. */
   async find(group: Group): Promise<ClassSearch> {
     if (this.#ageMs() >= refreshMs) await this.#read();
