@@ -122,6 +122,7 @@ test('unknown ids end with 3', async () => {
     ['job', 'nobody', '--timeline'],
     ['cancel', 'nobody'],
     ['requeue', 'nobody'],
+    ['machines', 'show', 'nobody'],
     ['drain', 'nobody'],
     ['cordon', 'nobody'],
   ]) {
@@ -131,6 +132,7 @@ test('unknown ids end with 3', async () => {
 
 test('a cordoned machine gets no job until it is uncordoned', async () => {
   expect((await emp('cordon', 'machine-a')).stdout).toBe('machine-a  cordoned\n');
+  expect((await emp('machines', 'show', 'machine-a')).stdout).toMatch(/^state +joined,cordoned$/m);
   const jobs = await Promise.all([1, 2, 3, 4].map(() => world.submit(20)));
   for (const id of jobs) expect((await world.client.wait(id)).machineId).toBe('machine-b');
   expect((await emp('uncordon', 'machine-a')).stdout).toBe('machine-a  open\n');

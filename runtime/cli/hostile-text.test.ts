@@ -65,6 +65,24 @@ const machine = {
   residency: [],
   lastSeenAtMs: 1,
 };
+const shown = {
+  ...machine,
+  classId: evil,
+  incarnation: 1,
+  joinedAtMs: 1,
+  machineClass: {
+    ...machine.machineClass,
+    services: [{ service: evil, version: evil, slots: 1 }],
+    tags: [evil],
+    region: evil,
+    gpus: [evil],
+    environment: evil,
+    customers: { strict: evil },
+  },
+  running: [{ jobId: evil, token: '1' }],
+  residency: [{ modelId: evil, state: evil, bytes: 1, fraction: 1 }],
+  report: { state: evil, reasons: [evil] },
+};
 const status = {
   version: evil,
   startedAtMs: 1,
@@ -114,6 +132,7 @@ test.each<[string[], string, unknown, number]>([
   [['run', 'image'], 'POST /v1/jobs', { job, created: true, warnings: [evil] }, 1],
   [['events', '--from', '0'], 'GET /v1/events', { items: [event], highestSeq: 1 }, 1],
   [['machines'], 'GET /v1/machines', { items: [machine] }, 2],
+  [['machines', 'show', 'm'], 'GET /v1/machines/m', shown, 20],
   [['cordon', 'm'], 'POST /v1/machines/m/cordon', { machine }, 1],
 ])('emp %j prints text of other people without control characters', async (args, route, answer, lines) => {
   hub.on(route, ({ response }) => json(response, 200, answer));

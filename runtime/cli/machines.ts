@@ -15,13 +15,7 @@ export async function machines(context: CommandContext, options: { all?: true })
       ['ID', 'STATE', 'POOL', 'SERVICES', 'FOR', 'RUNNING', 'MODELS', 'SEEN'],
       items.map((row) => [
         row.machineId,
-        [
-          row.state === 'joined' && !row.linked ? 'away' : row.state,
-          row.draining ? 'draining' : '',
-          row.cordoned ? 'cordoned' : '',
-        ]
-          .filter((word) => word !== '')
-          .join(','),
+        stateOf(row),
         row.machineClass.pool,
         row.machineClass.services.map(({ service, slots }) => `${service}:${slots}`).join(','),
         worksFor(row.machineClass),
@@ -33,8 +27,19 @@ export async function machines(context: CommandContext, options: { all?: true })
   );
 }
 
+/** Its state and flags, e.g. `joined,cordoned`. */
+export function stateOf({ state, linked, draining, cordoned }: MachineView): string {
+  return [
+    state === 'joined' && !linked ? 'away' : state,
+    draining ? 'draining' : '',
+    cordoned ? 'cordoned' : '',
+  ]
+    .filter((word) => word !== '')
+    .join(',');
+}
+
 /** Whose jobs it runs: `all`, or what they must be or ask for, all of it. */
-function worksFor({ customers, reservedFor }: MachineView['machineClass']): string {
+export function worksFor({ customers, reservedFor }: MachineView['machineClass']): string {
   const rules = [
     customers !== undefined && 'strict' in customers ? `dedicated to ${customers.strict}` : '',
     customers !== undefined && 'allow' in customers ? `only ${some(customers.allow)}` : '',
@@ -52,7 +57,7 @@ function some(names: readonly string[]): string {
 }
 
 /** Of a machine that another hub holds this one knows no better time than one of the last lease. */
-function seen({ linked, seenBy, hubId, lastSeenAtMs }: MachineView): string {
+export function seen({ linked, seenBy, hubId, lastSeenAtMs }: MachineView): string {
   if (linked && seenBy === 'records') return `by ${hubId ?? 'another hub'}`;
   return `${duration(Date.now() - lastSeenAtMs)} ago`;
 }

@@ -255,6 +255,13 @@ function addFleet(program: Command, action: Action): void {
   );
   action(
     machines
+      .command('show')
+      .argument('<id>')
+      .description('one machine: what it offers, what it holds and what it runs'),
+    async (context, args) => (await import('./machines-show.ts')).show(context, args[0] ?? ''),
+  );
+  action(
+    machines
       .command('token')
       .description('make a token with which a machine may join')
       .option('--ttl <duration>', 'how long it may be used', durationMs),

@@ -29,6 +29,7 @@ test.each([
   [['requeue', '..'], 'a job id'],
   [['job', 'a b'], 'a job id'],
   [['job', 'explain', 'a b'], 'a job id'],
+  [['machines', 'show', 'm 1'], 'a machine id'],
   [['drain', 'm 1'], 'a machine id'],
   [['cordon', 'm 1'], 'a machine id'],
   [['limits', 'set', 'my limit', '--pool', 'p'], 'a limit name'],
@@ -53,6 +54,7 @@ test.each([
   [['schedules', 'remove', 'w'], 'DELETE /v1/schedules/w', 'emp schedules'],
   [['bulk', 'abort', 'w'], 'POST /v1/bulks/w/abort', 'emp bulk'],
   [['resume', 'pool', 'w'], 'DELETE /v1/pauses/pool/w', 'emp status, which says what is held back'],
+  [['machines', 'show', 'w'], 'GET /v1/machines/w', 'emp machines'],
   [['drain', 'w'], 'POST /v1/machines/w/drain', 'emp machines'],
   [['cancel', 'w'], 'POST /v1/jobs/w/cancel', 'emp jobs'],
 ])('emp %j: where nothing has this name, the hint is what lists them', async (args, route, list) => {
