@@ -9,7 +9,15 @@ import { cordonMachine, drainMachine, getMachine, listMachines } from '#runtime/
 import { pauseWork, resumeWork } from '#runtime/hub/pauses.ts';
 import { joinTokenDefaultMs, joinTokenLimitMs } from '#runtime/hub/tokens.ts';
 import type { HttpApp } from './http-app.ts';
-import { baseUrlOf, Flag, parseBody, parsePath, parseQuery, warningsOf } from './request-checks.ts';
+import {
+  baseUrlOf,
+  Flag,
+  parseBody,
+  parseNewPath,
+  parsePath,
+  parseQuery,
+  warningsOf,
+} from './request-checks.ts';
 
 const MachinePath = z.strictObject({ id: MachineId });
 const ModelPath = z.strictObject({ id: ModelId });
@@ -24,6 +32,8 @@ const PausePath = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('service'), name: ServiceName }),
   z.strictObject({ kind: z.literal('customer'), name: CustomerName }),
 ]);
+/** Another kind is another path; a name of no form is a wrong name of this one. */
+const PauseKindPath = z.looseObject({ kind: z.enum(['pool', 'service', 'customer']) });
 const PauseBody = z.strictObject({ reason: z.string().max(200).default('') });
 const Nothing = z.strictObject({});
 const JoinTokenBody = z.strictObject({
@@ -77,7 +87,8 @@ function pauseRoutes(app: HttpApp, hub: Hub): void {
   app.get('/v1/pauses', async () => ({ items: await hub.records.listPauses() }));
   app.put('/v1/pauses/:kind/:name', async (request) => {
     const { reason } = parseBody(PauseBody, request);
-    const { kind, name } = parsePath(PausePath, request);
+    parsePath(PauseKindPath, request);
+    const { kind, name } = parseNewPath(PausePath, request);
     const pause = await pauseWork(hub, { kind, name, reason, actor: 'operator' });
     return { pause, ...warningsOf(await unknownNames(hub, { [kind]: name })) };
   });
@@ -92,7 +103,7 @@ function modelRoutes(app: HttpApp, hub: Hub): void {
   app.get('/v1/models', async () => ({ items: await hub.models.list() }));
   app.get('/v1/models/:id', async (request) => await mustGetModel(hub, parsePath(ModelPath, request).id));
   app.put('/v1/models/:id', async (request) => {
-    const { id } = parsePath(ModelPath, request);
+    const { id } = parseNewPath(ModelPath, request);
     const manifest = parseBody(ModelManifest, request);
     if (manifest.id !== id) {
       const detail = `the manifest is of ${manifest.id}, the path names ${id}`;

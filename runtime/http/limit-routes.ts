@@ -4,10 +4,9 @@ import { namedBy } from '#protocol/records-admissions.ts';
 import type { Hub } from '#runtime/hub/hub.ts';
 import { unknownNames } from '#runtime/hub/known-names.ts';
 import { removeLimit, saveLimit, showLimit } from '#runtime/hub/limits.ts';
-import { parseDocument } from '#runtime/hub/problem.ts';
 import { countsShown } from '#runtime/hub/waiting.ts';
 import type { HttpApp } from './http-app.ts';
-import { parsePath, warningsOf } from './request-checks.ts';
+import { parseNewPath, parsePath, warningsOf } from './request-checks.ts';
 
 const LimitPath = z.strictObject({ name: LimitName });
 
@@ -20,8 +19,7 @@ export function limitRoutes(app: HttpApp, hub: Hub): void {
     return { limit };
   });
   app.put('/v1/limits/:name', async (request) => {
-    // A name is made here: one that cannot be is told why, not that it is unknown.
-    const { name } = parseDocument(LimitPath, request.params, { what: 'The path' });
+    const { name } = parseNewPath(LimitPath, request);
     const limit = await saveLimit(hub, { name, document: request.body, actor: 'operator' });
     const { pool, model } = limit;
     return { limit, ...warningsOf(await unknownNames(hub, { pool, model })) };

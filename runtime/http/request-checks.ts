@@ -62,6 +62,11 @@ export function parsePath<T>(schema: z.ZodType<T>, request: FastifyRequest): T {
   });
 }
 
+/** Path parameters of a request that makes what it names: a name that cannot be is told why, not that it is unknown. */
+export function parseNewPath<T>(schema: z.ZodType<T>, request: FastifyRequest): T {
+  return parseDocument(schema, request.params, { what: 'The path' });
+}
+
 export function parseBody<T>(schema: z.ZodType<T>, request: FastifyRequest): T {
   return parseDocument(schema, request.body ?? {}, { what: 'The request' });
 }

@@ -1,10 +1,9 @@
 import { z } from 'zod';
 import { ScheduleName } from '#protocol/names.ts';
 import type { Hub } from '#runtime/hub/hub.ts';
-import { parseDocument } from '#runtime/hub/problem.ts';
 import { removeSchedule, saveSchedule, showSchedule } from '#runtime/hub/schedules.ts';
 import type { HttpApp } from './http-app.ts';
-import { parsePath } from './request-checks.ts';
+import { parseNewPath, parsePath } from './request-checks.ts';
 
 const SchedulePath = z.strictObject({ name: ScheduleName });
 
@@ -16,8 +15,7 @@ export function scheduleRoutes(app: HttpApp, hub: Hub): void {
     return { schedule: await showSchedule(hub, name) };
   });
   app.put('/v1/schedules/:name', async (request) => {
-    // A name is made here: one that cannot be is told why, not that it is unknown.
-    const { name } = parseDocument(SchedulePath, request.params, { what: 'The path' });
+    const { name } = parseNewPath(SchedulePath, request);
     return { schedule: await saveSchedule(hub, { name, document: request.body, actor: 'operator' }) };
   });
   app.delete('/v1/schedules/:name', async (request) => {
