@@ -4,6 +4,8 @@ import { EmpError } from '#protocol/errors.ts';
 interface SimFile {
   chunks: Uint8Array[];
   bytes: number;
+  /** False once it was removed or replaced: who still has it open writes to nothing. */
+  isThere: boolean;
   /** Bytes that survive a crash of the box. */
   syncedBytes: number;
 }
@@ -22,6 +24,7 @@ export class SimDisk implements Disk {
   readonly #files = new Map<string, SimFile>();
   readonly #folders = new Set<string>(['/']);
   #highestUsed = 0;
+  #used = 0;
 
   constructor(options: { capacityBytes: number }) {
     this.#capacityBytes = options.capacityBytes;
@@ -39,9 +42,7 @@ export class SimDisk implements Disk {
   }
 
   get usedBytes(): number {
-    let used = 0;
-    for (const file of this.#files.values()) used += file.bytes;
-    return used;
+    return this.#used;
   }
 
   get highestUsedBytes(): number {
@@ -63,12 +64,12 @@ export class SimDisk implements Disk {
 
   /** Power cut: bytes that were not synced are gone. */
   crash(): void {
-    for (const file of this.#files.values()) truncate(file, file.syncedBytes);
+    for (const file of this.#files.values()) this.#used += truncate(file, file.syncedBytes);
   }
 
   /** The container came back without its disk. */
   wipe(): void {
-    this.#files.clear();
+    for (const path of [...this.#files.keys()]) this.#drop(path);
     this.#folders.clear();
     this.#folders.add('/');
   }
@@ -125,14 +126,16 @@ export class SimDisk implements Disk {
     const bytes = encoder.encode(text);
     this.#parentOf(path);
     this.#room(bytes.length - (this.#files.get(normal(path))?.bytes ?? 0));
-    this.#files.set(normal(path), { chunks: [bytes], bytes: bytes.length, syncedBytes: bytes.length });
+    const file = { chunks: [bytes], bytes: bytes.length, syncedBytes: bytes.length, isThere: false };
+    this.#put(normal(path), file);
   }
 
   async append(path: string, keepBytes: number): Promise<FileSink> {
     this.#parentOf(path);
-    const file = this.#files.get(normal(path)) ?? { chunks: [], bytes: 0, syncedBytes: 0 };
-    truncate(file, keepBytes);
-    this.#files.set(normal(path), file);
+    const known = this.#files.get(normal(path));
+    const file = known ?? { chunks: [], bytes: 0, syncedBytes: 0, isThere: false };
+    this.#used += truncate(file, keepBytes);
+    if (known === undefined) this.#put(normal(path), file);
     let open = true;
     return {
       write: async (chunk) => {
@@ -140,7 +143,8 @@ export class SimDisk implements Disk {
         this.#room(chunk.length);
         file.chunks.push(chunk.slice());
         file.bytes += chunk.length;
-        this.#highestUsed = Math.max(this.#highestUsed, this.usedBytes);
+        if (file.isThere) this.#used += chunk.length;
+        this.#highestUsed = Math.max(this.#highestUsed, this.#used);
       },
       close: async ({ sync }) => {
         open = false;
@@ -158,8 +162,8 @@ export class SimDisk implements Disk {
     for (const [path, each] of [...this.#files]) {
       const moved = movedPath(path, source, target);
       if (moved === null) continue;
-      this.#files.delete(path);
-      this.#files.set(moved, each);
+      this.#drop(path);
+      this.#put(moved, each);
     }
     for (const path of [...this.#folders]) {
       const moved = movedPath(path, source, target);
@@ -172,8 +176,24 @@ export class SimDisk implements Disk {
   async remove(path: string): Promise<void> {
     const gone = normal(path);
     const inside = (full: string) => full === gone || full.startsWith(`${gone}/`);
-    for (const full of [...this.#files.keys()]) if (inside(full)) this.#files.delete(full);
+    for (const full of [...this.#files.keys()]) if (inside(full)) this.#drop(full);
     for (const full of [...this.#folders]) if (full !== '/' && inside(full)) this.#folders.delete(full);
+  }
+
+  /** In place of what is there. */
+  #put(path: string, file: SimFile): void {
+    this.#drop(path);
+    this.#files.set(path, file);
+    file.isThere = true;
+    this.#used += file.bytes;
+  }
+
+  #drop(path: string): void {
+    const file = this.#files.get(path);
+    if (file === undefined) return;
+    this.#files.delete(path);
+    file.isThere = false;
+    this.#used -= file.bytes;
   }
 
   #parentOf(path: string): void {
@@ -205,10 +225,13 @@ function movedPath(path: string, from: string, to: string): string | null {
   return path.startsWith(`${from}/`) ? `${to}${path.slice(from.length)}` : null;
 }
 
-function truncate(file: SimFile, keepBytes: number): void {
+/** Answers by how many bytes the file has changed, 0 or less. */
+function truncate(file: SimFile, keepBytes: number): number {
+  const before = file.bytes;
   const whole = Buffer.concat(file.chunks);
   const kept = new Uint8Array(whole.subarray(0, Math.min(keepBytes, whole.length)));
   file.chunks = kept.length > 0 ? [kept] : [];
   file.bytes = kept.length;
   file.syncedBytes = Math.min(file.syncedBytes, kept.length);
+  return kept.length - before;
 }

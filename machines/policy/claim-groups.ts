@@ -59,20 +59,21 @@ const frontGroups = 24;
  * give equal requests; where more than 32 have waiting work, the last 8 places go round among those
  * behind the first 24, one step of 8 each `turn` (a count of claims, from 0). Then empty ones in the order
  * of `servable`, the own pool's first: there may be hundreds, and no claim sorts them. A group all of whose
- * work is held is left out. Lanes: `workLanes`, then `idleLanes`, at most 16.
+ * work is held is left out. Lanes: `workLanes`, then `idleLanes`, at most 16; without `lanes` none, and
+ * nothing is held.
  */
 export function claimTargets(options: {
   servable: readonly ServableGroup[];
   freeServices: ReadonlySet<string>;
   pool: string;
   resident: readonly ResidentCopy[];
-  lanes: LaneKnowledge;
+  lanes: LaneKnowledge | null;
   policy: ClaimPolicy;
   turn: number;
   /** How long no job of a pool has been given out, ms. */
   ageMs: (pool: string) => number;
 }): ClaimTargets {
-  const { servable, freeServices, pool, policy, turn } = options;
+  const { servable, freeServices, pool, resident, lanes, policy, turn } = options;
   const foreign = (each: ServableGroup) => (each.group.pool === pool || each.isHomeless ? 0 : 1);
   const served = servable.filter((each) => freeServices.has(each.group.service));
   const waiting = served
@@ -89,17 +90,20 @@ export function claimTargets(options: {
   }
   const own = new Set([pool, ...chosen.flatMap((each) => (foreign(each) === 0 ? [each.group.pool] : []))]);
   const behindMs = inTurnOfAge(own, options);
-  const isHeld = heldOf(options);
-  const open = chosen.filter((each) => !isWhollyHeld(each, { lanes: options.lanes, isHeld }));
-  const groups = open.map((each) => ({
+  const target = (each: ServableGroup) => ({
     group: each.groupId,
     penaltyMs: behindMs(each.group.pool) + foreign(each) * policy.spillPenaltyMs,
-  }));
-  const work = workLanes(groups, { ...options, isHeld });
+  });
+  if (lanes === null) return { groups: chosen.map(target), warmLanes: [] };
+  const isHeld = heldOf({ resident, lanes });
+  const open = chosen.filter((each) => !isWhollyHeld(each, { lanes, isHeld }));
+  const groups = open.map(target);
+  const work = workLanes(groups, { resident, lanes, policy, isHeld });
   // Where it finds nothing the Broker keeps it as idle by these: those that it would begin at once stand in all of them.
   const isNamed = new Set(work.map(({ group, affinity }) => `${group}/${affinity}`));
-  const idle = idleLanes(open, options).filter(({ group, affinity }) => !isNamed.has(`${group}/${affinity}`));
-  return { groups, warmLanes: [...work, ...idle].slice(0, claimLanesLimit) };
+  const idle = idleLanes(open, { resident, lanes, policy });
+  const others = idle.filter(({ group, affinity }) => !isNamed.has(`${group}/${affinity}`));
+  return { groups, warmLanes: [...work, ...others].slice(0, claimLanesLimit) };
 }
 
 /** What of the claim's options decides on lanes. */
@@ -129,7 +133,7 @@ function isWhollyHeld(
 }
 
 /** Whether a lane is held; each is asked for once a claim. */
-function heldOf({ resident, lanes }: LaneOptions): LaneKnowledge['isHeld'] {
+function heldOf({ resident, lanes }: Omit<LaneOptions, 'policy'>): LaneKnowledge['isHeld'] {
   const isThere = nothingMissing(resident);
   const known = new Map<string, boolean>();
   return (lane) => {
@@ -182,16 +186,17 @@ function idleLanes(
   groups: readonly ServableGroup[],
   { resident, lanes, policy }: LaneOptions,
 ): ClaimTargets['warmLanes'] {
-  const found = resident.flatMap((copy) =>
-    groups
-      .filter(({ group }) => group.service === copy.service)
-      .map(({ groupId }) => ({ group: groupId, affinity: copy.modelId })),
-  );
-  const isUsed = ({ group, affinity }: { group: GroupId; affinity: string }) =>
-    lanes.seen(group).has(affinity);
-  return [...found.filter(isUsed), ...found.filter((lane) => !isUsed(lane))]
-    .slice(0, claimLanesLimit)
-    .map((lane) => ({ ...lane, bonusMs: policy.warmBonusLimitMs }));
+  const bonusMs = policy.warmBonusLimitMs;
+  const used: ClaimTargets['warmLanes'] = [];
+  const unused: ClaimTargets['warmLanes'] = [];
+  for (const { modelId: affinity, service } of resident) {
+    for (const { groupId, group } of groups) {
+      if (group.service !== service) continue;
+      (lanes.seen(groupId).has(affinity) ? used : unused).push({ group: groupId, affinity, bonusMs });
+      if (used.length === claimLanesLimit) return used;
+    }
+  }
+  return [...used, ...unused].slice(0, claimLanesLimit);
 }
 
 /**

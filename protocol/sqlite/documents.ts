@@ -1,6 +1,6 @@
 /**
- * Parsed JSON documents that never change under their id, each read and parsed once. Begins anew when
- * full, because ids come from outside.
+ * Parsed JSON documents that never change under their id, each read and parsed once. The id may be the text
+ * itself. All who ask get one object, which nobody changes. Begins anew when full, because ids come from outside.
  */
 export class Documents<T> {
   readonly #parsed = new Map<string, T>();

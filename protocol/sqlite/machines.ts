@@ -8,6 +8,7 @@ import {
   resumedMachine,
 } from '#protocol/records-machines.ts';
 import type { Database, Row } from './database.ts';
+import { Documents } from './documents.ts';
 import { writeEntries } from './ledger.ts';
 
 /** Machines, their incarnations and classes. Every change of a machine's state leaves its event. */
@@ -15,12 +16,20 @@ import { writeEntries } from './ledger.ts';
 const selectMachines =
   'SELECT machine_id, incarnation, class_id, machine_class, state, cordoned, draining, joined_at_ms, last_seen_at_ms, hub_id, report FROM machines';
 
+/** What machines say of themselves is the same in every row of theirs, and read every few seconds. */
+const classes = new Documents<MachineRow['machineClass']>({ limit: 1_000 });
+
+function classOf(row: Row): MachineRow['machineClass'] {
+  const text = String(row.machine_class);
+  return classes.get(text, () => text);
+}
+
 function toMachine(row: Row): MachineRow {
   return {
     machineId: String(row.machine_id),
     incarnation: Number(row.incarnation),
     classId: String(row.class_id),
-    machineClass: JSON.parse(String(row.machine_class)),
+    machineClass: classOf(row),
     state: row.state as MachineRow['state'],
     cordoned: row.cordoned === 1,
     draining: row.draining === 1,
@@ -131,7 +140,7 @@ export function machineMethods(db: Database, nowMs: () => number): Pick<Records,
       db.readOne(() =>
         db.all(seenClasses, seenAfterMs).map((row) => ({
           classId: String(row.class_id),
-          machineClass: JSON.parse(String(row.machine_class)),
+          machineClass: classOf(row),
         })),
       ),
   };

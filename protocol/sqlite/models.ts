@@ -3,7 +3,7 @@ import { newEntries, recordFact } from '#protocol/ledger.ts';
 import type { ModelManifest } from '#protocol/model.ts';
 import type { Records } from '#protocol/records.ts';
 import type { Group } from '#protocol/requirements.ts';
-import type { Database } from './database.ts';
+import type { Database, Row } from './database.ts';
 import { Documents } from './documents.ts';
 import { writeEntries } from './ledger.ts';
 
@@ -24,8 +24,9 @@ function putModel(db: Database, manifest: ModelManifest, atMs: number): void {
   writeEntries(db, null, entries);
 }
 
-/** Parsed groups kept at hand. */
+/** Parsed groups and models kept at hand. */
 const parsedGroupsLimit = 20_000;
+const parsedModelsLimit = 2_000;
 
 function documentOf(db: Database, groupId: string): string {
   return String(db.get('SELECT document FROM requirement_groups WHERE group_id = ?', groupId)?.document);
@@ -36,6 +37,8 @@ export function modelMethods(
   nowMs: () => number,
 ): Pick<Records, 'internGroup' | 'listGroups' | 'putModel' | 'getModel' | 'listModels'> {
   const groups = new Documents<Group>({ limit: parsedGroupsLimit });
+  const manifests = new Documents<ModelManifest>({ limit: parsedModelsLimit });
+  const manifestOf = ({ manifest }: Row) => manifests.get(String(manifest), () => String(manifest));
   return {
     internGroup: (groupId, group) =>
       db.write(() => {
@@ -58,13 +61,9 @@ export function modelMethods(
     getModel: (modelId) =>
       db.readOne(() => {
         const row = db.get('SELECT manifest FROM models WHERE model_id = ?', modelId);
-        return row ? (JSON.parse(String(row.manifest)) as ModelManifest) : null;
+        return row ? manifestOf(row) : null;
       }),
     listModels: () =>
-      db.readOne(() =>
-        db
-          .all('SELECT manifest FROM models ORDER BY model_id')
-          .map((row) => JSON.parse(String(row.manifest)) as ModelManifest),
-      ),
+      db.readOne(() => db.all('SELECT manifest FROM models ORDER BY model_id').map(manifestOf)),
   };
 }

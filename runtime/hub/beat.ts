@@ -187,7 +187,7 @@ async function beatGroups(
 ): Promise<ClaimTargets['groups']> {
   if (free.size === 0) return [];
   const isKnownEmpty = hub.pulse.recent()?.entries === 0;
-  return (await claimTargetsOf(hub, machine, { free, resident: [], isKnownEmpty })).groups;
+  return (await claimTargetsOf(hub, machine, { free, resident: [], isKnownEmpty, isHeld: null })).groups;
 }
 
 /** Gives leases back through Records, one after the other: each keeps its attempt. */

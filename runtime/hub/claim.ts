@@ -98,8 +98,8 @@ export async function claimTargetsOf(
     free: ReadonlySet<string>;
     resident: readonly string[];
     isKnownEmpty: boolean;
-    /** Lanes that are left to others; none for a beat, which has the machine ask again while they are. */
-    isHeld?: LaneKnowledge['isHeld'];
+    /** Lanes that are left to others; null for a beat, which names no lanes and has the machine ask while work is there. */
+    isHeld: LaneKnowledge['isHeld'] | null;
   },
 ) {
   await hub.directories.refresh();
@@ -114,16 +114,18 @@ export async function claimTargetsOf(
   return hub.groups.targets(machine, {
     freeServices: offer.free,
     resident,
-    lanes: {
-      waiting: (group) => hub.lanes.waiting(group),
-      seen: (group) => hub.lanes.seen(group),
-      isHeld: offer.isHeld ?? (() => false),
-      bytesOf: (modelId) => hub.models.bytesOf(modelId),
-    },
+    lanes: offer.isHeld === null ? null : laneKnowledge(hub, offer.isHeld),
     policy,
     isOpen: hub.pauses.isOpen,
   });
 }
+
+const laneKnowledge = (hub: Hub, isHeld: LaneKnowledge['isHeld']): LaneKnowledge => ({
+  waiting: (group) => hub.lanes.waiting(group),
+  seen: (group) => hub.lanes.seen(group),
+  isHeld,
+  bytesOf: (modelId) => hub.models.bytesOf(modelId),
+});
 
 function refusal(
   hub: Hub,

@@ -179,7 +179,7 @@ export class GroupDirectory {
     options: {
       freeServices: ReadonlySet<string>;
       resident: readonly ResidentCopy[];
-      lanes: LaneKnowledge;
+      lanes: LaneKnowledge | null;
       policy: ClaimPolicy;
       /** False for what is held back. */
       isOpen: (group: Group) => boolean;

@@ -90,19 +90,22 @@ export class Holds {
   }
 }
 
-/** Who has which models, and what waits for them, as of one moment; each answer is reckoned once. */
+/** Who has which models, and what waits for them, as it is when it is asked first; each answer is reckoned once. */
 class WarmView {
   readonly atMs: number;
   readonly #hub: Hub;
-  /** Machines that take work, by the models that they have. */
-  readonly #having: ReadonlyMap<string, readonly MachineLink[]>;
+  /** Machines that are there and take work. */
+  readonly #taking: readonly MachineLink[];
   readonly #holders = new Map<string, MachineLink[]>();
   #warmMs: ReadonlyMap<MachineLink, number> | null = null;
 
   constructor(hub: Hub) {
     this.#hub = hub;
     this.atMs = hub.env.clock.monotonic();
-    this.#having = byModel(hub);
+    const silentMs = hub.config.leaseTtlMs / 2;
+    this.#taking = hub.links
+      .all()
+      .filter((link) => !link.cordoned && !link.draining && !link.leaving && link.silentMs() < silentMs);
   }
 
   /** Machines of the group's own pool that have the model and take its work: others have a line of their own. */
@@ -111,11 +114,13 @@ class WarmView {
     const known = this.#holders.get(key);
     if (known !== undefined) return known;
     const group = this.#hub.groups.get(groupId);
-    const having = this.#having.get(affinity) ?? [];
+    const has = (link: MachineLink) => link.residency.get(affinity)?.state === 'resident';
     const found =
       group === null
         ? []
-        : having.filter((link) => link.machineClass.pool === group.pool && machineMeets(link, group));
+        : this.#taking.filter(
+            (link) => has(link) && link.machineClass.pool === group.pool && machineMeets(link, group),
+          );
     this.#holders.set(key, found);
     return found;
   }
@@ -135,22 +140,6 @@ class WarmView {
     }
     return sums;
   }
-}
-
-/** Machines that are there and take work, by each model that is on their disks. */
-function byModel(hub: Hub): Map<string, MachineLink[]> {
-  const silentMs = hub.config.leaseTtlMs / 2;
-  const found = new Map<string, MachineLink[]>();
-  for (const link of hub.links.all()) {
-    if (link.cordoned || link.draining || link.leaving || link.silentMs() >= silentMs) continue;
-    for (const [modelId, { state }] of link.residency) {
-      if (state !== 'resident') continue;
-      const having = found.get(modelId);
-      if (having === undefined) found.set(modelId, [link]);
-      else having.push(link);
-    }
-  }
-  return found;
 }
 
 /**
