@@ -1,16 +1,29 @@
+import type { Rng } from '#protocol/env.ts';
 import type { PlannedJob } from './chaos-jobs.ts';
 import { endedBy } from './ended-by.ts';
 import type { Observation } from './observation.ts';
 import type { World } from './world.ts';
 
-/** The clients of a run: they submit at a time, or when another job has ended, and change their minds. */
+/** A client whose answer was lost on the way asks again within so long, ms. */
+const repeatLimitMs = 20_000;
+const repeatShare = 0.2;
+
+/**
+ * The clients of a run: they submit at a time, or when another job has ended or can never be accepted, and
+ * change their minds. With `repeats` some submit again what was accepted.
+ */
 export class ChaosClients {
   readonly #world: World;
   /** By the job whose end they wait for. */
   readonly #links = new Map<string, PlannedJob[]>();
+  readonly #repeats: Rng | null;
+  readonly #asked = new Map<string, PlannedJob>();
+  /** Jobs that no hub accepts, as their clients were told. */
+  readonly givenUp = new Set<string>();
 
-  constructor(world: World) {
+  constructor(world: World, options: { repeats: Rng | null } = { repeats: null }) {
     this.#world = world;
+    this.#repeats = options.repeats;
   }
 
   start(jobs: readonly PlannedJob[]): void {
@@ -22,7 +35,9 @@ export class ChaosClients {
   }
 
   observe(seen: Observation): void {
-    for (const jobId of endedBy(seen)) {
+    if (seen.kind === 'gaveUp') this.givenUp.add(seen.jobId);
+    if (seen.kind === 'accepted') this.#accepted(seen.jobId);
+    for (const jobId of seen.kind === 'gaveUp' ? [seen.jobId] : endedBy(seen)) {
       const links = this.#links.get(jobId);
       if (links === undefined) continue;
       this.#links.delete(jobId);
@@ -31,8 +46,19 @@ export class ChaosClients {
     }
   }
 
-  #later({ atMs, cancelAfterMs, submission }: PlannedJob): void {
+  #accepted(jobId: string): void {
+    const job = this.#asked.get(jobId);
+    if (this.#repeats === null || job === undefined) return;
+    this.#asked.delete(jobId);
+    const own = this.#repeats.fork(jobId);
+    if (own.next() >= repeatShare) return;
+    this.#world.clock.setTimeout(() => this.#world.submit(job.submission), own.int(0, repeatLimitMs));
+  }
+
+  #later(job: PlannedJob): void {
+    const { atMs, cancelAfterMs, submission } = job;
     const { clock } = this.#world;
+    this.#asked.set(submission.id, job);
     clock.setTimeout(() => this.#world.submit(submission), atMs);
     if (cancelAfterMs !== null)
       clock.setTimeout(() => this.#world.cancel(submission.id), atMs + cancelAfterMs);

@@ -30,6 +30,28 @@ describe('a script', () => {
     expect(readScript(JSON.stringify(before), 'a.json').reserved).toEqual([]);
   });
 
+  test('that was written before limits could say how many may wait has none', () => {
+    const { waiting: _, ...before } = drawScript({ seed: 4, jobs: 20 });
+    expect(readScript(JSON.stringify(before), 'a.json').waiting).toEqual([]);
+  });
+
+  test('of every second seed or so limits what may wait, and every limit that it names is set first', () => {
+    const drawn = Array.from({ length: 60 }, (_, seed) => drawScript({ seed, jobs: 1 }).waiting ?? []);
+    const limited = drawn.filter((steps) => steps.length > 0);
+    expect(limited.length).toBeGreaterThan(20);
+    expect(limited.length).toBeLessThan(40);
+    for (const steps of limited) {
+      expect(steps.map(({ atMs }) => atMs)).toEqual(steps.map(({ atMs }) => atMs).toSorted((a, b) => a - b));
+      for (const { name } of steps)
+        expect(steps.find((step) => step.name === name)?.definition?.waiting).toBeTypeOf('number');
+    }
+    const definitions = limited.flat().flatMap(({ definition }) => definition ?? []);
+    for (const field of ['customer', 'pool', 'model', 'concurrent'])
+      expect(definitions.some((each) => field in each)).toBe(true);
+    expect(limited.flat().some(({ definition }) => definition === null)).toBe(true);
+    expect(definitions.some(({ waiting }) => waiting === 0)).toBe(true);
+  });
+
   test('survives its file', () => {
     const script = drawScript({ seed: 4, jobs: 20 });
     expect(readScript(writeScript(script), 'a.json')).toMatchObject(JSON.parse(JSON.stringify(script)));
@@ -60,6 +82,14 @@ describe('a script', () => {
     ],
     ['no machines', (script) => ({ ...script, machines: [] }), '/machines'],
     ['a site that is none', (script) => ({ ...script, buggify: ['disk.lies'] }), '/buggify/0'],
+    [
+      'a limit that says nothing of what waits',
+      (script) => ({
+        ...script,
+        waiting: [{ atMs: 1, name: 'a', definition: { pool: 'standard', concurrent: 1 } }],
+      }),
+      '/waiting/0/definition',
+    ],
     ['another version', (script) => ({ ...script, version: 2 }), '/version'],
   ])('%s is refused by file and field', (_what, change, field) => {
     const text = JSON.stringify(change(drawScript({ seed: 4, jobs: 2 })));
@@ -95,6 +125,19 @@ describe('shrinking a script', () => {
     expect(smaller.faults.map(({ atMs }) => atMs)).toEqual([fault?.atMs, other?.atMs]);
     expect([smaller.machines, jobIds(smaller), smaller.buggify]).toEqual([[needed], ['job-17'], []]);
     expect(tries).toBeLessThanOrEqual(2_000);
+  });
+
+  test('leaves the steps of limits that it takes', async () => {
+    const definition = { customer: 'amber', waiting: 2 };
+    const steps = [1, 2, 3, 4].map((atMs) => ({ atMs, name: 'a', definition }));
+    const breaks = async ({ waiting = [] }: ChaosScript) => waiting.some(({ atMs }) => atMs === 3);
+    const { script: smaller } = await shrinkScript(
+      { ...script, waiting: steps },
+      { checker: 'no more wait than may', jobId: null },
+      { triesLimit: 2_000, breaks },
+    );
+    expect(smaller.waiting).toEqual([steps[2]]);
+    expect([smaller.faults, smaller.machines.length, smaller.jobs.length]).toEqual([[], 1, 1]);
   });
 
   test('jobs that only a removed machine could run go with it', async () => {

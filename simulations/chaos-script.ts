@@ -3,6 +3,7 @@ import { EmpError, type FieldError } from '#protocol/errors.ts';
 import { buggifySites, drawSites } from './buggify.ts';
 import { drawReserved } from './chaos-fleet.ts';
 import { drawJobs, PlannedJob } from './chaos-jobs.ts';
+import { drawWaiting, WaitingStep } from './chaos-waiting.ts';
 import { drawFaults } from './fault-draws.ts';
 import { Fault } from './fault-script.ts';
 import { seededRng } from './seeded-rng.ts';
@@ -36,6 +37,8 @@ export const ChaosScript = z.strictObject({
   chaosMs: z.int().min(1_000).max(3_600_000),
   jobs: z.array(PlannedJob).min(1).max(2_000),
   faults: z.array(Fault).max(1_000),
+  /** What an operator does to limits on what may wait. */
+  waiting: z.array(WaitingStep).max(200).default([]),
   /** Places at the ports that misbehave now and then. */
   buggify: z.array(z.enum(buggifySites)).max(buggifySites.length),
 });
@@ -84,6 +87,7 @@ export function drawScript(options: DrawOptions): Required<ChaosScript> {
       reserved,
     }),
     faults: drawFaults(rng.fork('faults'), faultWorld, chaosDefaults.faults),
+    waiting: drawWaiting(rng.fork('waiting'), { spanMs: chaosMs }),
     buggify: drawSites(rng.fork('buggify')),
   };
 }
@@ -122,7 +126,7 @@ export function writeScript(script: ChaosScript): string {
   const list = (items: readonly unknown[]) =>
     items.length === 0 ? '[]' : `[\n${items.map((item) => `    ${JSON.stringify(item)}`).join(',\n')}\n  ]`;
   const fields = Object.entries(script).map(([key, value]) => {
-    const isLong = key === 'faults' || key === 'jobs';
+    const isLong = key === 'faults' || key === 'jobs' || key === 'waiting';
     return `  ${JSON.stringify(key)}: ${isLong ? list(value as unknown[]) : JSON.stringify(value)}`;
   });
   return `{\n${fields.join(',\n')}\n}\n`;

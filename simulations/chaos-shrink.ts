@@ -25,7 +25,7 @@ const windowsMs = [0, 5_000, 30_000];
 const restsMs = [1_000, 10_000, 60_000];
 
 /**
- * A smaller script that breaks the same invariant: fewer faults, then fewer machines, jobs and sites, as
+ * A smaller script that breaks the same invariant: fewer faults, then fewer limits, machines, jobs and sites, as
  * often as something goes. Each begins with bold guesses (none at all, the jobs around the one that broke)
  * and goes on by halves. Deterministic. `tries` counts the runs that it took.
  */
@@ -38,6 +38,7 @@ export async function shrinkScript(
   for (let round = 0; round < rounds; round++) {
     const before = JSON.stringify(search.smallest);
     await search.faults();
+    await search.waiting();
     await search.machines();
     await search.jobs();
     await search.sites();
@@ -65,6 +66,13 @@ class Search {
     if (await this.#fails({ ...this.smallest, faults: [] }, otherSeeds)) return await this.span();
     await this.#reduce(this.smallest.faults, (faults) => ({ ...this.smallest, faults: [...faults] }), [0]);
     await this.span();
+  }
+
+  /** What an operator does to limits on what may wait goes step by step. */
+  async waiting(): Promise<void> {
+    const { waiting = [] } = this.smallest;
+    if (waiting.length === 0 || (await this.#fails({ ...this.smallest, waiting: [] }, otherSeeds))) return;
+    await this.#reduce(waiting, (steps) => ({ ...this.smallest, waiting: [...steps] }), [0]);
   }
 
   /** At least one stays; jobs that only a removed one could run go with it. */
@@ -105,8 +113,8 @@ class Search {
 
   /** Heals as soon as the last fault and job have come. */
   async span(): Promise<void> {
-    const { faults, jobs, chaosMs } = this.smallest;
-    const lastMs = Math.max(0, ...faults.map(({ atMs }) => atMs), ...jobs.map(({ atMs }) => atMs));
+    const { faults, jobs, waiting = [], chaosMs } = this.smallest;
+    const lastMs = Math.max(0, ...[...faults, ...jobs, ...waiting].map(({ atMs }) => atMs));
     for (const restMs of restsMs) {
       const shorter = { ...this.smallest, chaosMs: lastMs + restMs };
       if (shorter.chaosMs < chaosMs && (await this.#fails(shorter, [0]))) return;

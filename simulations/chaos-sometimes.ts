@@ -50,6 +50,10 @@ export const chaosMarks = [
   'a limit held a job that had failed or was given back',
   'a run that a limit forbids was given back',
   'a job of a paused customer was held',
+  'a submission was refused because too many waited',
+  'a submission was refused for good because nothing may wait',
+  'a refused submission was accepted later',
+  'an accepted submission was repeated beside refused ones',
   'a job with several requirements was claimed',
   'a job of one customer alone was claimed',
   'a reserved machine claimed a job',
@@ -117,12 +121,15 @@ export function watchMarks(): {
     holders: new Map(),
     wishes: new Map(),
     reserved: new Set(),
+    refused: new Set(),
+    accepted: new Set(),
   };
   return {
     observe(seen) {
       if (seen.kind === 'broker') markBroker(seen, mark, memory);
       if (seen.kind === 'records') markRecords(seen, mark, memory);
       if (seen.kind === 'frame') markFrame(seen, mark);
+      if (seen.kind === 'answered') markAnswer(seen, mark, memory);
       mark('a model was evicted', seen.kind === 'evicted');
       if (seen.kind === 'noted')
         mark(seen.what as Mark, (chaosMarks as readonly string[]).includes(seen.what));
@@ -145,14 +152,37 @@ function markFrame(seen: Extract<Observation, { kind: 'frame' }>, mark: Marker):
   mark('a model was refused for its hash', type === 'incident' && body?.['kind'] === 'model.refused');
 }
 
+function markAnswer(
+  { jobId, refusal }: Extract<Observation, { kind: 'answered' }>,
+  mark: Marker,
+  { refused, accepted }: Memory,
+): void {
+  mark('a submission was refused because too many waited', refusal?.code === 'QUEUE_FULL');
+  mark(
+    'a submission was refused for good because nothing may wait',
+    refusal?.code === 'QUEUE_FULL' && !refusal.retryable,
+  );
+  if (refusal?.code === 'QUEUE_FULL') refused.add(jobId);
+  if (refusal !== null) return;
+  mark('a refused submission was accepted later', refused.has(jobId));
+  refused.delete(jobId);
+  mark('an accepted submission was repeated beside refused ones', accepted.has(jobId) && refused.size > 0);
+  accepted.add(jobId);
+}
+
 type Marker = (name: Mark, when: boolean) => void;
 
-/** What came before, by job id, role or incarnation: tokens of claims, holders of roles, requirements, reserved machines. */
+/**
+ * What came before, by job id, role or incarnation: tokens of claims, holders of roles, requirements,
+ * reserved machines; submissions that were refused because too many waited, and those that were accepted.
+ */
 interface Memory {
   tokens: Map<string, string>;
   holders: Map<string, string>;
   wishes: Map<string, Requirements>;
   reserved: Set<string>;
+  refused: Set<string>;
+  accepted: Set<string>;
 }
 
 function markBroker(

@@ -10,6 +10,7 @@ import {
   type MachineKind,
 } from './chaos-script.ts';
 import { watchMarks } from './chaos-sometimes.ts';
+import { armWaiting } from './chaos-waiting.ts';
 import type { Fault } from './fault-script.ts';
 import { modelMachines } from './model-maker.ts';
 import { Violation } from './observation.ts';
@@ -59,6 +60,8 @@ export interface ChaosReport {
   /** Virtual time that the run took, ms. */
   virtualMs: number;
   ended: Partial<Record<JobState, number>>;
+  /** Jobs that were never accepted because a limit lets nothing wait. */
+  refused: number;
   /** How often each mark was reached: chaos-sometimes.ts. */
   sometimes: Record<string, number>;
   /** Null: every invariant held and every job ended. */
@@ -104,14 +107,17 @@ export async function playScript(script: ChaosScript, options: PlayOptions = {})
     },
   });
   const driver = new FaultDriver(world);
-  const clients = new ChaosClients(world);
+  const waiting = script.waiting ?? [];
+  const repeats = waiting.length > 0 ? seededRng(`chaos ${seed}/repeats`) : null;
+  const clients = new ChaosClients(world, { repeats });
   Object.assign(parts, { driver, clients });
   let problem: ChaosProblem | null = null;
-  let ended: ChaosReport['ended'] = {};
+  let [ended, refused]: [ChaosReport['ended'], number] = [{}, 0];
   try {
     clients.start(script.jobs);
     driver.arm(script.faults);
-    if (options.stopMs === undefined) ended = await play(world, { script, driver });
+    armWaiting(world, waiting);
+    if (options.stopMs === undefined) ({ ended, refused } = await play(world, { script, driver, clients }));
     else await world.runTo(options.stopMs);
   } catch (error) {
     problem = problemOf(world, error);
@@ -129,6 +135,7 @@ export async function playScript(script: ChaosScript, options: PlayOptions = {})
     audits: checkers.audits,
     virtualMs: clock.monotonic(),
     ended,
+    refused,
     sometimes: marks.counts({ faults: driver.happened(), sites: buggify.counts() }),
     problem,
   };
@@ -136,8 +143,8 @@ export async function playScript(script: ChaosScript, options: PlayOptions = {})
 
 async function play(
   world: World,
-  { script, driver }: { script: ChaosScript; driver: FaultDriver },
-): Promise<ChaosReport['ended']> {
+  { script, driver, clients }: { script: ChaosScript; driver: FaultDriver; clients: ChaosClients },
+): Promise<Pick<ChaosReport, 'ended' | 'refused'>> {
   await runAudited(world, script.chaosMs);
   driver.heal();
   const deadlineMs = world.clock.monotonic() + endWithinMs;
@@ -146,17 +153,19 @@ async function play(
     for (const machine of world.machines) machine.revive();
     const stored = await world.audit(false);
     const open = await world.openJobs();
-    if (stored.length === script.jobs.length && open.length === 0) break;
+    const known = new Set([...clients.givenUp, ...stored.map(({ id }) => id)]);
+    if (known.size === script.jobs.length && open.length === 0) break;
     if (world.clock.monotonic() > deadlineMs)
       throw neverEnded(
         open.map((job) => ({ id: job.id, state: job.state })),
-        script.jobs.length - stored.length,
+        script.jobs.length - known.size,
       );
   }
   await runAudited(world, world.clock.monotonic() + 3 * chaosTtlMs);
   const ended: ChaosReport['ended'] = {};
-  for (const { state } of await world.audit(true)) ended[state] = (ended[state] ?? 0) + 1;
-  return ended;
+  const jobs = await world.audit(true);
+  for (const { state } of jobs) ended[state] = (ended[state] ?? 0) + 1;
+  return { ended, refused: script.jobs.length - jobs.length };
 }
 
 async function runAudited(world: World, untilMs: number): Promise<void> {

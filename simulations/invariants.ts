@@ -18,6 +18,7 @@ import { noStaleWrite } from './check-stale-writes.ts';
 import { terminalStays } from './check-terminal.ts';
 import { timelinesTrue } from './check-timelines.ts';
 import { tokensRise } from './check-tokens.ts';
+import { waitingBounded } from './check-waiting.ts';
 import { wakesArrive } from './check-wakes.ts';
 import type { Checker } from './observation.ts';
 
@@ -64,6 +65,7 @@ export function allCheckers(limits: IdleLimits): Checker[] {
     requirementsHold(),
     slotsHold(),
     limitsHold(),
+    waitingBounded(limits),
     cardsHold(),
     modelsStay(),
     bonusBounded(),

@@ -1,4 +1,5 @@
 import type { Broker, BrokerStats, BrokerView, TurnsAnswer } from '#protocol/broker.ts';
+import type { ErrorCode } from '#protocol/errors.ts';
 import type { Job, JobRun, JobTransition } from '#protocol/job.ts';
 import type { JsonObject } from '#protocol/json.ts';
 import type { Records } from '#protocol/records.ts';
@@ -15,6 +16,12 @@ type DoneCall<P> = {
 export type Observation =
   | ({ kind: 'broker'; process: string } & DoneCall<Broker>)
   | ({ kind: 'records'; process: string } & DoneCall<Records>)
+  /** A client's submission has reached a hub; `run` is that start of its process, `ask` numbers them. */
+  | { kind: 'asked'; ask: number; jobId: string; process: string; run: string }
+  /** What the hub said to it, if it ever did; null: accepted. */
+  | { kind: 'answered'; ask: number; jobId: string; refusal: { code: ErrorCode; retryable: boolean } | null }
+  /** A client was told that its job can never be accepted, and asks no more. */
+  | { kind: 'gaveUp'; jobId: string }
   /** A client was told that its job is accepted. */
   | { kind: 'accepted'; jobId: string }
   /** The Broker lost writes, or all: what it said about leases before is no longer binding. */

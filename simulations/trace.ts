@@ -58,6 +58,10 @@ export class Trace {
       );
     }
     if (seen.kind === 'accepted') return this.note('client accepted', seen.jobId);
+    if (seen.kind === 'asked') return this.note(`client asks ${seen.run}`, seen.jobId);
+    if (seen.kind === 'answered')
+      return this.note(`client is answered: ${seen.refusal?.code ?? 'accepted'}`, seen.jobId);
+    if (seen.kind === 'gaveUp') return this.note('client gave up', seen.jobId);
     if (seen.kind === 'brokerLost') return this.note('broker lost');
     if (seen.kind === 'healed') return this.note('healed');
     if (seen.kind === 'noted') return this.note(seen.what);

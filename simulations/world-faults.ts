@@ -94,11 +94,7 @@ export class FaultDriver {
     if ((this.#happened.get('operator.cordon') ?? 0) + (this.#happened.get('operator.drain') ?? 0) > 0)
       for (const { machineId } of machines) this.#world.cordon(machineId, false);
     // So do limits and pauses; an order that somebody repeats may arrive after it was taken back.
-    const { limit = 0, pause = 0 } = {
-      limit: this.#happened.get('operator.limit'),
-      pause: this.#happened.get('operator.pause'),
-    };
-    if (limit + pause > 0)
+    if (this.#world.limited)
       for (const afterMs of liftAgainMs)
         this.#world.clock.setTimeout(() => this.#world.liftLimits(), afterMs);
     this.#world.observe({ kind: 'healed' });

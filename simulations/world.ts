@@ -47,6 +47,8 @@ export interface WorldOptions {
 /** A client tries another hub when one has not answered for this long, ms. */
 const clientPatienceMs = 5_000;
 const clientRetryMs = 1_000;
+/** Where too many wait it comes again when some may have begun, ms. */
+const fullRetryMs = 20_000;
 const auditEverySteps = 10_000;
 const openPage = 1_000;
 /** Of each frame, that it meets a reset of its link. */
@@ -70,6 +72,8 @@ export class World {
   joinToken = '';
   /** Healed: links are reset by nobody any more. */
   calm = false;
+  /** An operator has asked for limits or pauses, which are to be lifted in the end. */
+  limited = false;
   /** Faults under way that keep everybody from the object store. */
   objectsDown = 0;
   readonly #client: SimProcess;
@@ -77,6 +81,7 @@ export class World {
   readonly #broker: Broker;
   readonly #records: Records;
   #steps = 0;
+  #asks = 0;
 
   private constructor(
     options: WorldOptions,
@@ -192,12 +197,31 @@ export class World {
     return await this.#records.getJob(jobId);
   }
 
-  /** Submits until some hub accepts it, as a client with an idempotent id does. */
+  /**
+   * Submits until some hub accepts it, as a client with an idempotent id does; gives up where a limit lets
+   * nothing wait. Once accepted a repeat is answered with the same job.
+   */
   submit(document: { id: string }): void {
-    this.#persist(`submit ${document.id}`, async (hub) => {
-      await submitJob(hub.core.hub, document, { traceparent: null });
-      this.observe({ kind: 'accepted', jobId: document.id });
-    });
+    const { id: jobId } = document;
+    this.#persist(
+      `submit ${jobId}`,
+      async ({ name: process, core: { hub } }) => {
+        const ask = this.#asks++;
+        this.observe({ kind: 'asked', ask, jobId, process, run: hub.hubId });
+        try {
+          await submitJob(hub, document, { traceparent: null });
+        } catch (error) {
+          const { code, retryable } = toEmpError(error);
+          this.observe({ kind: 'answered', ask, jobId, refusal: { code, retryable } });
+          throw error;
+        }
+        this.observe({ kind: 'answered', ask, jobId, refusal: null });
+        this.observe({ kind: 'accepted', jobId });
+      },
+      ({ code }) => {
+        if (code === 'QUEUE_FULL') this.observe({ kind: 'gaveUp', jobId });
+      },
+    );
   }
 
   /** An operator's order, repeated until some hub has done it. */
@@ -217,6 +241,7 @@ export class World {
 
   /** Sets or, with null, removes a limit. */
   limit(name: string, document: LimitDefinition | null): void {
+    if (document !== null) this.limited = true;
     this.#persist(`limit ${name} ${document === null ? 'removed' : 'set'}`, async ({ core: { hub } }) => {
       if (document === null) await removeLimit(hub, { name, actor: 'operator' });
       else await saveLimit(hub, { name, document, actor: 'operator' });
@@ -224,6 +249,7 @@ export class World {
   }
 
   pauseCustomer(name: string, isPaused: boolean): void {
+    if (isPaused) this.limited = true;
     const asked = { kind: 'customer' as const, name, actor: 'operator' };
     this.#persist(`${isPaused ? 'pause' : 'resume'} ${name}`, async ({ core: { hub } }) => {
       if (isPaused) await pauseWork(hub, { ...asked, reason: '' });
@@ -265,7 +291,11 @@ export class World {
   }
 
   /** Asks one hub after another until one answers; a refusal that is not worth repeating ends it. */
-  #persist(what: string, ask: (hub: WorldHub) => Promise<void>): void {
+  #persist(
+    what: string,
+    ask: (hub: WorldHub) => Promise<void>,
+    gaveUp: (refusal: EmpError) => void = () => {},
+  ): void {
     const { clock, rng } = this.#client.env;
     const attempt = (triesLeft: number): void => {
       const alive = this.hubs.filter((hub) => hub.serving);
@@ -287,7 +317,9 @@ export class World {
         this.trace.note(`${what} refused by ${hub.name}: ${failure.code}`);
         // A machine that meets a requirement may join any moment: this client waits for it.
         const isWorthIt = failure.retryable || failure.code === 'REQUIREMENT_UNMET';
-        once(isWorthIt ? again : () => {})();
+        // Who is told that too many wait has been answered: it is no try that failed.
+        const later = () => clock.setTimeout(() => attempt(triesLeft), fullRetryMs * rng.next());
+        once(!isWorthIt ? () => gaveUp(failure) : failure.code === 'QUEUE_FULL' ? later : again)();
       };
       // The request reaches the hub's process and its answer leaves it: neither happens while it is frozen.
       hub.process.enter(() => {
