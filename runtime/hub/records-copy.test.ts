@@ -34,6 +34,24 @@ test('a slow answer does not take the place of one that was asked for later', as
   expect(copy.value).toBe('newest');
 });
 
+test('an answer is as old as its question: who came long after that has it read again', async () => {
+  const { clock, asked, copy } = setup();
+  const early = copy.refreshIfOld();
+  await clock.advanceBy(1_000);
+  const late = copy.refreshIfOld();
+  expect(asked).toHaveLength(1);
+  asked[0]?.('old');
+  await early;
+  await clock.settle();
+  expect(asked).toHaveLength(2);
+  asked[1]?.('new');
+  await late;
+  expect(copy.value).toBe('new');
+  await clock.advanceBy(999);
+  await copy.refreshIfOld();
+  expect(asked).toHaveLength(2);
+});
+
 test('a read that fails is told to all who wait, and the next one asks again', async () => {
   const clock = new VirtualClock();
   let isDown = true;

@@ -10,6 +10,7 @@ export class RecordsCopy<T> {
   readonly #clock: Pick<Clock, 'monotonic'>;
   readonly #refreshMs: number;
   #value: T;
+  /** When what is shown was asked for. */
   #readMs = Number.NEGATIVE_INFINITY;
   /** Numbers of the newest read, and of the newest whose answer is shown. */
   #begun = 0;
@@ -36,18 +37,22 @@ export class RecordsCopy<T> {
   /** Reads it now: after a change of one's own. */
   async refresh(): Promise<void> {
     const turn = ++this.#begun;
+    const askedMs = this.#clock.monotonic();
     const value = await this.#read();
     if (turn < this.#shown) return;
     this.#shown = turn;
     this.#value = value;
-    this.#readMs = this.#clock.monotonic();
+    this.#readMs = askedMs;
   }
 
   async refreshIfOld(): Promise<void> {
-    if (this.#clock.monotonic() - this.#readMs < this.#refreshMs) return;
-    this.#reading ??= this.refresh().finally(() => {
-      this.#reading = null;
-    });
-    await this.#reading;
+    const nowMs = this.#clock.monotonic();
+    // A read that had begun before may be too old for this caller.
+    while (nowMs - this.#readMs >= this.#refreshMs) {
+      this.#reading ??= this.refresh().finally(() => {
+        this.#reading = null;
+      });
+      await this.#reading;
+    }
   }
 }

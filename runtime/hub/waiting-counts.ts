@@ -95,13 +95,12 @@ export class WaitingCounts {
     const nowMs = this.#clock.monotonic();
     const everyMs = this.#everyMs();
     if (nowMs - this.#sweptMs >= everyMs) this.#forgetOld(nowMs, everyMs);
-    let old = rooms.filter((room) => nowMs - room.count.readMs >= everyMs || isShort(room));
-    while (old.length > 0) {
+    // A read that had begun may be older than this, or have gone to a lower number.
+    const isOld = (room: Room) => nowMs - room.count.readMs >= everyMs || isShort(room);
+    for (let old = rooms.filter(isOld); old.length > 0; old = rooms.filter(isOld)) {
       const idle = old.filter(({ count }) => count.reading === null);
       if (idle.length > 0) this.#begin(idle);
       await Promise.all(rooms.map(({ count }) => count.reading));
-      // A read that had begun may have gone to a lower number.
-      old = rooms.filter(isShort);
     }
   }
 

@@ -146,6 +146,38 @@ describe('hubs', () => {
     expect(await stored()).toEqual(['a1', 'a2', 'b1']);
   });
 
+  test('count again for whoever came while an answer was long in coming', async () => {
+    const counts = gate();
+    let isSlow = false;
+    const { env, rig, hub, limit, refusal } = await setup({
+      wrap: (records) => ({
+        ...records,
+        countWaiting: async (asked) => {
+          const answer = await records.countWaiting(asked);
+          if (isSlow) {
+            isSlow = false;
+            await counts.pass();
+          }
+          return answer;
+        },
+      }),
+    });
+    const other = (await rig.another()).hub;
+    await limit('acme', { customer: 'acme', waiting: 2 });
+    await other.limits.refresh();
+    isSlow = true;
+    counts.shut();
+    const first = refusal('a1', { customer: 'acme' }, hub);
+    await env.clock.settle();
+    await env.clock.advanceBy(1_000);
+    for (const id of ['b1', 'b2']) expect(await refusal(id, { customer: 'acme' }, other)).toBeNull();
+    const second = refusal('a2', { customer: 'acme' }, hub);
+    await env.clock.settle();
+    counts.open();
+    // The first goes by what was so when it came.
+    expect([await first, await second]).toMatchObject([null, full]);
+  });
+
   test('ask Records once a second, for what is submitted and counted only', async () => {
     const { env, asked, limit, refusal, submit, tick, machine } = await setup();
     await limit('each', { customer: '*', waiting: 50 });
