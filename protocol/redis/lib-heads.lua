@@ -3,7 +3,8 @@
   A lane: name `group/affinity`, affinity, score (nil = empty), pool, id of its head (id nil = not read yet), taken =
   how many have left it, and of one that some have left key, group, scoreText, ahead = members and scores that
   follow, at = place of the next. A group: name, waiting, lead = its best lane or nil, order = its lanes as they were,
-  moved and emptied = what `lanes:` has to be told. A list: groups and penalties in the order of requests. ]]
+  moved and emptied = what `lanes:` has to be told. A list: groups, penalties and
+  ranks of the leads in the order of requests, places = by group where it stands in them. ]]
 
 -- Members read at once of a lane that more than one head is taken from.
 local aheadCount = 3
@@ -179,23 +180,28 @@ local function bestOfPools(s, list, warm)
   return bestAt, bestLane, bestBonus
 end
 
+-- Rank of a group's lead among those of one pool, without their clock; infinity where it has none.
+local function rankOf(group, penalty)
+  return group.lead and group.lead.score + penalty or math.huge
+end
+
 -- The place and the rank of the best lead of a list in one pool, 0 if there is none. All of one pool are compared by
 -- the same clock, and while only heads are taken every lead moves back: the best stays it until it moves itself.
 local function bestLead(t, list)
+  local ranks = list.ranks
   for at = list.seen + 1, #t.changes do
     local group = t.changes[at]
-    if group == list.groups[list.best] then list.best = nil end
+    local place = list.places[group]
+    if place then ranks[place] = rankOf(group, list.penalties[place]) end
+    if place == list.best then list.best = nil end
     if group.lead and group.lead.pool ~= list.pool then list.isOnePool = false end
   end
   list.seen = #t.changes
   if not list.best then
     local best, bestRank = 0, math.huge
-    for at, group in ipairs(list.groups) do
-      local lane = group.lead
-      if lane then
-        local rank = lane.score + list.penalties[at]
-        if rank < bestRank then best, bestRank = at, rank end
-      end
+    for at = 1, #ranks do
+      local rank = ranks[at]
+      if rank < bestRank then best, bestRank = at, rank end
     end
     list.best, list.rank = best, bestRank
   end
@@ -204,7 +210,8 @@ end
 
 -- As `bestOfPools`. Ranks without the clock are exact only as whole numbers.
 local function bestOf(s, t, list, warm)
-  local bestAt, bestRank = bestLead(t, list)
+  local bestAt, bestRank = 0, math.huge
+  if list.isOnePool then bestAt, bestRank = bestLead(t, list) end
   if not list.isOnePool then return bestOfPools(s, list, warm) end
   if bestAt == 0 then return end
   local bestLane, bestBonus = list.groups[bestAt].lead, 0
@@ -237,11 +244,14 @@ end
 -- all leads are of `pool` and all penalties whole.
 local function readList(t, text, values)
   local codes = codesOf(text)
-  local list = { groups = {}, penalties = {}, isOnePool = true, pool = nil, seen = #t.changes, best = nil, rank = nil }
+  local groups, penalties, ranks, places = {}, {}, {}, {}
+  local list = { groups = groups, penalties = penalties, ranks = ranks, places = places, isOnePool = true, pool = nil,
+    seen = #t.changes, best = nil, rank = nil }
   for at = 1, #codes / 2 do
     local group, penalty = t.groupAt[codes[2 * at - 1]], values[codes[2 * at]]
     local pool = group.lead and group.lead.pool
-    list.groups[at], list.penalties[at], list.pool = group, penalty, list.pool or pool
+    groups[at], penalties[at], ranks[at], places[group] = group, penalty, rankOf(group, penalty), at
+    list.pool = list.pool or pool
     if penalty % 1 ~= 0 or pool and pool ~= list.pool then list.isOnePool = false end
   end
   return list
