@@ -163,6 +163,19 @@ export function turnsSuite(setup: BrokerSetup): void {
       expect(one).toMatchObject({ stats: { waiting: 0, leased: 22 } });
     });
 
+    test('a group that is named twice stands where it came first, with the penalty that came last', async () => {
+      const [one, other] = await bothWays(async (rig, send) => {
+        const twice = await rig.machine('m1', { groups: ['g1', 'g2'] });
+        const made = [0, 1, 2].map((at) => entryOf(`a${at}`, { affinity: `lane-${at % 2}` }));
+        await rig.submit(...made, entryOf('b', { group: 'g2', costMs: 500 }));
+        const groups = ['g1', 'g1', 'g2', 'g1'].map((group, at) => ({ group, penaltyMs: 100 * at }));
+        const claims = Array.from({ length: 6 }, () => claimOf(twice, { groups }));
+        return [await send(rig, { completions: [], claims })];
+      });
+      expect(one).toEqual(other);
+      expect(one).toMatchObject({ stats: { waiting: 0, leased: 4 } });
+    });
+
     test('tombstones that are past are forgotten as by completions that come alone', async () => {
       const [one, other] = await bothWays(async (rig, send) => {
         const old = Array.from({ length: 20 }, (_, at) => ({

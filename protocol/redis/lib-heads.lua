@@ -250,7 +250,10 @@ local function readList(t, text, values)
   for at = 1, #codes / 2 do
     local group, penalty = t.groupAt[codes[2 * at - 1]], values[codes[2 * at]]
     local pool = group.lead and group.lead.pool
-    groups[at], penalties[at], ranks[at], places[group] = group, penalty, rankOf(group, penalty), at
+    groups[at], penalties[at] = group, penalty
+    -- One that is named twice has one penalty, and of equal ranks the first wins: it stands at its first place.
+    ranks[at] = places[group] and math.huge or rankOf(group, penalty)
+    places[group] = places[group] or at
     list.pool = list.pool or pool
     if penalty % 1 ~= 0 or pool and pool ~= list.pool then list.isOnePool = false end
   end

@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs';
 /** Names carry the major version, so that two majors can be loaded while hubs are replaced. */
 export const libraryName = 'emp1';
 /** Rises with every change of the Lua within a major; a library of a higher revision is never replaced. */
-export const libraryRevision = 22;
+export const libraryRevision = 23;
 
 const sharedFiles = ['lib-step', 'lib-lanes', 'lib-machines', 'lib-entries', 'lib-batch'] as const;
 /** Shared functions that one step alone needs: as a script the others would define them in each call. */
