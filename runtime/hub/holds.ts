@@ -9,6 +9,8 @@ import { type MachineLink, runningOn } from './links.ts';
 const heldLimit = 10_000;
 /** A hold that no claim has asked for so long, three beats or more, is over: what waits there now waits anew, ms. */
 const askedLimitMs = 30_000;
+/** Lanes for which all machines are looked through; where more are asked for, an index of their models is cheaper. */
+const fewLanes = 16;
 /** Age at which it is reckoned anew who has which models and what waits for them, ms. */
 const viewMs = 1_000;
 
@@ -94,8 +96,9 @@ export class Holds {
 class WarmView {
   readonly atMs: number;
   readonly #hub: Hub;
-  /** Machines that are there and take work. */
+  /** Machines that are there and take work; and by the models that they have, once many lanes were asked for. */
   readonly #taking: readonly MachineLink[];
+  #having: ReadonlyMap<string, readonly MachineLink[]> | null = null;
   readonly #holders = new Map<string, MachineLink[]>();
   #warmMs: ReadonlyMap<MachineLink, number> | null = null;
 
@@ -114,15 +117,21 @@ class WarmView {
     const known = this.#holders.get(key);
     if (known !== undefined) return known;
     const group = this.#hub.groups.get(groupId);
-    const has = (link: MachineLink) => link.residency.get(affinity)?.state === 'resident';
     const found =
       group === null
         ? []
-        : this.#taking.filter(
-            (link) => has(link) && link.machineClass.pool === group.pool && machineMeets(link, group),
+        : this.#haveModel(affinity).filter(
+            (link) => link.machineClass.pool === group.pool && machineMeets(link, group),
           );
     this.#holders.set(key, found);
     return found;
+  }
+
+  #haveModel(modelId: string): readonly MachineLink[] {
+    if (this.#holders.size >= fewLanes) this.#having ??= byModel(this.#taking);
+    return this.#having === null
+      ? this.#taking.filter((link) => link.residency.get(modelId)?.state === 'resident')
+      : (this.#having.get(modelId) ?? []);
   }
 
   /** Its share of all that waits for models that it has, ms of running. */
@@ -140,6 +149,19 @@ class WarmView {
     }
     return sums;
   }
+}
+
+function byModel(links: readonly MachineLink[]): Map<string, MachineLink[]> {
+  const found = new Map<string, MachineLink[]>();
+  for (const link of links) {
+    for (const [modelId, { state }] of link.residency) {
+      if (state !== 'resident') continue;
+      const having = found.get(modelId);
+      if (having === undefined) found.set(modelId, [link]);
+      else having.push(link);
+    }
+  }
+  return found;
 }
 
 /**
