@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { simulationSpec } from '#actors/connectors/simulation/simulation-spec.ts';
+import { EmpError } from '#protocol/errors.ts';
 import { simEnv } from '#simulations/sim-env.ts';
 import { SimObjects } from '#simulations/sim-objects.ts';
 import { hubRig } from './hub-rig.ts';
@@ -76,6 +77,12 @@ test('a registered model is known, and of many names a dozen are listed', async 
   expect(await unknownNames(hub, { model: 'model-10' })).toEqual([]);
   const [warning] = await unknownNames(hub, { model: 'modl-10' });
   expect(warning).toMatch(/; known: model-10, .*, model-21 and 2 more$/);
+});
+
+test('nothing is said where Records do not tell, and the order holds', async () => {
+  const { hub } = await setup();
+  hub.records.listGroups = () => Promise.reject(new EmpError('RECORDS_UNAVAILABLE'));
+  expect(await unknownNames(hub, { service: 'imge' })).toEqual([]);
 });
 
 test('where nothing is named nothing is said', async () => {

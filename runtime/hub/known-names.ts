@@ -1,3 +1,4 @@
+import { toEmpError } from '#protocol/errors.ts';
 import type { Hub } from './hub.ts';
 
 /** What a pause or a limit may name that a hub can know. Customers are anybody's free text. */
@@ -13,9 +14,20 @@ const listedNames = 12;
 /**
  * One sentence for each name that nothing known here bears, with those that are: it may come later, or be
  * misspelt. A pool or a service is known by the machines of the last month, by the settings of this hub and
- * by the jobs that ever named it; a model where it is registered.
+ * by the jobs that ever named it; a model where it is registered. Nothing where Records do not tell: what is
+ * warned of has been committed, and its answer does not depend on a warning.
  */
 export async function unknownNames(hub: Hub, named: NamedWork): Promise<string[]> {
+  try {
+    return await warningsFor(hub, named);
+  } catch (error) {
+    const { code, message } = toEmpError(error, 'RECORDS_UNAVAILABLE');
+    hub.env.log.warn('names.unknown', { code, detail: message });
+    return [];
+  }
+}
+
+async function warningsFor(hub: Hub, named: NamedWork): Promise<string[]> {
   const { pool, service, model } = named;
   const warnings: string[] = [];
   if (pool !== undefined) {
