@@ -12,7 +12,10 @@ import { type AuditView, type Checker, type Observation, Violation } from './obs
 
 const name = 'no more wait than may';
 
-/** Every hub knows of a limit within so long, and how many wait to within so long, ms: docs/limits.md. */
+/**
+ * Every hub knows of a limit within so long, and how many wait to within so long, ms: docs/limits.md. Counts are
+ * instant here, so the rule for counts that take long is not met; one of a former start counts for the next as well.
+ */
 const knownWithinMs = 3_000;
 const countedWithinMs = 1_000;
 

@@ -30,7 +30,7 @@ export const benches = {
   sim: {
     measures: 'how fast days are simulated',
     needs: `${noServer} (hours on Redis: redis-server)`,
-    takes: 'about 15 minutes',
+    takes: 'about 10 minutes',
   },
   peers: { measures: 'beside BullMQ and a scanned line', needs: redis, takes: 'about 2 minutes' },
   wake: {

@@ -49,7 +49,7 @@ export class Backlog {
     return this.#waiting;
   }
 
-  /** Those, and what limits hold in Records, as of the last second too. Rejects when Records fail. */
+  /** Those, and what limits hold in Records, as of the last second where both stores answer at once. Rejects when Records fail. */
   async accepted(): Promise<number> {
     await this.#held.refreshIfOld();
     return (await this.waiting()) + this.#held.value;
