@@ -1,19 +1,9 @@
 import type { Bulk, BulkRequestInput } from '#protocol/bulk.ts';
 import { type Clock, sleep } from '#protocol/env.ts';
+import type { Call, Signalled } from './client-call.ts';
 
 /** How often a bulk action under way is looked at, ms. */
 const lookMs = 500;
-
-interface Signalled {
-  signal?: AbortSignal;
-}
-
-type Call = <T>(asked: {
-  path: string;
-  method?: 'GET' | 'POST';
-  json?: unknown;
-  signal?: AbortSignal | undefined;
-}) => Promise<T>;
 
 /** The bulk actions of a hub, as `client.bulks`. Every call rejects with the hub's own error. */
 export class BulkCalls {

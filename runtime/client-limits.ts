@@ -1,15 +1,5 @@
 import type { Limit, LimitDefinitionInput } from '#protocol/limit.ts';
-
-interface Signalled {
-  signal?: AbortSignal;
-}
-
-type Call = <T>(asked: {
-  path: string;
-  method?: 'GET' | 'PUT' | 'DELETE';
-  json?: unknown;
-  signal?: AbortSignal | undefined;
-}) => Promise<T>;
+import type { Call, Signalled } from './client-call.ts';
 
 /**
  * A limit with how many jobs it has let in now, and how many wait: 10 001 = more than 10 000, null where it

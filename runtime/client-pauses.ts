@@ -1,15 +1,5 @@
 import type { Pause } from '#protocol/records.ts';
-
-interface Signalled {
-  signal?: AbortSignal;
-}
-
-type Call = <T>(asked: {
-  path: string;
-  method?: 'GET' | 'PUT' | 'DELETE';
-  json?: unknown;
-  signal?: AbortSignal | undefined;
-}) => Promise<T>;
+import type { Call, Signalled } from './client-call.ts';
 
 /** What operators hold back, as `client.pauses`. Every call rejects with the hub's own error. */
 export class PauseCalls {

@@ -1,15 +1,5 @@
 import type { Schedule, ScheduleDefinitionInput } from '#protocol/schedule.ts';
-
-interface Signalled {
-  signal?: AbortSignal;
-}
-
-type Call = <T>(asked: {
-  path: string;
-  method?: 'GET' | 'PUT' | 'DELETE';
-  json?: unknown;
-  signal?: AbortSignal | undefined;
-}) => Promise<T>;
+import type { Call, Signalled } from './client-call.ts';
 
 /** The schedules of a hub, as `client.schedules`. Every call rejects with the hub's own error. */
 export class ScheduleCalls {

@@ -12,6 +12,7 @@ import type {
 import type { ModelManifest } from '#protocol/model.ts';
 import type { MachineRow, RecordedEvent } from '#protocol/records.ts';
 import { BulkCalls } from './client-bulks.ts';
+import type { Signalled } from './client-call.ts';
 import { type EventQuery, type FollowOptions, followEvents } from './client-events.ts';
 import { downloadOutput, inputName, measureFile, mimeOf, putFile } from './client-files.ts';
 import {
@@ -58,10 +59,6 @@ export interface ClientOptions {
    * restarts in a second or two, and what they do may be repeated without harm.
    */
   patienceMs?: number;
-}
-
-interface Signalled {
-  signal?: AbortSignal | undefined;
 }
 
 /** Longest that the hub is asked to hold one wait, ms. */
