@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { simulationSpec } from '#actors/connectors/simulation/simulation-spec.ts';
+import type { Residency } from '#protocol/model.ts';
 import { simEnv } from '#simulations/sim-env.ts';
 import { SimObjects } from '#simulations/sim-objects.ts';
 import { explainJob } from './explain.ts';
@@ -112,11 +113,14 @@ test('one that has the model and idles is told, in case that it has not heard', 
   expect(m1.notices.map(({ type }) => type)).toEqual(['wake']);
 });
 
-test('one that has the models of many lanes is not promised to all of them', async () => {
-  const { rig, hub, m1, m2 } = await setup();
-  const residency: { modelId: string; version: number; state: string; bytes: number; fraction: number }[] =
-    [];
-  for (let model = 0; model < 8; model++) {
+/** As many models, all on the disk of m1, with a job for each. */
+async function manyLanes(
+  { rig, hub, m1 }: Awaited<ReturnType<typeof setup>>,
+  lanes: number,
+  durationMs: number,
+) {
+  const residency: Residency[] = [];
+  for (let model = 0; model < lanes; model++) {
     const id = `m${model}`;
     await hub.models.put({
       id,
@@ -127,10 +131,21 @@ test('one that has the models of many lanes is not promised to all of them', asy
       files: [{ name: 'w', bytes: 8_000_000_000, sha256: 'a'.repeat(64), sources: [] }],
     });
     residency.push({ modelId: id, version: 2, state: 'resident', bytes: 8_000_000_000, fraction: 1 });
-    await rig.submit(`job-${id}`, { pool: 'standard', payload: { durationMs: 30_000, models: [id] } });
+    await rig.submit(`job-${id}`, { pool: 'standard', payload: { durationMs, models: [id] } });
   }
   await m1.notify('residency', { full: false, entries: residency });
-  expect((await m2.claim()).kind).toBe('leased');
+}
+
+test('one that has the models of many lanes is not promised to all of them', async () => {
+  const rig = await setup();
+  await manyLanes(rig, 8, 30_000);
+  expect((await rig.m2.claim()).kind).toBe('leased');
+});
+
+test('short jobs of many lanes are all left to the one that has their models', async () => {
+  const rig = await setup();
+  await manyLanes(rig, 24, 10);
+  expect((await rig.m2.claim()).kind).toBe('empty');
 });
 
 test('a lane beside one that is held is taken, and nothing is held for one that offers no slot', async () => {
