@@ -1,7 +1,7 @@
 import { type ClaimRequest, claimGroupsLimit, claimLanesLimit, type GroupId } from '#protocol/broker.ts';
 import type { Group } from '#protocol/requirements.ts';
 
-/** A group that this machine may serve: its class meets it, and a pin, if any, names it. */
+/** A group that this machine may serve: its class meets it, and where the group asks for one machine it is this one. */
 export interface ServableGroup {
   groupId: GroupId;
   group: Group;
